@@ -1,0 +1,155 @@
+//! `documents.parquet`: one row for every document, so that any number about a corpus can be asked of SQL.
+//!
+//! The row says where a document came from, what was measured about it, in which split it went and which
+//! tokens it became. Later steps (filters, influence) join to it by `id`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use crate::duplicates::ContentHash;
+use crate::error::CorpusError;
+
+/// Rows held before they are handed to the writer.
+const BATCH: usize = 4096;
+/// Rows of a row group.
+const GROUP: usize = 1 << 16;
+
+/// One row of `documents.parquet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DocumentRow {
+    pub(crate) id: String,
+    pub(crate) source: String,
+    pub(crate) path: Arc<Path>,
+    /// Bytes into the decompressed file.
+    pub(crate) offset: i64,
+    /// Bytes of its normalized text.
+    pub(crate) bytes: i64,
+    pub(crate) characters: i64,
+    /// Tokens, without the end of text.
+    pub(crate) tokens: i64,
+    pub(crate) content_hash: String,
+    /// Exact copies in all training sources.
+    pub(crate) copies: i64,
+    pub(crate) duplicate_of: Option<String>,
+    /// The held-out domain; training otherwise.
+    pub(crate) domain: Option<String>,
+    /// Position of its first token in its stream.
+    pub(crate) token_start: i64,
+}
+
+/// The identity of a document: 128 bits of BLAKE3 over source, path and offset.
+pub(crate) fn document_id(source: &str, path: &Path, offset: u64) -> ContentHash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(source.as_bytes());
+    hasher.update(&[0]);
+    hasher.update(path.as_os_str().as_encoded_bytes());
+    hasher.update(&[0]);
+    hasher.update(&offset.to_le_bytes());
+    crate::duplicates::truncated(&hasher.finalize())
+}
+
+/// Writes rows as they come.
+pub(crate) struct DocumentWriter {
+    path: PathBuf,
+    schema: Arc<Schema>,
+    writer: ArrowWriter<File>,
+    rows: Vec<DocumentRow>,
+}
+
+impl DocumentWriter {
+    /// Makes the file.
+    pub(crate) fn create(path: &Path) -> Result<Self, CorpusError> {
+        let text = |name, nullable| Field::new(name, DataType::Utf8, nullable);
+        let number = |name| Field::new(name, DataType::Int64, false);
+        let schema = Arc::new(Schema::new(vec![
+            text("id", false),
+            text("source", false),
+            text("path", false),
+            number("offset"),
+            number("bytes"),
+            number("characters"),
+            number("tokens"),
+            text("content_hash", false),
+            number("copies"),
+            text("duplicate_of", true),
+            text("split", false),
+            text("domain", true),
+            number("token_start"),
+        ]));
+        let file = File::create(path).map_err(CorpusError::io("write", path))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_max_row_group_row_count(Some(GROUP))
+            .build();
+        let writer =
+            ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|error| parquet_error(path, error))?;
+        Ok(Self { path: path.to_path_buf(), schema, writer, rows: Vec::with_capacity(BATCH) })
+    }
+
+    /// Adds a row.
+    pub(crate) fn push(&mut self, row: DocumentRow) -> Result<(), CorpusError> {
+        self.rows.push(row);
+        if self.rows.len() >= BATCH { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), CorpusError> {
+        let rows = &self.rows;
+        let texts =
+            |of: fn(&DocumentRow) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(of))) };
+        let maybe = |of: fn(&DocumentRow) -> Option<&str>| -> ArrayRef {
+            Arc::new(rows.iter().map(of).collect::<StringArray>())
+        };
+        let numbers =
+            |of: fn(&DocumentRow) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(rows.iter().map(of))) };
+        let paths = StringArray::from_iter_values(rows.iter().map(|row| row.path.to_string_lossy()));
+        let columns = vec![
+            texts(|row| &row.id),
+            texts(|row| &row.source),
+            Arc::new(paths),
+            numbers(|row| row.offset),
+            numbers(|row| row.bytes),
+            numbers(|row| row.characters),
+            numbers(|row| row.tokens),
+            texts(|row| &row.content_hash),
+            numbers(|row| row.copies),
+            maybe(|row| row.duplicate_of.as_deref()),
+            texts(|row| if row.domain.is_some() { "held_out" } else { "train" }),
+            maybe(|row| row.domain.as_deref()),
+            numbers(|row| row.token_start),
+        ];
+        let batch = RecordBatch::try_new(self.schema.clone(), columns)
+            .map_err(|error| parquet_error(&self.path, error.into()))?;
+        self.writer.write(&batch).map_err(|error| parquet_error(&self.path, error))?;
+        self.rows.clear();
+        Ok(())
+    }
+
+    /// Writes what is left and closes the file.
+    pub(crate) fn finish(mut self) -> Result<(), CorpusError> {
+        if !self.rows.is_empty() {
+            self.write()?;
+        }
+        self.writer.close().map_err(|error| parquet_error(&self.path, error))?;
+        Ok(())
+    }
+}
+
+/// A full disk must be recognized through the layers of the Parquet writer.
+fn parquet_error(path: &Path, error: parquet::errors::ParquetError) -> CorpusError {
+    use parquet::errors::ParquetError;
+    let source = match error {
+        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+            Ok(error) => *error,
+            Err(other) => std::io::Error::other(other),
+        },
+        other => std::io::Error::other(other),
+    };
+    CorpusError::Io { action: "write", path: path.to_path_buf(), source }
+}

@@ -1,0 +1,43 @@
+//! Documents on the road from file to tokens.
+//!
+//! Training data is text of any shape and size, and what it did to a model can only be told when every
+//! token can be traced to its document. So this crate streams: files are read as documents with source,
+//! path and offset ([`read_documents`]), brought to one spelling ([`normalize`]), counted for copies
+//! ([`DuplicateCounter`]), tokenized ([`Tokenizer`]), laid down as flat files of token ids with a row per
+//! document ([`prepare`]), and read back in an order that can be resumed from anywhere ([`Loader`]).
+//! Memory has a bound that does not depend on the corpus, and the same input gives the same output, bit
+//! for bit, whatever the thread count.
+
+#![deny(unsafe_code)]
+
+mod batches;
+mod cargo_sources;
+mod documents;
+mod duplicates;
+mod error;
+mod inspect;
+mod loader;
+mod normalize;
+mod permutation;
+mod prepare;
+mod read;
+mod rust_source;
+mod shard;
+mod tokenizer;
+mod write;
+
+pub use cargo_sources::{CargoCaps, CargoCorpus, CargoSources};
+pub use duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCounts, content_hash};
+pub use error::CorpusError;
+pub use inspect::{InspectOptions, Inspection, Lengths, Oddity, OddityKind, PreviewDocument, Scripts, inspect};
+pub use loader::{IGNORE, Loader, MicroBatch, Position, Sequence, evaluation_sequences};
+pub use normalize::normalize;
+pub use prepare::{
+    HeldOutPlan, HeldOutSummary, PreparePlan, Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, prepare,
+};
+pub use read::{
+    Document, Documents, FileKind, FileList, JsonFields, LONGEST_DOCUMENT, LONGEST_RECORD, ReadOptions, Split,
+    find_files, read_documents,
+};
+pub use shard::{ShardIndex, StreamIndex, TokenStream, TokenWidth};
+pub use tokenizer::{END_OF_TEXT, TextStream, TokenOffset, Tokenizer, TokenizerKind, train_tokenizer};

@@ -1,0 +1,343 @@
+//! The readings in order, and the writing.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::plan::{PreparePlan, Progress, TokenizerPlan};
+use super::prepared::{FORMAT, INDEX, Index, Prepared};
+use super::scan::{Division, HeldHashes, Input, Piece, Scanned, content_hashes, recount, scan};
+use super::summary::{HeldOutSummary, SourceSummary, set_shares};
+use crate::batches::in_batches;
+use crate::documents::{DocumentRow, DocumentWriter, document_id};
+use crate::duplicates::{ContentHash, content_hash, hexadecimal};
+use crate::error::CorpusError;
+use crate::normalize::normalize;
+use crate::shard::{LARGEST_SHARD, StreamIndex, StreamWriter, TokenWidth, file_stem};
+use crate::tokenizer::{Tokenizer, train_tokenizer};
+use crate::write::{FolderInMaking, replace_file};
+
+/// Carries out a plan and opens the result.
+///
+/// `directory` appears whole or not at all; an older result there is replaced, any other folder with
+/// content is refused. The same plan over the same files gives the same bytes, whatever the thread count.
+pub fn prepare(
+    plan: &PreparePlan,
+    directory: &Path,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Prepared, CorpusError> {
+    plan.check()?;
+    let making = FolderInMaking::start(directory, INDEX)?;
+    let mut sources = Vec::new();
+    for source in &plan.sources {
+        sources.push(Input::find(&source.name, &source.paths, source.into(), progress)?);
+    }
+    let mut domains = Vec::new();
+    for domain in &plan.held_out {
+        domains.push(Input::find(&domain.name, &domain.paths, domain.into(), progress)?);
+    }
+
+    let hold_out = plan.held_out.is_empty();
+    let mut held = HeldHashes::default();
+    let mut scans = Vec::new();
+    for source in &sources {
+        scans.push(scan(source, hold_out, &mut held, progress)?);
+    }
+
+    if sources.len() > 1 && !held.more.is_empty() {
+        for (source, scanned) in sources.iter().zip(&mut scans) {
+            recount(source, scanned, &held, progress)?;
+        }
+    }
+    let mut in_domains = HashSet::new();
+    for domain in &domains {
+        in_domains.extend(content_hashes(domain, progress)?);
+    }
+
+    let tokenizer = ready_tokenizer(plan, &sources, &scans, &held, progress)?;
+    let width = TokenWidth::of(tokenizer.vocabulary());
+    let documents = DocumentWriter::create(&making.path().join("documents.parquet"))?;
+    let mut writing = Writing {
+        folder: making.path(),
+        tokenizer: &tokenizer,
+        width,
+        scans: &scans,
+        held: &held,
+        documents,
+        in_domains: &in_domains,
+        firsts: HashMap::new(),
+    };
+    let mut index = Index::new(&tokenizer, width);
+    let mut names = (Vec::new(), Vec::new());
+    for (number, (source, scanned)) in sources.iter().zip(&scans).enumerate() {
+        let stems = (file_stem(&source.name, &mut names.0), hold_out.then(|| file_stem(&source.name, &mut names.1)));
+        let (train, aside) = writing.write(source, scanned.division, &stems.0, stems.1.as_deref(), progress)?;
+        if train.stream.tokens == 0 {
+            return Err(source.no_text("source"));
+        }
+        index.sources.push(SourceSummary {
+            name: source.name.clone(),
+            weight: plan.sources[number].weight,
+            documents: train.documents,
+            unique_documents: scanned.unique_documents,
+            duplicate_documents: scanned.duplicate_documents,
+            duplicate_bytes: scanned.duplicate_bytes,
+            bytes: train.bytes,
+            tokens: train.stream.tokens,
+            share: 0.0,
+            most_repeated: scanned.most_repeated.clone(),
+        });
+        debug_assert_eq!(train.documents, scanned.documents);
+        index.train.push(train.stream);
+        if let Some(aside) = aside {
+            index.add_held_out(aside);
+        }
+    }
+    for domain in &domains {
+        let stem = file_stem(&domain.name, &mut names.1);
+        let written = writing.write_domain(domain, &stem, progress)?;
+        if written.stream.tokens == 0 {
+            return Err(domain.no_text("held-out domain"));
+        }
+        index.add_held_out(written);
+    }
+    writing.documents.finish()?;
+    set_shares(&mut index.sources);
+    if index.sources.iter().all(|source| source.share == 0.0) {
+        return Err(CorpusError::invalid("no source with a positive weight has text", "check weights and files"));
+    }
+
+    progress(&Progress::Finishing);
+    tokenizer.save(making.path().join("tokenizer"))?;
+    index.seal();
+    let json = serde_json::to_string_pretty(&index).unwrap_or_default();
+    replace_file(&making.path().join(INDEX), json.as_bytes())?;
+    making.finish()?;
+    Prepared::open(directory)
+}
+
+fn ready_tokenizer(
+    plan: &PreparePlan,
+    sources: &[Input],
+    scans: &[Scanned],
+    held: &HeldHashes,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Tokenizer, CorpusError> {
+    let (tokenizer, asked) = match &plan.tokenizer {
+        TokenizerPlan::Ready(tokenizer) => (tokenizer.clone(), None),
+        TokenizerPlan::File(path) => (Tokenizer::open(path)?, None),
+        TokenizerPlan::Train { kind, vocabulary } => {
+            // Sources of weight 0 are never shown and should not shape the vocabulary.
+            let shown = sources.iter().zip(scans).zip(&plan.sources).filter(|(_, source)| source.weight > 0.0);
+            let texts = shown.flat_map(|((source, scanned), _)| source.pieces(scanned.division)).filter_map(|piece| {
+                let piece = match piece {
+                    Ok(piece) => piece,
+                    Err(error) => return Some(Err(error)),
+                };
+                let text = normalize(&piece.document.text).into_owned();
+                let held_out = piece.held_out.unwrap_or_else(|| held.contains(&content_hash(&text)));
+                (!held_out).then_some(Ok(text))
+            });
+            let mut tell = |documents, bytes| progress(&Progress::TrainingTokenizer { documents, bytes });
+            (train_tokenizer(*kind, *vocabulary, texts, &mut tell)?, Some(*vocabulary))
+        }
+    };
+    progress(&Progress::TokenizerReady { asked, vocabulary: tokenizer.vocabulary() });
+    Ok(tokenizer)
+}
+
+/// One document, tokenized.
+struct Tokenized {
+    path: Arc<Path>,
+    offset: u64,
+    bytes: u64,
+    characters: u64,
+    hash: ContentHash,
+    held_out: bool,
+    ids: Vec<u32>,
+}
+
+/// One side of a source, or a domain, as it was written.
+pub(super) struct Written {
+    pub(super) stream: StreamIndex,
+    pub(super) documents: u64,
+    pub(super) bytes: u64,
+    pub(super) overlap: u64,
+}
+
+struct Side {
+    writer: StreamWriter,
+    documents: u64,
+    bytes: u64,
+    overlap: u64,
+    domain: Option<String>,
+}
+
+impl Side {
+    fn finish(self) -> Result<Written, CorpusError> {
+        let stream = self.writer.finish()?;
+        Ok(Written { stream, documents: self.documents, bytes: self.bytes, overlap: self.overlap })
+    }
+}
+
+struct Writing<'a> {
+    folder: &'a Path,
+    tokenizer: &'a Tokenizer,
+    width: TokenWidth,
+    scans: &'a [Scanned],
+    held: &'a HeldHashes,
+    documents: DocumentWriter,
+    /// Documents of held-out files.
+    in_domains: &'a HashSet<ContentHash>,
+    /// The first training copy of every document that has more, in training or in a domain.
+    firsts: HashMap<ContentHash, ContentHash>,
+}
+
+impl Writing<'_> {
+    fn side(&self, part: &'static str, name: &str, stem: &str) -> Side {
+        let writer = StreamWriter::new(self.folder, part, name, stem, self.width, LARGEST_SHARD);
+        let domain = (part == "held_out").then(|| name.to_owned());
+        Side { writer, documents: 0, bytes: 0, overlap: 0, domain }
+    }
+
+    /// Writes a source: its training side and, when `held_out` names its files, its held-out side.
+    fn write(
+        &mut self,
+        source: &Input,
+        division: Division,
+        stem: &str,
+        held_out: Option<&str>,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<(Written, Option<Written>), CorpusError> {
+        let mut train = self.side("train", &source.name, stem);
+        let mut aside = held_out.map(|stem| self.side("held_out", &source.name, stem));
+        self.write_sides(source, division, Some(&mut train), aside.as_mut(), progress)?;
+        Ok((train.finish()?, aside.map(Side::finish).transpose()?))
+    }
+
+    fn write_domain(
+        &mut self,
+        domain: &Input,
+        stem: &str,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Written, CorpusError> {
+        let mut side = self.side("held_out", &domain.name, stem);
+        self.write_sides(domain, Division::Whole, None, Some(&mut side), progress)?;
+        side.finish()
+    }
+
+    fn write_sides(
+        &mut self,
+        input: &Input,
+        division: Division,
+        mut train: Option<&mut Side>,
+        mut aside: Option<&mut Side>,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<(), CorpusError> {
+        let (tokenizer, held) = (self.tokenizer, self.held);
+        let work = |piece: Piece| {
+            let text = normalize(&piece.document.text);
+            if text.trim().is_empty() {
+                return None;
+            }
+            let hash = content_hash(&text);
+            Some(Tokenized {
+                path: piece.document.path,
+                offset: piece.document.offset,
+                bytes: text.len() as u64,
+                characters: text.chars().count() as u64,
+                hash,
+                held_out: piece.held_out.unwrap_or_else(|| held.contains(&hash)),
+                ids: tokenizer.encode(&text),
+            })
+        };
+        let mut total = (0, 0, 0);
+        in_batches(input.pieces(division), Piece::bytes, work, |batch| {
+            for document in batch {
+                total.0 += 1;
+                total.1 += document.bytes;
+                total.2 += document.ids.len() as u64;
+                // A domain of its own has no training side; all of it is held out.
+                let side = match (train.as_deref_mut(), aside.as_deref_mut()) {
+                    (Some(train), None) => train,
+                    (None, Some(aside)) => aside,
+                    (Some(train), Some(aside)) => {
+                        if document.held_out {
+                            aside
+                        } else {
+                            train
+                        }
+                    }
+                    (None, None) => return Ok(()),
+                };
+                self.write_document(&input.name, document, side)?;
+            }
+            let (documents, bytes, tokens) = total;
+            progress(&Progress::Tokenizing { source: input.name.clone(), documents, bytes, tokens });
+            Ok(())
+        })
+    }
+
+    fn write_document(&mut self, source: &str, mut document: Tokenized, side: &mut Side) -> Result<(), CorpusError> {
+        let id = document_id(source, &document.path, document.offset);
+        let copies: u64 = self.scans.iter().map(|scanned| scanned.counts.copies(&document.hash)).sum();
+        let in_training = side.domain.is_none();
+        let duplicate_of = match self.firsts.get(&document.hash) {
+            Some(first) => Some(hexadecimal(first)),
+            None if in_training && (copies > 1 || self.in_domains.contains(&document.hash)) => {
+                self.firsts.insert(document.hash, id);
+                None
+            }
+            None => None,
+        };
+        side.documents += 1;
+        side.bytes += document.bytes;
+        side.overlap += u64::from(!in_training && copies > 0);
+        let tokens = document.ids.len() as i64;
+        let token_start = side.writer.tokens() as i64;
+        document.ids.extend(self.tokenizer.end_of_text());
+        side.writer.push(&document.ids)?;
+        self.documents.push(DocumentRow {
+            id: hexadecimal(&id),
+            source: source.to_owned(),
+            path: document.path,
+            offset: document.offset as i64,
+            bytes: document.bytes as i64,
+            characters: document.characters as i64,
+            tokens,
+            content_hash: hexadecimal(&document.hash),
+            copies: copies as i64,
+            duplicate_of,
+            domain: side.domain.clone(),
+            token_start,
+        })
+    }
+}
+
+impl Index {
+    fn new(tokenizer: &Tokenizer, width: TokenWidth) -> Self {
+        Self {
+            format: FORMAT,
+            token_width: width,
+            vocabulary: tokenizer.vocabulary(),
+            end_of_text: tokenizer.end_of_text(),
+            tokenizer_hash: tokenizer.hash().to_owned(),
+            sources: Vec::new(),
+            held_out: Vec::new(),
+            train: Vec::new(),
+            held_out_streams: Vec::new(),
+            content_hash: String::new(),
+        }
+    }
+
+    fn add_held_out(&mut self, written: Written) {
+        self.held_out.push(HeldOutSummary {
+            name: written.stream.name.clone(),
+            documents: written.documents,
+            bytes: written.bytes,
+            tokens: written.stream.tokens,
+            overlap_documents: written.overlap,
+        });
+        self.held_out_streams.push(written.stream);
+    }
+}

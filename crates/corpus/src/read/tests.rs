@@ -1,0 +1,238 @@
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::*;
+
+struct Files {
+    folder: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn read(path: &str, options: &ReadOptions) -> Result<Vec<(u64, String)>, CorpusError> {
+    read_documents(&[path.to_owned()], options)?.map(|item| item.map(|d| (d.offset, d.text))).collect()
+}
+
+fn texts(path: &str, split: Split) -> Vec<String> {
+    let options = ReadOptions { split, ..ReadOptions::default() };
+    read(path, &options).unwrap().into_iter().map(|(_, text)| text).collect()
+}
+
+fn error(path: &str) -> String {
+    read(path, &ReadOptions::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_short_file_is_one_document() {
+    let files = Files::new();
+    let path = files.write("a.txt", "\u{FEFF}one\n\ntwo\n");
+    assert_eq!(read(&path, &ReadOptions::default()).unwrap(), [(3, "one\n\ntwo\n".to_owned())]);
+    assert_eq!(texts(&files.write("empty.txt", ""), Split::Auto), Vec::<String>::new());
+    assert_eq!(texts(&files.write("blank.txt", " \n\n"), Split::Auto), Vec::<String>::new());
+}
+
+#[test]
+fn every_rule_cuts_at_its_marks_with_true_offsets() {
+    let files = Files::new();
+    let content = "one\r\ntwo\n\n \nthree\nfour<|x|>five\n";
+    let path = files.write("a.txt", content);
+    assert_eq!(texts(&path, Split::File), [content]);
+    assert_eq!(texts(&path, Split::Line), ["one", "two", "three", "four<|x|>five"]);
+    assert_eq!(texts(&path, Split::Paragraph), ["one\r\ntwo\n\n ", "three\nfour<|x|>five"]);
+    assert_eq!(texts(&path, Split::Separator("<|x|>".to_owned())), ["one\r\ntwo\n\n \nthree\nfour", "five"]);
+    for split in [Split::Line, Split::Paragraph, Split::Separator("<|x|>".to_owned())] {
+        for (offset, text) in read(&path, &ReadOptions { split, ..ReadOptions::default() }).unwrap() {
+            assert!(content[offset as usize..].starts_with(&text), "{text:?} at {offset}");
+        }
+    }
+    assert!(read(&path, &ReadOptions { split: Split::Separator(String::new()), ..ReadOptions::default() }).is_err());
+}
+
+#[test]
+fn marks_are_found_by_looking() {
+    let files = Files::new();
+    let stories = files.write("stories.txt", "first\n<|endoftext|>\nsecond\n<|endoftext|>\n");
+    assert_eq!(texts(&stories, Split::Auto), ["first", "second"]);
+    let wiki =
+        files.write("wiki.raw", " \n = One = \n \n text = more \n \n = = Part = = \n \n a\n \n = Two = \n \n b\n");
+    let found = texts(&wiki, Split::Auto);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains(" = One = ") && found[0].contains("Part") && found[1].starts_with(" = Two = "));
+}
+
+#[test]
+fn a_long_file_comes_in_pieces_that_join_to_it() {
+    let files = Files::new();
+    let paragraphs = (0..9000).map(|k| format!("paragraph {k} 水\nline\n\n")).collect::<Vec<_>>().concat();
+    let line = "水x".repeat(100_000);
+    for (name, content) in [("paragraphs.txt", paragraphs), ("line.txt", line)] {
+        let path = files.write(name, &content);
+        let pieces = read(&path, &ReadOptions::default()).unwrap();
+        assert!(pieces.len() > 3 && pieces.iter().all(|(_, text)| text.len() <= PIECE));
+        let joined: String = pieces.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(joined, content);
+        if name == "paragraphs.txt" {
+            assert!(pieces.iter().all(|(_, text)| text.starts_with("paragraph")));
+        }
+    }
+}
+
+#[test]
+fn chunks_cut_nothing_whatever_their_border() {
+    let files = Files::new();
+    for shift in 0..4 {
+        let content = format!("{}{}", "a".repeat(65_536 - shift), "水火".repeat(30_000));
+        let path = files.write("a.txt", &content);
+        assert_eq!(texts(&path, Split::File), [content.as_str()]);
+        let separated = format!("{}<|endoftext|>{}", "a".repeat(65_536 - 3 * shift), "b".repeat(10));
+        let path = files.write("b.txt", &separated);
+        assert_eq!(texts(&path, Split::Separator("<|endoftext|>".to_owned())).len(), 2);
+    }
+}
+
+#[test]
+fn gzip_with_several_members_is_read_to_its_end() {
+    let files = Files::new();
+    let mut content = gzip(b"one\n");
+    content.extend(gzip(b"two\n"));
+    let path = files.write("a.txt.gz", &content);
+    assert_eq!(texts(&path, Split::File), ["one\ntwo\n"]);
+    let cut = files.write("cut.txt.gz", &content[..content.len() - 9]);
+    let message = error(&cut);
+    assert!(message.contains("cut.txt.gz") && message.contains("hint"), "{message}");
+}
+
+#[test]
+fn json_lines_arrays_and_strings() {
+    let files = Files::new();
+    let lines = files.write("a.jsonl", "{\"text\":\"one\",\"n\":1}\n\n{\"n\":2,\"text\":\"two\"}");
+    assert_eq!(read(&lines, &ReadOptions::default()).unwrap(), [(0, "one".to_owned()), (22, "two".to_owned())]);
+    let array = files.write("b.json", "[\n {\"body\": \"a ] } \\\" b\", \"id\": 3},\n \"plain\" ]\n");
+    assert_eq!(texts(&array, Split::Auto), ["a ] } \" b", "plain"]);
+    let sequence = files.write("c.json", "{\"text\":\"x\"}\n{\"text\":\"y\"}\n");
+    assert_eq!(texts(&sequence, Split::Auto), ["x", "y"]);
+    let poems = files.write("d.json", "[{\"title\":\"t\",\"paragraphs\":[\"秦川\",\"函谷\"]}]");
+    let options = ReadOptions { text_field: Some("paragraphs".to_owned()), ..ReadOptions::default() };
+    assert_eq!(read(&poems, &options).unwrap()[0].1, "秦川\n函谷");
+    assert_eq!(texts(&files.write("empty.json", "[]"), Split::Auto), Vec::<String>::new());
+    assert_eq!(texts(&files.write("empty.jsonl", "\n\n"), Split::Auto), Vec::<String>::new());
+}
+
+#[test]
+fn json_errors_name_line_and_fields() {
+    let files = Files::new();
+    let message = error(&files.write("a.jsonl", "{\"text\":\"one\"}\n{\"text\":\n"));
+    assert!(message.contains("a.jsonl:2: not valid JSON"), "{message}");
+    let message = error(&files.write("b.jsonl", "{\"title\":\"x\",\"body\":\"y\",\"n\":1}\n"));
+    assert!(
+        message.contains("b.jsonl:1") && message.contains("body (string), n (number), title (string)"),
+        "{message}"
+    );
+    let options = ReadOptions { text_field: Some("boddy".to_owned()), ..ReadOptions::default() };
+    let message = read(&files.path("b.jsonl"), &options).unwrap_err().to_string();
+    assert!(message.contains("no field \"boddy\"") && message.contains("body (string)"), "{message}");
+    for (content, line) in
+        [("[{\"text\":\"a\"},\n", 2), ("[{\"text\":\"a\"}]\n{}", 2), ("{]}", 1), ("]", 1), ("[1]", 1)]
+    {
+        let message = error(&files.write("c.json", content));
+        assert!(message.contains(&format!("c.json:{line}:")), "{content}: {message}");
+    }
+}
+
+#[test]
+fn bad_bytes_are_placed_exactly() {
+    let files = Files::new();
+    let half = files.write("half.txt", "abc水".as_bytes().split_last().unwrap().1);
+    let message = error(&half);
+    assert!(message.contains("half a UTF-8 character") && message.contains("byte 3"), "{message}");
+    let mut content = vec![b'a'; 70_000];
+    content[66_000] = 0xFF;
+    let message = error(&files.write("latin.txt", &content));
+    assert!(message.contains("latin.txt: not UTF-8 (byte 0xFF) at byte 66000"), "{message}");
+    content[66_000] = 0;
+    let message = error(&files.write("binary.txt", &content));
+    assert!(message.contains("looks like a binary file") && message.contains("66000"), "{message}");
+    let message = error(&files.write("wide.txt", [0xFF, 0xFE, b'a', 0]));
+    assert!(message.contains("UTF-16"), "{message}");
+    let message = error(&files.write("compressed.txt", gzip(b"x")));
+    assert!(message.contains(".gz"), "{message}");
+    let message = error(&files.write("x.jsonl", b"{\"text\": \"a\"}\n\xC3"));
+    assert!(message.contains("x.jsonl") && message.contains("byte 14"), "{message}");
+}
+
+#[test]
+fn folders_and_globs_are_sorted_and_leave_out_what_they_must() {
+    let files = Files::new();
+    for name in ["d/b.txt", "d/a/z.md", "d/a/y.pdf", "d/.hidden/x.txt", "d/c.jsonl.gz"] {
+        files.write(name, "");
+    }
+    let names = |list: &[PathBuf]| -> Vec<String> {
+        list.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    let list = find_files(&[files.path("d")]).unwrap();
+    assert_eq!(
+        (names(&list.files), names(&list.skipped)),
+        (vec!["z.md".into(), "b.txt".into(), "c.jsonl.gz".into()], vec!["y.pdf".into()])
+    );
+    let list = find_files(&[files.path("d/**/*.txt")]).unwrap();
+    assert!(names(&list.files).contains(&"b.txt".to_owned()));
+    files.write("odd[1].txt", "x");
+    assert_eq!(find_files(&[files.path("odd[1].txt")]).unwrap().files.len(), 1);
+}
+
+#[test]
+fn wrong_paths_say_what_is_wrong() {
+    let files = Files::new();
+    files.write("d/y.pdf", "");
+    for (name, expected) in [
+        ("missing.txt", "cannot open"),
+        ("*.txt", "matches no supported file"),
+        ("d", "no supported file in this folder"),
+        ("d/y.pdf", "not supported"),
+        ("d/[", "not a valid pattern"),
+    ] {
+        let message = error(&files.path(name));
+        assert!(message.contains(expected) && message.contains("hint"), "{name}: {message}");
+    }
+    assert!(find_files(&[]).is_err());
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_go_round_do_not_hang() {
+    let files = Files::new();
+    files.write("d/a.txt", "x");
+    std::os::unix::fs::symlink(files.path("d"), files.path("d/loop")).unwrap();
+    assert_eq!(find_files(&[files.path("d")]).unwrap().files.len(), 1);
+}
+
+#[test]
+fn a_record_without_end_is_refused_before_it_fills_memory() {
+    let files = Files::new();
+    let path = files.write("a.jsonl", format!("{{\"text\":\"{}", "x".repeat(LONGEST_RECORD + (1 << 20))));
+    let message = error(&path);
+    assert!(message.contains("a.jsonl:1: a record longer than 64 MiB"), "{message}");
+}

@@ -1,0 +1,306 @@
+//! Text to token ids and back.
+//!
+//! The models and the training come from Hugging Face's `tokenizers`, so that what Loam trains opens
+//! everywhere and what others trained opens here. This wrapper adds what a trainer of language models
+//! needs and the crate leaves open: document text never turns into special tokens, training is
+//! deterministic for every kind, decoding can be streamed, every token knows how many bytes of text it
+//! stands for (bits per byte need that), and byte-level BPE has a fast road (see `byte_level`).
+
+mod byte_level;
+mod stream;
+mod train;
+mod words;
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use byte_level::ByteLevelEncoder;
+pub use stream::TextStream;
+pub use train::train_tokenizer;
+
+use crate::error::CorpusError;
+
+/// The special token that ends a document for byte-level BPE and unigram tokenizers.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// The families of tokenizers that can be trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenizerKind {
+    /// Byte-level byte-pair encoding, as GPT-2: every string round-trips.
+    Bpe,
+    /// As BERT: words into pieces, continued with `##`.
+    WordPiece,
+    /// As T5 and Llama's `SentencePiece`: the likeliest pieces.
+    Unigram,
+    /// Whole words and punctuation marks; what is rare becomes `<UNK>`.
+    Word,
+}
+
+impl fmt::Display for TokenizerKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Bpe => "bpe",
+            Self::WordPiece => "wordpiece",
+            Self::Unigram => "unigram",
+            Self::Word => "word",
+        })
+    }
+}
+
+impl FromStr for TokenizerKind {
+    type Err = CorpusError;
+
+    fn from_str(text: &str) -> Result<Self, CorpusError> {
+        match text.to_ascii_lowercase().as_str() {
+            "bpe" => Ok(Self::Bpe),
+            "wordpiece" => Ok(Self::WordPiece),
+            "unigram" => Ok(Self::Unigram),
+            "word" => Ok(Self::Word),
+            _ => Err(CorpusError::invalid(
+                format!("unknown kind of tokenizer \"{text}\""),
+                "use bpe, wordpiece, unigram or word",
+            )),
+        }
+    }
+}
+
+struct Inner {
+    model: tokenizers::Tokenizer,
+    json: String,
+    config: Value,
+    hash: String,
+    vocabulary: usize,
+    end_of_text: Option<u32>,
+    /// Bytes of text that each token stands for.
+    bytes: Vec<u32>,
+    fast: Option<ByteLevelEncoder>,
+}
+
+/// A tokenizer; cloning shares it.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Tokenizer")
+            .field("vocabulary", &self.inner.vocabulary)
+            .field("hash", &self.inner.hash)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Tokenizer {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner.hash == other.inner.hash
+    }
+}
+
+/// One token with the part of the text it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenOffset {
+    /// Token id.
+    pub id: u32,
+    /// First byte covered.
+    pub start: usize,
+    /// One past the last byte covered. Tokens that share one character share its range.
+    pub end: usize,
+}
+
+impl Tokenizer {
+    /// Opens a `tokenizer.json`, or the folder that holds one (its `tokenizer_config.json` names the
+    /// special tokens, when it is there).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, CorpusError> {
+        let path = path.as_ref();
+        let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
+        let json = std::fs::read_to_string(&file).map_err(CorpusError::io("read", &file))?;
+        let model: tokenizers::Tokenizer = json.parse().map_err(|error| {
+            CorpusError::tokenizer(
+                Some(&file),
+                format!("not a tokenizer.json: {error}"),
+                "pass a file that Hugging Face tokenizers wrote",
+            )
+        })?;
+        let config_file = file.with_file_name("tokenizer_config.json");
+        let config = match std::fs::read_to_string(&config_file) {
+            Ok(text) => serde_json::from_str(&text).map_err(|error| {
+                CorpusError::tokenizer(Some(&config_file), format!("not valid JSON: {error}"), "mend or remove it")
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => json!({}),
+            Err(error) => return Err(CorpusError::io("read", &config_file)(error)),
+        };
+        Self::new(model, config, Some(&file))
+    }
+
+    fn new(mut model: tokenizers::Tokenizer, config: Value, path: Option<&Path>) -> Result<Self, CorpusError> {
+        let wrong =
+            |error: tokenizers::Error| CorpusError::tokenizer(path, error.to_string(), "train or export it again");
+        model.with_padding(None);
+        model.with_truncation(None).map_err(wrong)?;
+        let json = model.to_string(true).map_err(wrong)?;
+        // Text of documents is text, whatever it spells.
+        model.set_encode_special_tokens(true);
+        // Fails now rather than at some document: a word-level model whose unknown token is missing.
+        for probe in ["a", "\u{10FFFD} \u{1}\u{E000}zq", "水"] {
+            model.encode_fast(probe, false).map_err(|error| {
+                CorpusError::tokenizer(
+                    path,
+                    format!("cannot encode every text: {error}"),
+                    "add its unknown token to the vocabulary",
+                )
+            })?;
+        }
+        let vocabulary = model.get_vocab(true).values().max().map_or(0, |&highest| highest as usize + 1);
+        if vocabulary == 0 || vocabulary > 1 << 24 {
+            return Err(CorpusError::tokenizer(
+                path,
+                format!("a vocabulary of {vocabulary} tokens"),
+                "vocabularies have 1 to 16,777,216 tokens",
+            ));
+        }
+        let end_of_text = find_end_of_text(&model, &config);
+        let byte_level = byte_level::decodes_bytes(&model);
+        let bytes = (0..vocabulary as u32).map(|id| bytes_of(&model, id, byte_level)).collect();
+        let fast = ByteLevelEncoder::of(&model);
+        let hash = blake3::hash(json.as_bytes()).to_hex().to_string();
+        Ok(Self { inner: Arc::new(Inner { model, json, config, hash, vocabulary, end_of_text, bytes, fast }) })
+    }
+
+    /// Writes `tokenizer.json` and `tokenizer_config.json` into a folder, in Hugging Face's layout.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), CorpusError> {
+        self.save_with_length(folder, None)
+    }
+
+    /// [`Tokenizer::save`] with `model_max_length` (tokens) in the configuration.
+    pub fn save_with_length(&self, folder: impl AsRef<Path>, longest: Option<usize>) -> Result<(), CorpusError> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder).map_err(CorpusError::io("create", folder))?;
+        let mut config = self.inner.config.clone();
+        if let Value::Object(entries) = &mut config {
+            entries.entry("tokenizer_class").or_insert_with(|| json!("PreTrainedTokenizerFast"));
+            if let Some(token) = self.end_of_text().and_then(|id| self.token(id)) {
+                entries.entry("eos_token").or_insert_with(|| json!(token));
+                entries.entry("bos_token").or_insert_with(|| json!(token));
+            }
+            if let Some(longest) = longest {
+                entries.insert("model_max_length".to_owned(), json!(longest));
+            }
+        }
+        let config = serde_json::to_string_pretty(&config).unwrap_or_default();
+        for (name, text) in [("tokenizer.json", &self.inner.json), ("tokenizer_config.json", &config)] {
+            let path = folder.join(name);
+            crate::write::replace_file(&path, text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Token ids of a text. No special tokens are added, and none are recognized in the text.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        if let Some(fast) = &self.inner.fast {
+            return fast.encode(&self.inner.model, text);
+        }
+        // Encoding every text was tried when the tokenizer was made.
+        self.inner.model.encode_fast(text, false).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
+    }
+
+    /// [`Tokenizer::encode`] over several texts in parallel; the order is kept.
+    pub fn encode_batch<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Vec<Vec<u32>> {
+        texts.par_iter().map(|text| self.encode(text.as_ref())).collect()
+    }
+
+    /// Token ids with the bytes of the text that each covers.
+    pub fn encode_with_offsets(&self, text: &str) -> Vec<TokenOffset> {
+        self.inner.model.encode(text, false).map_or_else(
+            |_| Vec::new(),
+            |encoding| {
+                let offsets = encoding.get_offsets();
+                encoding
+                    .get_ids()
+                    .iter()
+                    .zip(offsets)
+                    .map(|(&id, &(start, end))| TokenOffset { id, start, end })
+                    .collect()
+            },
+        )
+    }
+
+    /// The text of token ids; special tokens leave no text, unknown ids neither.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        self.inner.model.decode(ids, true).unwrap_or_default()
+    }
+
+    /// The size of an embedding table for this tokenizer: the highest id plus one.
+    pub fn vocabulary(&self) -> usize {
+        self.inner.vocabulary
+    }
+
+    /// The token that ends a document: what `tokenizer_config.json` calls `eos_token`, else the first of
+    /// `<|endoftext|>`, `<|end_of_text|>`, `</s>`, `<EOS>`, `<eos>`, `[SEP]` that there is.
+    pub fn end_of_text(&self) -> Option<u32> {
+        self.inner.end_of_text
+    }
+
+    /// The token as it is spelled in the vocabulary.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.model.id_to_token(id)
+    }
+
+    /// The id of a token spelled as in the vocabulary.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.model.token_to_id(token)
+    }
+
+    /// Bytes of text that a token stands for; 0 for special tokens and unknown ids. Exact for byte-level
+    /// BPE; for the other kinds the bytes of its decoded form.
+    pub fn token_bytes(&self, id: u32) -> usize {
+        self.inner.bytes.get(id as usize).copied().unwrap_or(0) as usize
+    }
+
+    /// BLAKE3 of the serialized tokenizer, in hexadecimal.
+    pub fn hash(&self) -> &str {
+        &self.inner.hash
+    }
+
+    /// A decoder that takes one token at a time.
+    pub fn text_stream(&self) -> TextStream {
+        TextStream::new(self.clone())
+    }
+}
+
+fn find_end_of_text(model: &tokenizers::Tokenizer, config: &Value) -> Option<u32> {
+    let named = config.get("eos_token").and_then(|token| token.as_str().or_else(|| token.get("content")?.as_str()));
+    let usual = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<EOS>", "<eos>", "[SEP]"];
+    named.into_iter().chain(usual).find_map(|token| model.token_to_id(token))
+}
+
+fn bytes_of(model: &tokenizers::Tokenizer, id: u32, byte_level: bool) -> u32 {
+    let Some(token) = model.id_to_token(id) else { return 0 };
+    if model.get_added_vocabulary().is_special_token(&token) {
+        return 0;
+    }
+    if model.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id) {
+        return token.len() as u32;
+    }
+    if byte_level {
+        return token.chars().count() as u32;
+    }
+    if let Some(rest) = token.strip_prefix("##") {
+        return rest.len() as u32;
+    }
+    if token.len() == 6 && token.starts_with("<0x") && token.ends_with('>') {
+        return 1;
+    }
+    token.chars().map(|character| if character == '\u{2581}' { 1 } else { character.len_utf8() as u32 }).sum()
+}
+
+#[cfg(test)]
+mod tests;

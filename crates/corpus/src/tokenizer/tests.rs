@@ -1,0 +1,204 @@
+use super::*;
+use crate::permutation::mix;
+
+fn train(kind: TokenizerKind, vocabulary: usize, texts: &[&str]) -> Tokenizer {
+    let texts = texts.iter().map(|&text| Ok(text.to_owned()));
+    train_tokenizer(kind, vocabulary, texts, &mut |_, _| {}).unwrap()
+}
+
+const SAMPLE: &str = "The quick brown fox jumps over the lazy dog. Don't they've we'll, it's 1,234.5! \
+    The foxes were quicker; quickest of all was the brownest fox of the dogs' house.\n\n\tTabs and  spaces   here. \
+    红楼梦 是 一 部 小说。 naïve café ÀÉÎ 水水水火 \u{1F600}\u{1F600}";
+
+fn sample() -> String {
+    SAMPLE.repeat(20)
+}
+
+/// Strings of odd characters, the same every time.
+fn odd_strings() -> impl Iterator<Item = String> {
+    let parts = [
+        "a",
+        "Z",
+        " ",
+        "  ",
+        "\n",
+        "\t",
+        "'",
+        "'s",
+        "'ll",
+        "'re",
+        "1",
+        "²",
+        "½",
+        "水",
+        "é",
+        "e\u{301}",
+        "\u{200B}",
+        "\u{A0}",
+        "\u{3000}",
+        "!",
+        "...",
+        "\u{1F600}",
+        "\u{1F468}\u{200D}\u{1F469}",
+        "ـ",
+        "नि",
+        "\u{0}",
+        "\u{7F}",
+        "\u{85}",
+        "\u{2028}",
+        "\r",
+        "<|endoftext|>",
+        "ǅ",
+        "Ⅷ",
+        "々",
+        "\u{10FFFF}",
+    ];
+    let mut state = 7;
+    (0..3000).map(move |_| {
+        (0..10)
+            .map(|_| {
+                state = mix(state);
+                parts[state as usize % parts.len()]
+            })
+            .collect()
+    })
+}
+
+#[test]
+fn byte_level_bpe_round_trips_everything() {
+    let tokenizer = train(TokenizerKind::Bpe, 350, &[&sample()]);
+    assert_eq!(tokenizer.vocabulary(), 350);
+    assert_eq!(tokenizer.end_of_text(), Some(0));
+    assert_eq!(tokenizer.token(0).as_deref(), Some(END_OF_TEXT));
+    for text in odd_strings().chain([String::new(), sample()]) {
+        let ids = tokenizer.encode(&text);
+        assert_eq!(tokenizer.decode(&ids), text);
+        assert_eq!(ids.iter().map(|&id| tokenizer.token_bytes(id)).sum::<usize>(), text.len());
+        assert!(!ids.contains(&0), "{text:?} became the end of a document");
+    }
+}
+
+#[test]
+fn the_fast_road_is_the_general_road() {
+    let tokenizer = train(TokenizerKind::Bpe, 500, &[&sample()]);
+    assert!(tokenizer.inner.fast.is_some());
+    for text in odd_strings() {
+        let general = tokenizer.inner.model.encode_fast(text.as_str(), false).unwrap();
+        assert_eq!(tokenizer.encode(&text), general.get_ids(), "{text:?}");
+    }
+}
+
+#[test]
+fn texts_in_a_batch_keep_their_order() {
+    let tokenizer = train(TokenizerKind::Bpe, 300, &[&sample()]);
+    let texts: Vec<String> = odd_strings().take(200).collect();
+    let batch = tokenizer.encode_batch(&texts);
+    assert!(batch.iter().zip(&texts).all(|(ids, text)| *ids == tokenizer.encode(text)));
+}
+
+#[test]
+fn every_kind_trains_the_same_twice_and_reopens() {
+    for kind in [TokenizerKind::Bpe, TokenizerKind::WordPiece, TokenizerKind::Unigram, TokenizerKind::Word] {
+        let vocabulary = if kind == TokenizerKind::Bpe { 330 } else { 110 };
+        let text = sample();
+        let tokenizer = train(kind, vocabulary, &[&text]);
+        for _ in 0..3 {
+            assert_eq!(train(kind, vocabulary, &[&text]).hash(), tokenizer.hash(), "{kind}");
+        }
+        assert!(tokenizer.vocabulary() <= vocabulary, "{kind}: {}", tokenizer.vocabulary());
+        let folder = tempfile::tempdir().unwrap();
+        tokenizer.save_with_length(folder.path(), Some(256)).unwrap();
+        for path in [folder.path().to_path_buf(), folder.path().join("tokenizer.json")] {
+            let opened = Tokenizer::open(path).unwrap();
+            assert_eq!(opened.hash(), tokenizer.hash());
+            assert_eq!(opened.end_of_text(), tokenizer.end_of_text());
+            assert_eq!(opened.encode(&text), tokenizer.encode(&text));
+        }
+        let config = std::fs::read_to_string(folder.path().join("tokenizer_config.json")).unwrap();
+        assert!(config.contains("PreTrainedTokenizerFast") && config.contains("\"model_max_length\": 256"), "{config}");
+        assert_eq!(kind.to_string().parse::<TokenizerKind>().unwrap(), kind);
+        let end = tokenizer.end_of_text().unwrap();
+        assert_eq!(tokenizer.token_bytes(end), 0);
+        assert!(!tokenizer.encode("a <|endoftext|> [SEP] <EOS> b").contains(&end), "{kind}");
+    }
+}
+
+#[test]
+fn the_vocabulary_asked_for_is_the_one_that_comes() {
+    let words: Vec<String> = (0..4000u64).map(|k| format!("w{:x} ", mix(k) % 50_000)).collect();
+    let text = words.concat().repeat(3);
+    for kind in [TokenizerKind::Bpe, TokenizerKind::WordPiece, TokenizerKind::Unigram, TokenizerKind::Word] {
+        assert_eq!(train(kind, 600, &[&text]).vocabulary(), 600, "{kind}");
+    }
+}
+
+#[test]
+fn too_little_text_gives_a_smaller_vocabulary() {
+    let tokenizer = train(TokenizerKind::Bpe, 5000, &["aa aa"]);
+    assert!(tokenizer.vocabulary() < 270);
+    assert!(train_tokenizer(TokenizerKind::Bpe, 300, std::iter::empty(), &mut |_, _| {}).is_err());
+    assert!(train_tokenizer(TokenizerKind::Bpe, 10, std::iter::empty(), &mut |_, _| {}).is_err());
+    assert!(train_tokenizer(TokenizerKind::Unigram, 40, [Ok("x".to_owned())].into_iter(), &mut |_, _| {}).is_ok());
+}
+
+#[test]
+fn a_stream_never_shows_half_a_character_and_joins_to_the_whole() {
+    for kind in [TokenizerKind::Bpe, TokenizerKind::WordPiece, TokenizerKind::Unigram, TokenizerKind::Word] {
+        let tokenizer = train(kind, if kind == TokenizerKind::Bpe { 280 } else { 120 }, &[&sample()]);
+        let mut ids = tokenizer.encode(SAMPLE);
+        ids.insert(5, tokenizer.end_of_text().unwrap());
+        let mut stream = tokenizer.text_stream();
+        let mut joined = String::new();
+        for &id in &ids {
+            if let Some(text) = stream.push(id) {
+                assert!(kind != TokenizerKind::Bpe || !text.contains('\u{FFFD}'), "{text:?}");
+                joined += &text;
+            }
+        }
+        joined.extend(stream.finish());
+        assert_eq!(joined, tokenizer.decode(&ids), "{kind}");
+    }
+}
+
+#[test]
+fn a_stream_of_any_bytes_shows_what_decoding_shows() {
+    let tokenizer = train(TokenizerKind::Bpe, 257, &["x"]);
+    let mut state = 3;
+    for _ in 0..500 {
+        let ids: Vec<u32> = (0..12)
+            .map(|_| {
+                state = mix(state);
+                1 + (state % 256) as u32
+            })
+            .collect();
+        let mut stream = tokenizer.text_stream();
+        let mut joined: String = ids.iter().filter_map(|&id| stream.push(id)).collect();
+        joined.extend(stream.finish());
+        assert_eq!(joined, tokenizer.decode(&ids));
+    }
+}
+
+#[test]
+fn offsets_slice_the_text_back() {
+    let tokenizer = train(TokenizerKind::Bpe, 300, &[&sample()]);
+    let text = "The naïve fox, 水.";
+    let offsets = tokenizer.encode_with_offsets(text);
+    assert_eq!(offsets.iter().map(|token| token.id).collect::<Vec<_>>(), tokenizer.encode(text));
+    assert_eq!((offsets[0].start, offsets[offsets.len() - 1].end), (0, text.len()));
+    for token in offsets {
+        assert!(text.get(token.start..token.end).is_some());
+    }
+}
+
+#[test]
+fn bad_files_are_refused_with_their_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = Tokenizer::open(folder.path()).unwrap_err().to_string();
+    assert!(missing.contains("tokenizer.json"), "{missing}");
+    let path = folder.path().join("tokenizer.json");
+    for content in ["", "{}", "{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":\"[UNK]\"}}"] {
+        std::fs::write(&path, content).unwrap();
+        let message = Tokenizer::open(&path).unwrap_err().to_string();
+        assert!(message.contains("tokenizer.json") && message.contains("hint"), "{message}");
+    }
+}

@@ -1,0 +1,16 @@
+//! What the training data did to a model, read from the records that its run left.
+//!
+//! Training measures and writes; this crate adds up, compares and judges; `loam-report` draws. It holds no plots and no
+//! words for readers, so that a page, a table on a terminal and a test all see the same numbers.
+//!
+//! - [`ledger`] reads `ledger.parquet` and turns it into values by source, held-out domain and time, and says whether
+//!   the books close.
+//! - [`columns`] reads Parquet columns by name, forgiving about how a writer encoded integers and strings.
+
+#![forbid(unsafe_code)]
+
+pub mod columns;
+mod error;
+pub mod ledger;
+
+pub use error::InfluenceError;

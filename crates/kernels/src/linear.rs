@@ -1,0 +1,126 @@
+//! The affine layer `y = x w + b`, optionally added to a residual stream.
+
+use crate::buffer::{Output, sum_in_order};
+use crate::matrix::{MatrixRef, product_at, product_of};
+use crate::simd::vectorized;
+use rayon::prelude::*;
+use std::mem::MaybeUninit;
+
+/// Rows that one task fills or sums. Fixed, so that sums do not depend on the number of threads.
+const ROWS: usize = 64;
+
+/// What [`backward`] returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearGradients {
+    /// Gradient of the input, `[rows, inputs]`.
+    pub dx: Vec<f32>,
+    /// Gradient of the weight, `[inputs, outputs]`.
+    pub dweight: Vec<f32>,
+    /// Gradient of the bias, `[outputs]`.
+    pub dbias: Vec<f32>,
+}
+
+/// `x w + bias (+ residual)`: `x` is `[rows, inputs]`, `weight` is `[inputs, outputs]`, `bias` is `[outputs]`, the
+/// residual and the result are `[rows, outputs]`.
+///
+/// The residual's gradient is the output's own.
+pub fn forward(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    residual: Option<&[f32]>,
+    inputs: usize,
+    outputs: usize,
+) -> Vec<f32> {
+    assert_eq!(bias.len(), outputs, "bias [{outputs}]");
+    let rows = row_count(x, weight, inputs, outputs, residual.map_or(0, <[f32]>::len));
+    if rows == 0 || outputs == 0 {
+        return Vec::new();
+    }
+    let mut y = Output::new(rows * outputs);
+    // The bias is laid down first and the product accumulates on it: one pass fewer than adding it afterward.
+    match residual {
+        None => y.slots().par_chunks_mut(ROWS * outputs).for_each(|y| fill_rows(bias, y)),
+        Some(residual) => {
+            assert_eq!(residual.len(), rows * outputs, "residual [{rows}, {outputs}]");
+            let chunks = y.slots().par_chunks_mut(ROWS * outputs).zip(residual.par_chunks(ROWS * outputs));
+            chunks.for_each(|(y, residual)| add_to_rows(residual, bias, y));
+        }
+    }
+    // SAFETY: the loops above wrote every row, so the product accumulates on initialized memory.
+    unsafe {
+        let y_pointer = y.pointer().at(0);
+        product_at(MatrixRef::new(x, rows, inputs), MatrixRef::new(weight, inputs, outputs), y_pointer, true);
+        y.written()
+    }
+}
+
+/// The gradients of [`forward`] given `dy`, `[rows, outputs]`: `dx = dy wᵀ`, `dw = xᵀ dy`, `db = Σ dy` over rows.
+pub fn backward(x: &[f32], weight: &[f32], dy: &[f32], inputs: usize, outputs: usize) -> LinearGradients {
+    let rows = row_count(x, weight, inputs, outputs, dy.len());
+    assert_eq!(dy.len(), rows * outputs, "dy [{rows}, {outputs}]");
+    let dy_matrix = MatrixRef::new(dy, rows, outputs);
+    LinearGradients {
+        dx: product_of(dy_matrix, MatrixRef::new(weight, inputs, outputs).transposed()),
+        dweight: product_of(MatrixRef::new(x, rows, inputs).transposed(), dy_matrix),
+        dbias: column_sums(dy, outputs),
+    }
+}
+
+/// The sum of the rows of `[rows, columns]`.
+pub fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
+    if columns == 0 {
+        return Vec::new();
+    }
+    let partial = |rows: &[f32]| {
+        let mut sums = vec![0.0; columns];
+        add_rows(rows, &mut sums);
+        sums
+    };
+    sum_in_order(matrix.par_chunks(ROWS * columns).map(partial).collect(), columns)
+}
+
+/// The number of rows, from whichever operand shows it.
+fn row_count(x: &[f32], weight: &[f32], inputs: usize, outputs: usize, result_len: usize) -> usize {
+    assert_eq!(weight.len(), inputs * outputs, "weight [{inputs}, {outputs}]");
+    // A layer without inputs still has as many rows as its residual or its output gradient.
+    let rows = x.len().checked_div(inputs).or_else(|| result_len.checked_div(outputs)).unwrap_or(0);
+    assert_eq!(x.len(), rows * inputs, "x [{rows}, {inputs}]");
+    rows
+}
+
+fn fill_rows(bias: &[f32], y: &mut [MaybeUninit<f32>]) {
+    for row in y.chunks_exact_mut(bias.len()) {
+        row.write_copy_of_slice(bias);
+    }
+}
+
+vectorized! {
+    fn add_to_rows<A>(residual: &[f32], bias: &[f32], y: &mut [MaybeUninit<f32>]) {
+        for (y, residual) in y.chunks_exact_mut(bias.len()).zip(residual.chunks_exact(bias.len())) {
+            for ((y, residual), bias) in y.iter_mut().zip(residual).zip(bias) {
+                y.write(residual + bias);
+            }
+        }
+    }
+}
+
+vectorized! {
+    fn add_rows<A>(rows: &[f32], sums: &mut [f32]) {
+        let columns = sums.len();
+        // Four rows at a time: the sums are loaded and stored a quarter as often.
+        let mut groups = rows.chunks_exact(4 * columns);
+        for group in &mut groups {
+            let (first, second) = group.split_at(2 * columns);
+            let ((a, b), (c, d)) = (first.split_at(columns), second.split_at(columns));
+            for ((((sum, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                *sum += (a + b) + (c + d);
+            }
+        }
+        for row in groups.remainder().chunks_exact(columns) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += value;
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Every command and flag, each with its help.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Train, evaluate and explain language models, and measure what the training data did to them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "loam",
+    version,
+    max_term_width = 100,
+    after_help = "Without a command, loam runs the demonstration: it trains a small GPT on text that is on this disk \
+                  already, lets it write, and leaves a report.\n\n\
+                  Examples:\n  \
+                  loam                                          the demonstration, about three minutes\n  \
+                  loam train recipes/gpt-wikitext2.toml          train as a recipe says\n  \
+                  loam train recipe.toml --set train.lr=3e-4     ... with one value changed\n  \
+                  loam generate --model runs/NAME 'Once upon'    let the result write\n  \
+                  loam report runs/NAME                          see what the data did"
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// Where to compute: auto, cpu
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    pub device: String,
+    /// Threads that compute [default: one a core]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print results as JSON, one object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress and no remarks, only results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a small GPT on the sources of the crates on this disk, let it write, and report what the data did
+    Demo(DemoArguments),
+    /// Train a model as a recipe says, or go on with a run
+    Train(TrainArguments),
+    /// Let a model write
+    Generate(GenerateArguments),
+    /// Tell how probable a model finds a text, token by token
+    Score(ScoreArguments),
+    /// Tokenizers
+    #[command(subcommand)]
+    Tokenizer(TokenizerCommand),
+    /// Text, before it is trained on
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Draw the report of a run
+    Report(ReportArguments),
+    /// List the runs in a folder
+    Runs(RunsArguments),
+    /// Ask the records of runs in SQL
+    Query(QueryArguments),
+    /// Tell what Loam finds on this machine
+    Doctor,
+    /// Print shell completions
+    Completions(CompletionsArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "The text is the sources of the crates that Loam itself is built from, where Cargo has unpacked \
+                        them ($CARGO_HOME, or ~/.cargo). Nothing is downloaded.\n\n\
+                        Examples:\n  loam demo\n  loam demo --minutes 10 --out runs/longer")]
+pub struct DemoArguments {
+    /// Folder for the run [default: runs/demo, or the next free runs/demo-N]
+    #[arg(short, long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Minutes of training
+    #[arg(long, default_value_t = 2.0, value_name = "M")]
+    pub minutes: f64,
+    /// Seed of initialization, data order and dropout
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+}
+
+impl Default for DemoArguments {
+    fn default() -> Self {
+        Self { out: None, minutes: 2.0, seed: 1 }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "A recipe is a TOML file; recipes/ has examples with a reason beside every value. Ctrl-C saves a \
+                        checkpoint and stops; --resume goes on from the last one, to the bit.\n\n\
+                        Examples:\n  \
+                        loam train recipes/gpt-wikitext2.toml\n  \
+                        loam train recipe.toml --set train.steps=300 --set model.layers=4 -o runs/small\n  \
+                        loam train --resume -o runs/small\n  \
+                        loam train corpus/*.txt -o runs/mine           one source a path, every value a default")]
+pub struct TrainArguments {
+    /// A recipe, or text files and folders to train on with every value at its default
+    #[arg(value_name = "RECIPE|PATH")]
+    pub inputs: Vec<String>,
+    /// Change a value of the recipe, as in train.lr=3e-4; may be given often
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Folder for the run [default: runs/RECIPE, or the next free runs/RECIPE-N]
+    #[arg(short, long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+    /// Go on with the run in the folder of -o from its last checkpoint
+    #[arg(long)]
+    pub resume: bool,
+    /// Seed of initialization, data order and dropout; the same as --set train.seed=N
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Precision; the same as --set train.dtype=...
+    #[arg(long, value_name = "DTYPE")]
+    pub dtype: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+                        loam generate --model runs/demo 'fn main() {'\n  \
+                        loam generate --model runs/demo --temperature 0 --max-tokens 40 'The '\n  \
+                        echo 'Once upon a time' | loam generate --model DIR --json")]
+pub struct GenerateArguments {
+    /// What to go on from; read from standard input where it is absent
+    pub prompt: Option<String>,
+    /// Model folder in the Hugging Face layout, or a run's folder
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Tokens to write at most
+    #[arg(short = 'n', long, default_value_t = 200, value_name = "N")]
+    pub max_tokens: usize,
+    /// Randomness: 0 always takes the most probable token
+    #[arg(short, long, default_value_t = 0.8, value_name = "T")]
+    pub temperature: f32,
+    /// Choose among the K most probable tokens only; 0 for all
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    pub top_k: usize,
+    /// Choose among the fewest tokens that hold this much probability; 1 for all
+    #[arg(long, default_value_t = 0.95, value_name = "P")]
+    pub top_p: f32,
+    /// Leave out tokens less probable than this fraction of the most probable one; 0 for none
+    #[arg(long, default_value_t = 0.0, value_name = "P")]
+    pub min_p: f32,
+    /// Make tokens that have occurred less probable; 1 for off
+    #[arg(long, default_value_t = 1.0, value_name = "R")]
+    pub repetition_penalty: f32,
+    /// End before this text; may be given often
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Seed of the choices
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "With --json, one object: {\"tokens\":[ids],\"logprobs\":[null,...],\"loss\":nats a token,\
+                        \"bits_per_byte\":...,\"scored\":n}\n\n\
+                        Examples:\n  loam score --model runs/demo --text 'let x = 1;'\n  \
+                        loam score --model runs/demo --file chapter.txt --json")]
+pub struct ScoreArguments {
+    /// Model folder in the Hugging Face layout, or a run's folder
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The text
+    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
+    pub text: Option<String>,
+    /// A file with the text; without --text and --file, standard input is read
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenizerCommand {
+    /// Train a tokenizer
+    Train(TokenizerTrainArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "The folder gets tokenizer.json and tokenizer_config.json, as Hugging Face's libraries read \
+                        them.\n\n\
+                        Examples:\n  \
+                        loam tokenizer train corpus/ --vocab 8192 -o tokenizer\n  \
+                        loam tokenizer train a.jsonl b.txt.gz --kind unigram --vocab 16000 -o tokenizer")]
+pub struct TokenizerTrainArguments {
+    /// Text files, folders and globs
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// The algorithm
+    #[arg(long, value_enum, default_value_t = Kind::Bpe)]
+    pub kind: Kind,
+    /// Number of token ids
+    #[arg(long, default_value_t = 8192, value_name = "N")]
+    pub vocab: usize,
+    /// Field of JSON records that holds the text [default: text]
+    #[arg(long, value_name = "FIELD")]
+    pub text_field: Option<String>,
+    /// Folder for the tokenizer
+    #[arg(short, long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Kinds of tokenizers.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Kind {
+    /// Byte-level byte-pair encoding, as GPT-2's
+    Bpe,
+    /// Pieces with ## inside words, as BERT's
+    Wordpiece,
+    /// Unigram language model, as SentencePiece's
+    Unigram,
+    /// Whole words, the most frequent
+    Word,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Show text as a model would see it, and what is odd about it
+    Inspect(InspectArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Reads .txt .md .jsonl .json, plain or .gz, folders and globs.\n\n\
+                        Examples:\n  loam data inspect corpus/\n  \
+                        loam data inspect reviews.jsonl --text-field body --tokenizer runs/demo/model")]
+pub struct InspectArguments {
+    /// Text files, folders and globs
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// Field of JSON records that holds the text [default: text]
+    #[arg(long, value_name = "FIELD")]
+    pub text_field: Option<String>,
+    /// Documents to show
+    #[arg(short = 'n', long, default_value_t = 5, value_name = "N")]
+    pub rows: usize,
+    /// A tokenizer.json, or a folder with one, to count tokens with
+    #[arg(long, value_name = "PATH")]
+    pub tokenizer: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  loam report runs/demo        writes runs/demo/report.html")]
+pub struct ReportArguments {
+    /// The run's folder
+    pub run: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsArguments {
+    /// Folder that holds runs
+    #[arg(default_value = "runs", value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Tables: metrics, ledger, documents, events; each has a column run.\n\n\
+                        Examples:\n  \
+                        loam query \"select domain, source, sum(value) nats from ledger where line = 'source' group by \
+                        1, 2 order by 3 desc\" runs/demo\n  \
+                        loam query \"select source, count(*), sum(tokens) from documents group by source\"\n  \
+                        loam query \"select step, value from metrics where metric = 'held_out_loss' order by step\" \
+                        --format csv")]
+pub struct QueryArguments {
+    /// One SQL query (DataFusion's dialect)
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+    /// Runs to ask [default: every run in runs/]
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// How to print the rows; --json is the same as --format json
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns
+    Table,
+    /// One object a line
+    Json,
+    /// Comma-separated values
+    Csv,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  loam completions bash > ~/.local/share/bash-completion/completions/loam")]
+pub struct CompletionsArguments {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,109 @@
+//! `loam train`.
+
+use super::Misuse;
+use crate::arguments::{Global, TrainArguments};
+use crate::machine;
+use crate::progress::Watcher;
+use crate::terminal::Terminal;
+use loam_train::recipe::{Recipe, SourceRecipe};
+use loam_train::{Outcome, session};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub fn run(arguments: &TrainArguments, global: &Global, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let session = machine::session(&global.device)?;
+    let mut watcher = Watcher::new(*terminal);
+    let (folder, outcome) = if arguments.resume {
+        let folder = folder_to_resume(arguments)?;
+        machine::stop_on_interrupt();
+        terminal.say(format_args!("run: {}", folder.display()));
+        let outcome = session::resume(&folder, &session, &mut watcher)?;
+        (folder, outcome)
+    } else {
+        let (recipe, name) = recipe(arguments)?;
+        let folder = arguments.out.clone().unwrap_or_else(|| super::free_run(&name));
+        machine::stop_on_interrupt();
+        terminal.say(format_args!("run: {}", folder.display()));
+        let outcome = session::start(&recipe, &folder, &session, &mut watcher)?;
+        (folder, outcome)
+    };
+    finish(&folder, &outcome, terminal)
+}
+
+/// Tells how a run ended and draws its report.
+pub fn finish(folder: &Path, outcome: &Outcome, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    if outcome.reason == "interrupted" {
+        terminal.say(format_args!("go on with: loam train --resume -o {}", folder.display()));
+        return Ok(ExitCode::from(machine::INTERRUPTED));
+    }
+    for (domain, loss) in &outcome.held_out {
+        terminal.say(format_args!(
+            "held-out {domain}: {:.4} nats a token, {:.4} bits a byte over {} tokens",
+            loss.per_token(),
+            loss.bits_per_byte(),
+            crate::terminal::count(loss.tokens)
+        ));
+    }
+    match loam_report::write(folder) {
+        Ok(page) => terminal.say(format_args!("report: {}", page.display())),
+        // The run is done and safe; its page can be drawn again.
+        Err(error) => terminal.warning(format_args!("the report could not be drawn: {error}")),
+    }
+    terminal.say(format_args!("model: {}", folder.join("model").display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn folder_to_resume(arguments: &TrainArguments) -> anyhow::Result<PathBuf> {
+    if !arguments.sets.is_empty() || arguments.seed.is_some() || arguments.dtype.is_some() {
+        return Err(Misuse("--resume goes on with the run's own recipe; start a new run to change values".into()).into());
+    }
+    match (&arguments.out, arguments.inputs.as_slice()) {
+        (Some(folder), []) => Ok(folder.clone()),
+        (Some(folder), [_]) if folder.join("recipe.toml").exists() => Ok(folder.clone()),
+        (None, [folder]) if Path::new(folder).join("recipe.toml").exists() => Ok(PathBuf::from(folder)),
+        _ => Err(Misuse("--resume needs the run's folder: loam train --resume -o runs/NAME".into()).into()),
+    }
+}
+
+fn recipe(arguments: &TrainArguments) -> anyhow::Result<(Recipe, String)> {
+    let mut sets = arguments.sets.clone();
+    sets.extend(arguments.seed.map(|seed| format!("train.seed={seed}")));
+    sets.extend(arguments.dtype.as_ref().map(|dtype| format!("train.dtype=\"{dtype}\"")));
+    let name = |path: &str| {
+        let stem = Path::new(path).file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
+        stem.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect::<String>()
+    };
+    let [first, ..] = arguments.inputs.as_slice() else {
+        return Err(Misuse(
+            "give a recipe, or text to train on: loam train recipes/gpt-wikitext2.toml, or loam train corpus.txt".into(),
+        )
+        .into());
+    };
+    let path = Path::new(first);
+    let is_recipe = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+    if is_recipe && arguments.inputs.len() > 1 {
+        return Err(Misuse("one recipe at a time; texts belong into the recipe, or stand alone".into()).into());
+    }
+    let mut recipe = if is_recipe {
+        Recipe::load(path, &sets)?
+    } else {
+        let mut recipe = Recipe::default();
+        for input in &arguments.inputs {
+            let mut source = name(input);
+            while recipe.data.sources.iter().any(|other| other.name == source) {
+                source.push('_');
+            }
+            recipe.data.sources.push(SourceRecipe {
+                name: source,
+                path: vec![input.clone()],
+                weight: 1.0,
+                text_field: None,
+                split: loam_train::recipe::Split::Auto,
+            });
+        }
+        recipe.with(&sets)?
+    };
+    let beside = if is_recipe { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
+    recipe.resolve_paths(beside)?;
+    Ok((recipe, name(first)))
+}

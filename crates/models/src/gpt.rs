@@ -1,0 +1,350 @@
+//! GPT-2 (Radford et al. 2019): a decoder of pre-normalized blocks with learned positions, tanh GELU and a tied
+//! output. Configuration keys and parameter names are those of Hugging Face's `GPT2LMHeadModel`.
+
+use crate::error::ModelError;
+use crate::language_model::{Cache, LanguageModel};
+use crate::weights;
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+use loam_nn::Dropout;
+use loam_nn::initialize::{Initializer, mix};
+use loam_nn::layers::{Embedding, LayerNorm, Linear};
+use loam_nn::{composed, ops};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::path::Path;
+
+/// `config.json` of a GPT-2.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GptConfig {
+    /// Number of token ids.
+    pub vocab_size: usize,
+    /// Longest sequence, in tokens.
+    pub n_positions: usize,
+    /// Width of the residual stream.
+    pub n_embd: usize,
+    /// Number of blocks.
+    pub n_layer: usize,
+    /// Attention heads a block.
+    pub n_head: usize,
+    /// Width inside the feed-forward; four times `n_embd` when absent.
+    #[serde(default)]
+    pub n_inner: Option<usize>,
+    /// `gelu_new`, or its synonym `gelu_pytorch_tanh`.
+    #[serde(default = "gelu_new")]
+    pub activation_function: String,
+    /// Dropout after attention's and the feed-forward's projection.
+    #[serde(default)]
+    pub resid_pdrop: f64,
+    /// Dropout of the embeddings.
+    #[serde(default)]
+    pub embd_pdrop: f64,
+    /// Dropout of attention probabilities.
+    #[serde(default)]
+    pub attn_pdrop: f64,
+    /// Added to variances.
+    #[serde(default = "layer_norm_epsilon")]
+    pub layer_norm_epsilon: f64,
+    /// Standard deviation of initial weights.
+    #[serde(default = "initializer_range")]
+    pub initializer_range: f64,
+}
+
+fn gelu_new() -> String {
+    "gelu_new".to_owned()
+}
+
+fn layer_norm_epsilon() -> f64 {
+    1e-5
+}
+
+fn initializer_range() -> f64 {
+    0.02
+}
+
+impl GptConfig {
+    /// A configuration with GPT-2's constants.
+    pub fn new(vocabulary: usize, context: usize, width: usize, layers: usize, heads: usize, dropout: f64) -> Self {
+        Self {
+            vocab_size: vocabulary,
+            n_positions: context,
+            n_embd: width,
+            n_layer: layers,
+            n_head: heads,
+            n_inner: None,
+            activation_function: gelu_new(),
+            resid_pdrop: dropout,
+            embd_pdrop: dropout,
+            attn_pdrop: dropout,
+            layer_norm_epsilon: layer_norm_epsilon(),
+            initializer_range: initializer_range(),
+        }
+    }
+
+    /// Width inside the feed-forward.
+    pub fn inner(&self) -> usize {
+        self.n_inner.unwrap_or(4 * self.n_embd)
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
+        let fail = |reason: String| Err(ModelError::Configuration(reason));
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("n_positions", self.n_positions),
+            ("n_embd", self.n_embd),
+            ("n_layer", self.n_layer),
+            ("n_head", self.n_head),
+            ("n_inner", self.inner()),
+        ];
+        for (name, size) in sizes {
+            if size == 0 || size > 1 << 28 {
+                return fail(format!("{name} = {size} is not a size that a model can have"));
+            }
+        }
+        if !self.n_embd.is_multiple_of(self.n_head) {
+            return fail(format!("n_embd = {} is not a multiple of n_head = {}", self.n_embd, self.n_head));
+        }
+        if !matches!(self.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh") {
+            return fail(format!(
+                "activation_function = {:?} is not GPT-2's; gelu_new is",
+                self.activation_function
+            ));
+        }
+        for (name, p) in
+            [("resid_pdrop", self.resid_pdrop), ("embd_pdrop", self.embd_pdrop), ("attn_pdrop", self.attn_pdrop)]
+        {
+            if !(0.0..1.0).contains(&p) {
+                return fail(format!("{name} = {p} is not a probability below 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Self-attention of a block.
+#[derive(Module, Debug)]
+pub struct Attention {
+    c_attn: Linear,
+    c_proj: Linear,
+}
+
+/// Feed-forward of a block.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    c_fc: Linear,
+    c_proj: Linear,
+}
+
+/// One pre-normalized block.
+#[derive(Module, Debug)]
+pub struct Block {
+    ln_1: LayerNorm,
+    attn: Attention,
+    ln_2: LayerNorm,
+    mlp: Mlp,
+}
+
+/// Everything but the head.
+#[derive(Module, Debug)]
+pub struct Transformer {
+    wte: Embedding,
+    wpe: Embedding,
+    h: Vec<Block>,
+    ln_f: LayerNorm,
+}
+
+/// GPT-2 with its tied language-modeling head.
+#[derive(Module, Debug)]
+pub struct Gpt {
+    transformer: Transformer,
+    #[module(skip)]
+    config: GptConfig,
+}
+
+/// Dropout of one pass: a seed for every place where it happens.
+struct Dropouts {
+    seed: Option<u64>,
+}
+
+impl Dropouts {
+    fn at(&self, probability: f64, place: u64) -> Option<Dropout> {
+        let seed = self.seed.filter(|_| probability > 0.0)?;
+        Some(Dropout { probability: probability as f32, seed: mix(seed ^ mix(place)) })
+    }
+
+    fn apply(&self, x: Tensor<3>, probability: f64, place: u64) -> Tensor<3> {
+        match self.at(probability, place) {
+            Some(dropout) => ops::dropout(x, dropout),
+            None => x,
+        }
+    }
+}
+
+impl Block {
+    fn new(config: &GptConfig, draw: &mut Initializer) -> Self {
+        let (width, deviation) = (config.n_embd, config.initializer_range);
+        // GPT-2 scales the projections that feed the residual stream by the number of its additions.
+        let residual = deviation / (2.0 * config.n_layer as f64).sqrt();
+        Self {
+            ln_1: LayerNorm::new(width, config.layer_norm_epsilon, draw),
+            attn: Attention {
+                c_attn: Linear::new(width, 3 * width, deviation, draw),
+                c_proj: Linear::new(width, width, residual, draw),
+            },
+            ln_2: LayerNorm::new(width, config.layer_norm_epsilon, draw),
+            mlp: Mlp {
+                c_fc: Linear::new(width, config.inner(), deviation, draw),
+                c_proj: Linear::new(config.inner(), width, residual, draw),
+            },
+        }
+    }
+
+    /// `layer.forward(x)`, dropped out, plus `residual`: one operation where nothing is dropped.
+    fn project(layer: &Linear, x: Tensor<3>, residual: Tensor<3>, dropout: Option<Dropout>) -> Tensor<3> {
+        match dropout {
+            None => layer.forward_residual(x, residual),
+            Some(dropout) => ops::dropout(layer.forward(x), dropout) + residual,
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>, config: &GptConfig, dropouts: &Dropouts, layer: u64) -> Tensor<3> {
+        let place = 3 * layer;
+        let qkv = self.attn.c_attn.forward(self.ln_1.forward(x.clone()));
+        let attended = ops::causal_attention(qkv, config.n_head, dropouts.at(config.attn_pdrop, place + 1));
+        let x = Self::project(&self.attn.c_proj, attended, x, dropouts.at(config.resid_pdrop, place + 2));
+        self.feed_forward(x, dropouts.at(config.resid_pdrop, place + 3))
+    }
+
+    fn feed_forward(&self, x: Tensor<3>, dropout: Option<Dropout>) -> Tensor<3> {
+        let hidden = self.mlp.c_fc.forward_gelu(self.ln_2.forward(x.clone()));
+        Self::project(&self.mlp.c_proj, hidden, x, dropout)
+    }
+
+    fn decode(&self, x: Tensor<3>, heads: usize, cache: &mut Cache, layer: usize) -> Tensor<3> {
+        let [batch, time, width] = x.dims();
+        let qkv = self.attn.c_attn.forward(self.ln_1.forward(x.clone()));
+        let part = |index: usize| qkv.clone().slice([0..batch, 0..time, index * width..(index + 1) * width]);
+        let (keys, values) = cache.extend(layer, part(1), part(2));
+        let attended = composed::cached_attention(part(0), keys, values, heads);
+        let x = self.attn.c_proj.forward_residual(attended, x);
+        self.feed_forward(x, None)
+    }
+}
+
+impl Gpt {
+    /// A new model, initialized as GPT-2 was, from a seed.
+    ///
+    /// # Errors
+    /// When the configuration is impossible.
+    pub fn new(config: GptConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
+        config.check()?;
+        let mut draw = Initializer::new(seed, device);
+        let deviation = config.initializer_range;
+        let transformer = Transformer {
+            wte: Embedding::new(config.vocab_size, config.n_embd, deviation, &mut draw),
+            wpe: Embedding::new(config.n_positions, config.n_embd, deviation, &mut draw),
+            h: (0..config.n_layer).map(|_| Block::new(&config, &mut draw)).collect(),
+            ln_f: LayerNorm::new(config.n_embd, config.layer_norm_epsilon, &mut draw),
+        };
+        Ok(Self { transformer, config })
+    }
+
+    /// Reads `config.json` and `model.safetensors` of a folder.
+    ///
+    /// # Errors
+    /// When a file is missing or broken, or is not a GPT-2.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        let path = folder.join("config.json");
+        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::io(&path, source))?;
+        let value: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|error| ModelError::format(&path, format!("is not valid JSON: {error}")))?;
+        let family = value.get("model_type").and_then(|v| v.as_str()).unwrap_or("none");
+        if family != "gpt2" {
+            return Err(ModelError::format(&path, format!("model_type is {family:?}; this version reads \"gpt2\"")));
+        }
+        if value.get("scale_attn_by_inverse_layer_idx").and_then(serde_json::Value::as_bool) == Some(true) {
+            return Err(ModelError::format(&path, "scale_attn_by_inverse_layer_idx = true is not supported"));
+        }
+        if value.get("tie_word_embeddings").and_then(serde_json::Value::as_bool) == Some(false) {
+            return Err(ModelError::format(&path, "tie_word_embeddings = false is not supported"));
+        }
+        let config: GptConfig = serde_json::from_value(value)
+            .map_err(|error| ModelError::format(&path, format!("is not a GPT-2 configuration: {error}")))?;
+        weights::load(Self::new(config, 0, device)?, &folder.join("model.safetensors"))
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &GptConfig {
+        &self.config
+    }
+
+    /// The final hidden states, `[batch, time, width]`.
+    fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>) -> Tensor<3> {
+        let dropouts = Dropouts { seed: dropout_seed };
+        let t = &self.transformer;
+        let mut x = ops::embed(t.wte.weight.val(), t.wpe.weight.val(), inputs, 0);
+        x = dropouts.apply(x, self.config.embd_pdrop, 0);
+        for (layer, block) in t.h.iter().enumerate() {
+            x = block.forward(x, &self.config, &dropouts, layer as u64);
+        }
+        t.ln_f.forward(x)
+    }
+}
+
+impl LanguageModel for Gpt {
+    fn loss(
+        &self,
+        inputs: Tensor<2, Int>,
+        targets: Tensor<1, Int>,
+        scale: f32,
+        dropout_seed: Option<u64>,
+    ) -> Tensor<1> {
+        ops::head_loss(self.hidden(inputs, dropout_seed), self.transformer.wte.weight.val(), targets, scale)
+    }
+
+    fn token_losses(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
+        ops::token_losses(self.hidden(inputs, None), self.transformer.wte.weight.val(), targets)
+    }
+
+    fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
+        let t = &self.transformer;
+        let mut x = ops::embed(t.wte.weight.val(), t.wpe.weight.val(), inputs, cache.len());
+        for (layer, block) in t.h.iter().enumerate() {
+            x = block.decode(x, self.config.n_head, cache, layer);
+        }
+        let x = t.ln_f.forward(x);
+        let [batch, time, width] = x.dims();
+        let logits = x.reshape([batch * time, width]).matmul(t.wte.weight.val().transpose());
+        logits.reshape([batch, time, self.config.vocab_size])
+    }
+
+    fn context(&self) -> usize {
+        self.config.n_positions
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    fn non_embedding_parameters(&self) -> u64 {
+        let embeddings = (self.config.vocab_size + self.config.n_positions) * self.config.n_embd;
+        (self.num_params() - embeddings) as u64
+    }
+
+    fn save(&self, folder: &Path, end_of_text: Option<u32>) -> Result<(), ModelError> {
+        std::fs::create_dir_all(folder).map_err(|source| ModelError::io(folder, source))?;
+        let mut config = serde_json::to_value(&self.config).expect("a configuration is JSON");
+        let fields = config.as_object_mut().expect("a configuration is an object");
+        fields.insert("architectures".into(), json!(["GPT2LMHeadModel"]));
+        fields.insert("model_type".into(), json!("gpt2"));
+        fields.insert("n_ctx".into(), json!(self.config.n_positions));
+        fields.insert("tie_word_embeddings".into(), json!(true));
+        fields.insert("torch_dtype".into(), json!("float32"));
+        fields.insert("bos_token_id".into(), json!(end_of_text));
+        fields.insert("eos_token_id".into(), json!(end_of_text));
+        weights::write_json(&folder.join("config.json"), &config)?;
+        let generation = json!({ "bos_token_id": end_of_text, "eos_token_id": end_of_text });
+        weights::write_json(&folder.join("generation_config.json"), &generation)?;
+        weights::save(self, &folder.join("model.safetensors"))
+    }
+}

@@ -1,0 +1,163 @@
+//! Differentiation of the fused operations. [`record`] hides Burn's `Backward` machinery, so that each operation is a
+//! forward closure beside a backward one that turns the saved state and the output's gradient into its parents'.
+
+use super::{FusedOperations, Kernels};
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Autodiff, Backend, TensorMetadata};
+use loam_kernels::dropout::Dropout;
+use std::fmt::{self, Debug};
+
+type BackwardFunction<B, S, const N: usize> = fn(S, FloatTensor<B>) -> [FloatTensor<B>; N];
+
+struct Step<B: Backend, S, const N: usize>(BackwardFunction<B, S, N>);
+
+impl<B: Backend, S, const N: usize> Debug for Step<B, S, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fused operation")
+    }
+}
+
+impl<B: Backend, S: Clone + Send + Debug + 'static, const N: usize> Backward<B, N> for Step<B, S, N> {
+    type State = S;
+
+    fn backward(self, ops: Ops<S, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = gradients.consume::<B>(&ops.node);
+        for (parent, gradient) in ops.parents.into_iter().zip((self.0)(ops.state, dy)) {
+            if let Some(parent) = parent {
+                gradients.register::<B>(parent.id, gradient);
+            }
+        }
+    }
+}
+
+/// Runs `forward(tracked)`; where some parent wants a gradient, `backward` is recorded with the state that it returned.
+fn record<B: Backend, C: CheckpointStrategy, S: Clone + Send + Debug + 'static, const N: usize>(
+    parents: [NodeGuard; N],
+    backward: BackwardFunction<B, S, N>,
+    forward: impl FnOnce(bool) -> (FloatTensor<B>, Option<S>),
+) -> FloatTensor<Autodiff<B, C>> {
+    match Step::<B, S, N>(backward).prepare::<C>(parents).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => {
+            let (y, state) = forward(true);
+            prepared.finish(state.expect("a tracked operation saves its state"), y)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(forward(false).0),
+    }
+}
+
+impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Autodiff<B, C> {
+    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((x, nx), (w, nw), (b, nb)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
+        record::<B, C, _, 3>(
+            [nx, nw, nb],
+            |(x, w), dy| B::kernel_linear_backward(x, w, dy),
+            |_| (B::kernel_linear(x.clone(), w.clone(), b, None), Some((x, w))),
+        )
+    }
+
+    fn fused_linear_residual(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let ((x, nx), (w, nw), (b, nb)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let (residual, nr) = residual.into_parts();
+        record::<B, C, _, 4>(
+            [nx, nw, nb, nr],
+            |(x, w), dy| {
+                let [dx, dw, db] = B::kernel_linear_backward(x, w, dy.clone());
+                [dx, dw, db, dy]
+            },
+            |_| (B::kernel_linear(x.clone(), w.clone(), b, Some(residual)), Some((x, w))),
+        )
+    }
+
+    fn fused_linear_gelu(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let ((x, nx), (w, nw), (b, nb)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
+        record::<B, C, _, 3>(
+            [nx, nw, nb],
+            |(x, w, h), dy| B::kernel_linear_backward(x, w, B::kernel_gelu_backward(h, dy)),
+            |_| {
+                let h = B::kernel_linear(x.clone(), w.clone(), b, None);
+                (B::kernel_gelu(h.clone()), Some((x, w, h)))
+            },
+        )
+    }
+
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self> {
+        let ((x, nx), (g, ng), (b, nb)) = (x.into_parts(), gamma.into_parts(), beta.into_parts());
+        record::<B, C, _, 3>(
+            [nx, ng, nb],
+            |(x, g, statistics), dy| B::kernel_layer_norm_backward(x, g, statistics, dy),
+            |_| {
+                let [y, statistics] = B::kernel_layer_norm(x.clone(), g.clone(), b, epsilon);
+                (y, Some((x, g, statistics)))
+            },
+        )
+    }
+
+    fn fused_attention(qkv: FloatTensor<Self>, heads: usize, dropout: Option<Dropout>) -> FloatTensor<Self> {
+        let (qkv, node) = qkv.into_parts();
+        record::<B, C, _, 1>(
+            [node],
+            |(qkv, out, lse, heads, dropout), dy| [B::kernel_attention_backward(qkv, out, lse, dy, heads, dropout)],
+            |_| {
+                let [out, lse] = B::kernel_attention(qkv.clone(), heads, dropout);
+                (out.clone(), Some((qkv, out, lse, heads, dropout)))
+            },
+        )
+    }
+
+    fn fused_dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        record::<B, C, _, 1>(
+            [node],
+            |dropout, dy| [B::kernel_dropout(dy, dropout)],
+            |_| (B::kernel_dropout(x, dropout), Some(dropout)),
+        )
+    }
+
+    fn fused_head_loss(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        scale: f32,
+    ) -> FloatTensor<Self> {
+        let ((x, nx), (w, nw)) = (x.into_parts(), weight.into_parts());
+        record::<B, C, _, 2>(
+            [nx, nw],
+            |[dx, dw]: [FloatTensor<B>; 2], dy| [B::kernel_scale(dx, dy.clone()), B::kernel_scale(dw, dy)],
+            |tracked| B::kernel_head_loss(x, w, targets, scale, tracked),
+        )
+    }
+
+    fn fused_embed(
+        tokens: FloatTensor<Self>,
+        positions: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        first: usize,
+    ) -> FloatTensor<Self> {
+        let ((tokens, nt), (positions, np)) = (tokens.into_parts(), positions.into_parts());
+        let (vocabulary, context) = (tokens.shape()[0], positions.shape()[0]);
+        record::<B, C, _, 2>(
+            [nt, np],
+            |(ids, vocabulary, context, first): (IntTensor<B>, usize, usize, usize), dy| {
+                B::kernel_embed_backward(dy, ids, vocabulary, context, first)
+            },
+            |_| (B::kernel_embed(tokens, positions, ids.clone(), first), Some((ids, vocabulary, context, first))),
+        )
+    }
+}

@@ -1,0 +1,220 @@
+//! The kernels bound to Flex, Burn's CPU backend.
+
+use super::{FusedOperations, Kernels};
+use burn::backend::flex::{Flex, FlexTensor};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{TensorMetadata, ops::FloatTensorOps};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use loam_kernels::attention::{self, AttentionShape};
+use loam_kernels::dropout::{self, Dropout};
+use loam_kernels::{activation, cross_entropy, embedding, linear, norm};
+
+type Float = FloatTensor<Flex>;
+type Integer = IntTensor<Flex>;
+
+/// A tensor whose elements lie in order; copies only where they did not.
+pub(crate) struct Dense(FlexTensor);
+
+impl Dense {
+    fn new(tensor: Float) -> Self {
+        assert_eq!(tensor.dtype(), DType::F32, "the CPU kernels compute in f32");
+        Self(if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() })
+    }
+
+    pub(crate) fn values(&self) -> &[f32] {
+        self.0.as_slice::<f32>().expect("a dense tensor")
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        self.0.shape().to_vec()
+    }
+}
+
+/// The elements of a CPU tensor, in order.
+pub(crate) fn slice<const D: usize>(tensor: Tensor<D>) -> Dense {
+    Dense::new(tensor.inner().try_into_primitive::<Flex>().expect("a tensor on the CPU"))
+}
+
+/// A CPU tensor of these elements.
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(output(values, shape))
+}
+
+fn output(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> Float {
+    FlexTensor::from_data(TensorData::new(values, shape.into()))
+}
+
+/// Ids as the kernels take them; −1 becomes `cross_entropy::IGNORE`.
+fn ids(tensor: &Integer) -> Vec<u32> {
+    let tensor = tensor.to_contiguous();
+    match tensor.dtype() {
+        DType::I64 => tensor.as_slice::<i64>().expect("dense").iter().map(|&id| id as u32).collect(),
+        DType::I32 => tensor.as_slice::<i32>().expect("dense").iter().map(|&id| id as u32).collect(),
+        other => panic!("token ids are i32 or i64, not {other:?}"),
+    }
+}
+
+fn with_last(mut shape: Vec<usize>, last: usize) -> Vec<usize> {
+    *shape.last_mut().expect("at least one dimension") = last;
+    shape
+}
+
+fn attention_shape(qkv: &Dense, heads: usize) -> AttentionShape {
+    let shape = qkv.shape();
+    AttentionShape { batch: shape[0], time: shape[1], heads, head_width: shape[2] / 3 / heads }
+}
+
+/// See [`crate::ops::token_losses`].
+pub(crate) fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    let targets = ids(&targets.try_into_primitive::<Flex>().expect("targets on the CPU"));
+    let width = weight.dims()[1];
+    let losses = cross_entropy::losses(slice(x).values(), slice(weight).values(), &targets, width);
+    tensor(losses, [targets.len()])
+}
+
+impl Kernels for Flex {
+    fn kernel_linear(x: Float, weight: Float, bias: Float, residual: Option<Float>) -> Float {
+        let (x, weight, bias, residual) = (Dense::new(x), Dense::new(weight), Dense::new(bias), residual.map(Dense::new));
+        let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
+        let y = linear::forward(
+            x.values(),
+            weight.values(),
+            bias.values(),
+            residual.as_ref().map(Dense::values),
+            inputs,
+            outputs,
+        );
+        output(y, with_last(x.shape(), outputs))
+    }
+
+    fn kernel_linear_backward(x: Float, weight: Float, dy: Float) -> [Float; 3] {
+        let (x, weight, dy) = (Dense::new(x), Dense::new(weight), Dense::new(dy));
+        let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
+        let g = linear::backward(x.values(), weight.values(), dy.values(), inputs, outputs);
+        [output(g.dx, x.shape()), output(g.dweight, weight.shape()), output(g.dbias, [outputs])]
+    }
+
+    fn kernel_gelu(x: Float) -> Float {
+        let x = Dense::new(x);
+        output(activation::gelu_tanh(x.values()), x.shape())
+    }
+
+    fn kernel_gelu_backward(x: Float, dy: Float) -> Float {
+        let (x, dy) = (Dense::new(x), Dense::new(dy));
+        output(activation::gelu_tanh_backward(x.values(), dy.values()), x.shape())
+    }
+
+    fn kernel_layer_norm(x: Float, gamma: Float, beta: Float, epsilon: f32) -> [Float; 2] {
+        let (x, gamma, beta) = (Dense::new(x), Dense::new(gamma), Dense::new(beta));
+        let (y, statistics) = norm::layer_norm(x.values(), gamma.values(), beta.values(), epsilon);
+        let length = statistics.len();
+        [output(y, x.shape()), output(statistics, [length])]
+    }
+
+    fn kernel_layer_norm_backward(x: Float, gamma: Float, statistics: Float, dy: Float) -> [Float; 3] {
+        let (x, gamma, statistics, dy) = (Dense::new(x), Dense::new(gamma), Dense::new(statistics), Dense::new(dy));
+        let g = norm::layer_norm_backward(x.values(), gamma.values(), statistics.values(), dy.values());
+        [output(g.dx, x.shape()), output(g.dgamma, gamma.shape()), output(g.dbeta, gamma.shape())]
+    }
+
+    fn kernel_attention(qkv: Float, heads: usize, dropout: Option<Dropout>) -> [Float; 2] {
+        let qkv = Dense::new(qkv);
+        let shape = attention_shape(&qkv, heads);
+        let (out, log_sum_exp) = attention::forward(qkv.values(), shape, dropout);
+        [
+            output(out, [shape.batch, shape.time, heads * shape.head_width]),
+            output(log_sum_exp, [shape.batch, heads, shape.time]),
+        ]
+    }
+
+    fn kernel_attention_backward(
+        qkv: Float,
+        out: Float,
+        log_sum_exp: Float,
+        dout: Float,
+        heads: usize,
+        dropout: Option<Dropout>,
+    ) -> Float {
+        let (qkv, out, lse, dout) = (Dense::new(qkv), Dense::new(out), Dense::new(log_sum_exp), Dense::new(dout));
+        let shape = attention_shape(&qkv, heads);
+        let dqkv = attention::backward(qkv.values(), out.values(), lse.values(), dout.values(), shape, dropout);
+        output(dqkv, qkv.shape())
+    }
+
+    fn kernel_dropout(x: Float, dropout: Dropout) -> Float {
+        let x = Dense::new(x);
+        output(dropout::apply(x.values(), dropout), x.shape())
+    }
+
+    fn kernel_head_loss(
+        x: Float,
+        weight: Float,
+        targets: Integer,
+        scale: f32,
+        gradients: bool,
+    ) -> (Float, Option<[Float; 2]>) {
+        let (x, weight) = (Dense::new(x), Dense::new(weight));
+        let width = weight.shape()[1];
+        let result = cross_entropy::forward(x.values(), weight.values(), &ids(&targets), width, scale, gradients);
+        let gradients = result.gradients.map(|(dx, dw)| [output(dx, x.shape()), output(dw, weight.shape())]);
+        (output(vec![result.loss_sum], [1]), gradients)
+    }
+
+    fn kernel_scale(x: Float, factor: Float) -> Float {
+        let factor = Dense::new(factor).values()[0];
+        // The usual case: the loss is where the backward begins.
+        if factor == 1.0 { x } else { Flex::float_mul_scalar(x, factor.into()) }
+    }
+
+    fn kernel_embed(tokens: Float, positions: Float, ids_: Integer, first: usize) -> Float {
+        let (tokens, positions) = (Dense::new(tokens), Dense::new(positions));
+        let (shape, width) = (ids_.shape().to_vec(), tokens.shape()[1]);
+        let y = embedding::gather(tokens.values(), positions.values(), &ids(&ids_), shape[1], width, first);
+        output(y, [shape[0], shape[1], width])
+    }
+
+    fn kernel_embed_backward(dy: Float, ids_: Integer, vocabulary: usize, context: usize, first: usize) -> [Float; 2] {
+        assert_eq!(first, 0, "training sequences start at position 0");
+        let dy = Dense::new(dy);
+        let (time, width) = (dy.shape()[1], dy.shape()[2]);
+        let (tokens, positions) = embedding::scatter(dy.values(), &ids(&ids_), vocabulary, context, time, width);
+        [output(tokens, [vocabulary, width]), output(positions, [context, width])]
+    }
+}
+
+/// Without differentiation: the forward kernels alone.
+impl FusedOperations for Flex {
+    fn fused_linear(x: Float, weight: Float, bias: Float) -> Float {
+        Self::kernel_linear(x, weight, bias, None)
+    }
+
+    fn fused_linear_residual(x: Float, weight: Float, bias: Float, residual: Float) -> Float {
+        Self::kernel_linear(x, weight, bias, Some(residual))
+    }
+
+    fn fused_linear_gelu(x: Float, weight: Float, bias: Float) -> Float {
+        Self::kernel_gelu(Self::kernel_linear(x, weight, bias, None))
+    }
+
+    fn fused_layer_norm(x: Float, gamma: Float, beta: Float, epsilon: f32) -> Float {
+        let [y, _] = Self::kernel_layer_norm(x, gamma, beta, epsilon);
+        y
+    }
+
+    fn fused_attention(qkv: Float, heads: usize, dropout: Option<Dropout>) -> Float {
+        let [out, _] = Self::kernel_attention(qkv, heads, dropout);
+        out
+    }
+
+    fn fused_dropout(x: Float, dropout: Dropout) -> Float {
+        Self::kernel_dropout(x, dropout)
+    }
+
+    fn fused_head_loss(x: Float, weight: Float, targets: Integer, scale: f32) -> Float {
+        Self::kernel_head_loss(x, weight, targets, scale, false).0
+    }
+
+    fn fused_embed(tokens: Float, positions: Float, ids: Integer, first: usize) -> Float {
+        Self::kernel_embed(tokens, positions, ids, first)
+    }
+}

@@ -1,0 +1,73 @@
+//! Layers whose fields carry the names of the checkpoints that they are stored in.
+
+use crate::initialize::Initializer;
+use crate::ops;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+/// A dense layer with its weight as `[inputs, outputs]`, GPT-2's `Conv1D`.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[inputs, outputs]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[outputs]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// Weights from N(0, `deviation`²), bias 0.
+    pub fn new(inputs: usize, outputs: usize, deviation: f64, draw: &mut Initializer) -> Self {
+        Self { weight: draw.normal([inputs, outputs], deviation), bias: draw.constant([outputs], 0.0) }
+    }
+
+    /// `x · weight + bias`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        ops::linear(x, self.weight.val(), self.bias.val())
+    }
+
+    /// `residual + x · weight + bias`.
+    pub fn forward_residual(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        ops::linear_residual(x, self.weight.val(), self.bias.val(), residual)
+    }
+
+    /// `gelu_tanh(x · weight + bias)`.
+    pub fn forward_gelu(&self, x: Tensor<3>) -> Tensor<3> {
+        ops::linear_gelu(x, self.weight.val(), self.bias.val())
+    }
+}
+
+/// Layer normalization with scale (`weight`) and shift (`bias`).
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// Scale, `[width]`.
+    pub weight: Param<Tensor<1>>,
+    /// Shift, `[width]`.
+    pub bias: Param<Tensor<1>>,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    /// Scale 1, shift 0.
+    pub fn new(width: usize, epsilon: f64, draw: &mut Initializer) -> Self {
+        Self { weight: draw.constant([width], 1.0), bias: draw.constant([width], 0.0), epsilon }
+    }
+
+    /// Normalizes every row of `x` `[.., width]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        ops::layer_norm(x, self.weight.val(), self.bias.val(), self.epsilon as f32)
+    }
+}
+
+/// A table of vectors, one a row.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    /// `[rows, width]`.
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    /// Rows from N(0, `deviation`²).
+    pub fn new(rows: usize, width: usize, deviation: f64, draw: &mut Initializer) -> Self {
+        Self { weight: draw.normal([rows, width], deviation) }
+    }
+}

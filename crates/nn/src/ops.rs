@@ -1,0 +1,137 @@
+//! The operations that models are made of. Each runs its fused kernel where there is one and its composed twin
+//! elsewhere; both are differentiable.
+
+use crate::fused::{self, FusedOperations};
+use crate::{composed, device};
+use burn::backend::Dispatch;
+use burn::tensor::{Int, Tensor};
+use loam_kernels::dropout::Dropout;
+use std::cell::Cell;
+
+thread_local! {
+    static COMPOSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `body` with every operation of this thread composed of Burn operations, whatever the device: the oracle for
+/// tests, and a way to tell a kernel's fault from a model's.
+pub fn with_composed<R>(body: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            COMPOSED.set(self.0);
+        }
+    }
+    let _restore = Restore(COMPOSED.replace(true));
+    body()
+}
+
+fn fused<const D: usize>(x: &Tensor<D>) -> bool {
+    !COMPOSED.get() && device::has_kernels(&x.device())
+}
+
+/// `x · weight + bias`: x `[.., inputs]`, weight `[inputs, outputs]` (GPT-2's `Conv1D` layout), bias `[outputs]`.
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    if !fused(&x) {
+        return composed::linear(x, weight, bias);
+    }
+    Tensor::from_dispatch(Dispatch::fused_linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+}
+
+/// `residual + x · weight + bias`, the residual shaped as the output.
+pub fn linear_residual<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    residual: Tensor<D>,
+) -> Tensor<D> {
+    if !fused(&x) {
+        return composed::linear(x, weight, bias) + residual;
+    }
+    Tensor::from_dispatch(Dispatch::fused_linear_residual(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        residual.into_dispatch(),
+    ))
+}
+
+/// `gelu_tanh(x · weight + bias)`: Hendrycks & Gimpel 2016 in the tanh form that GPT-2 uses (`gelu_new`).
+pub fn linear_gelu<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    if !fused(&x) {
+        return composed::gelu_tanh(composed::linear(x, weight, bias));
+    }
+    Tensor::from_dispatch(Dispatch::fused_linear_gelu(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+}
+
+/// Layer normalization over the last dimension (Ba et al. 2016): x `[.., width]`, gamma and beta `[width]`.
+pub fn layer_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f32) -> Tensor<D> {
+    if !fused(&x) {
+        return composed::layer_norm(x, gamma, beta, epsilon);
+    }
+    Tensor::from_dispatch(Dispatch::fused_layer_norm(
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        epsilon,
+    ))
+}
+
+/// Causal self-attention of `heads` heads over packed `qkv` `[batch, time, 3 * width]`, scaled by the square root of
+/// the head's width; `[batch, time, width]` out. `dropout` drops attention probabilities.
+pub fn causal_attention(qkv: Tensor<3>, heads: usize, dropout: Option<Dropout>) -> Tensor<3> {
+    if !fused(&qkv) {
+        return composed::causal_attention(qkv, heads, dropout);
+    }
+    Tensor::from_dispatch(Dispatch::fused_attention(qkv.into_dispatch(), heads, dropout))
+}
+
+/// Token plus position embedding: tokens `[vocabulary, width]`, positions `[context, width]`, ids `[batch, time]`,
+/// `[batch, time, width]` out; the first id of each row stands at position `first`.
+pub fn embed(tokens: Tensor<2>, positions: Tensor<2>, ids: Tensor<2, Int>, first: usize) -> Tensor<3> {
+    if !fused(&tokens) {
+        return composed::embed(tokens, positions, ids, first);
+    }
+    Tensor::from_dispatch(Dispatch::fused_embed(
+        tokens.into_dispatch(),
+        positions.into_dispatch(),
+        ids.into_dispatch(),
+        first,
+    ))
+}
+
+/// Inverted dropout (Srivastava et al. 2014). The mask is a function of the seed and the element's index alone, the
+/// same on every device.
+pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Tensor<D> {
+    if dropout.probability == 0.0 {
+        return x;
+    }
+    if !fused(&x) {
+        return composed::dropout(x, dropout);
+    }
+    Tensor::from_dispatch(Dispatch::fused_dropout(x.into_dispatch(), dropout))
+}
+
+/// `scale` times the sum over tokens of the cross-entropy of `softmax(x · weightᵀ)` against `targets`, in nats:
+/// x `[batch, time, width]`, weight `[vocabulary, width]`, targets `[batch * time]`, of which −1 counts for nothing.
+/// `[1]` out. The fused kernel never holds the logits whole.
+pub fn head_loss(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>, scale: f32) -> Tensor<1> {
+    if !fused(&x) {
+        return composed::token_losses(x, weight, targets).sum() * scale;
+    }
+    Tensor::from_dispatch(Dispatch::fused_head_loss(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        targets.into_dispatch(),
+        scale,
+    ))
+}
+
+/// The cross-entropy of every token, `[batch * time]` nats, 0 where the target is −1. Not differentiable: evaluation
+/// and scoring.
+pub fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    let (x, weight) = (x.inner(), weight.inner());
+    if !fused(&x) {
+        return composed::token_losses(x, weight, targets);
+    }
+    fused::token_losses(x, weight, targets)
+}

@@ -1,0 +1,79 @@
+//! Token ids as tensors, and held-out losses.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use loam_corpus::{IGNORE, Sequence, Tokenizer};
+use loam_models::LanguageModel;
+
+/// Inputs `[sequences, time]` and targets `[sequences * time]`, −1 where nothing is to be predicted.
+pub fn tensors(
+    inputs: &[u32],
+    targets: &[u32],
+    sequences: usize,
+    device: &Device,
+) -> (Tensor<2, Int>, Tensor<1, Int>) {
+    let time = inputs.len() / sequences.max(1);
+    let inputs: Vec<i64> = inputs.iter().map(|&id| i64::from(id)).collect();
+    let targets: Vec<i64> = targets.iter().map(|&id| if id == IGNORE { -1 } else { i64::from(id) }).collect();
+    let count = targets.len();
+    (
+        Tensor::from_data(TensorData::new(inputs, [sequences, time]), device),
+        Tensor::from_data(TensorData::new(targets, [count]), device),
+    )
+}
+
+/// Sequences of one length, side by side: inputs, targets, and how many targets count.
+pub fn join(sequences: &[Sequence]) -> (Vec<u32>, Vec<u32>, usize) {
+    let inputs: Vec<u32> = sequences.iter().flat_map(|s| s.inputs.iter().copied()).collect();
+    let targets: Vec<u32> = sequences.iter().flat_map(|s| s.targets.iter().copied()).collect();
+    let counted = targets.iter().filter(|&&target| target != IGNORE).count();
+    (inputs, targets, counted)
+}
+
+/// A summed held-out loss with what it was measured on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HeldOutLoss {
+    /// Summed cross-entropy, in nats.
+    pub nats: f64,
+    /// Tokens that were scored.
+    pub tokens: u64,
+    /// Bytes of text that those tokens stand for.
+    pub bytes: u64,
+}
+
+impl HeldOutLoss {
+    /// Nats a token; NaN without tokens.
+    pub fn per_token(&self) -> f64 {
+        self.nats / self.tokens as f64
+    }
+
+    /// Bits a byte of text: independent of the tokenizer. NaN without bytes.
+    pub fn bits_per_byte(&self) -> f64 {
+        self.nats / std::f64::consts::LN_2 / self.bytes as f64
+    }
+}
+
+/// For every token id, the bytes of text that it stands for.
+pub fn token_bytes(tokenizer: &Tokenizer) -> Vec<u32> {
+    (0..tokenizer.vocabulary() as u32).map(|id| tokenizer.token_bytes(id) as u32).collect()
+}
+
+/// The model's loss on `sequences`, `batch` of them at a time. Sums are taken in f64 in a fixed order.
+pub fn evaluate<M: LanguageModel>(
+    model: &M,
+    sequences: &[Sequence],
+    batch: usize,
+    token_bytes: &[u32],
+    device: &Device,
+) -> HeldOutLoss {
+    let mut total = HeldOutLoss::default();
+    for group in sequences.chunks(batch.max(1)) {
+        let (inputs, targets, counted) = join(group);
+        let (inputs, target_ids) = tensors(&inputs, &targets, group.len(), device);
+        let losses = model.token_losses(inputs, target_ids);
+        let losses = losses.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion");
+        total.nats += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+        total.tokens += counted as u64;
+        total.bytes += targets.iter().filter_map(|&id| token_bytes.get(id as usize)).map(|&b| u64::from(b)).sum::<u64>();
+    }
+    total
+}

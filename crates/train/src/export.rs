@@ -1,0 +1,98 @@
+//! The trained model as others read it: a Hugging Face folder with a model card.
+
+use crate::batch::HeldOutLoss;
+use crate::error::TrainError;
+use crate::recipe::Recipe;
+use crate::run::Run;
+use burn::module::Module;
+use loam_corpus::Prepared;
+use loam_models::{LanguageModel, weights};
+use loam_nn::parameters;
+use std::fmt::Write as _;
+use std::fs;
+
+/// BLAKE3 over every parameter's name and f32 values, as hexadecimal digits.
+pub fn weights_hash<M: Module>(model: &M) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (parameter, values) in parameters::list(model).iter().zip(parameters::values(model)) {
+        hasher.update(parameter.name.as_bytes());
+        let bytes: Vec<u8> = parameters::to_host(values).iter().flat_map(|value| value.to_le_bytes()).collect();
+        hasher.update(&bytes);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Writes `model/`, aside and renamed.
+pub(crate) fn write<M: LanguageModel>(
+    run: &Run,
+    model: &M,
+    recipe: &Recipe,
+    prepared: &Prepared,
+    held_out: &[(String, HeldOutLoss)],
+) -> Result<(), TrainError> {
+    let (folder, aside) = (run.model(), run.folder().join(".model.partial"));
+    let io = |path: &std::path::Path| {
+        let path = path.to_owned();
+        move |source| TrainError::io(path, source)
+    };
+    if aside.exists() {
+        fs::remove_dir_all(&aside).map_err(io(&aside))?;
+    }
+    model.save(&aside, prepared.tokenizer().end_of_text())?;
+    prepared.tokenizer().save(&aside)?;
+    weights::write_synced(&aside.join("README.md"), card(run, model, recipe, prepared, held_out).as_bytes())?;
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(io(&folder))?;
+    }
+    fs::rename(&aside, &folder).map_err(io(&folder))
+}
+
+/// The model card: what it is, what it was trained on, how well it predicts, how to use it.
+fn card<M: LanguageModel>(
+    run: &Run,
+    model: &M,
+    recipe: &Recipe,
+    prepared: &Prepared,
+    held_out: &[(String, HeldOutLoss)],
+) -> String {
+    let name = run.folder().file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+    let mut card = format!(
+        "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- loam\n---\n\n# {name}\n\n\
+         A causal language model of {} parameters with a context of {} tokens, trained with Loam {}.\n\n\
+         ## Training data\n\n| source | documents | exact duplicates | tokens | share of training tokens |\n|-|-:|-:|-:|-:|\n",
+        model.num_params(),
+        model.context(),
+        env!("CARGO_PKG_VERSION"),
+    );
+    for source in prepared.sources() {
+        let _ = writeln!(
+            card,
+            "| {} | {} | {} | {} | {:.1} % |",
+            source.name.replace('|', "\\|"),
+            source.documents,
+            source.duplicate_documents,
+            source.tokens,
+            100.0 * source.share
+        );
+    }
+    card.push_str("\n## Held-out loss\n\n| domain | nats a token | bits a byte | tokens |\n|-|-:|-:|-:|\n");
+    for (domain, loss) in held_out {
+        let _ = writeln!(
+            card,
+            "| {} | {:.4} | {:.4} | {} |",
+            domain.replace('|', "\\|"),
+            loss.per_token(),
+            loss.bits_per_byte(),
+            loss.tokens
+        );
+    }
+    let _ = write!(
+        card,
+        "\n## Use\n\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
+         tokenizer = AutoTokenizer.from_pretrained(\".\")\nmodel = AutoModelForCausalLM.from_pretrained(\".\")\n```\n\n\
+         Data hash `{}`, seed {}.\n",
+        prepared.hash(),
+        recipe.train.seed
+    );
+    card
+}

@@ -1,0 +1,243 @@
+//! The data ledger: what each source did to each held-out domain, measured while training.
+//!
+//! To first order a weight change Δw changes the loss of domain *d* by ⟨`g_d`, Δw⟩. One `AdamW` step is a sum: under the
+//! denominators that it used, every source's gradient has its share, momentum from earlier steps has one, weight decay
+//! has one. Over an interval of steps the ledger adds up each line's share of the weight change, a vector a line, and
+//! at the interval's end takes its product with the mean of the domain's gradients at both ends. Averaging both ends
+//! (the trapezoid rule) cancels the second-order error of the change in loss along the straight line between them.
+//!
+//! The value of a line is −⟨ḡ_d, Δw_line⟩: nats a held-out token by which it brought the loss down. The lines of an
+//! interval sum to −⟨ḡ_d, Δw⟩, and the change measured on the same held-out sequences stands beside them, so the books
+//! can be seen to close. The ancestor is In-Run Data Shapley (Wang et al. 2024), published for SGD.
+//!
+//! Momentum: nine tenths of an `AdamW` step (β₁ = 0.9) is gradient from earlier steps. By default it is credited to the
+//! sources that built it: each source keeps its own momentum, and their sum is Adam's. With `momentum = "history"` it
+//! stands as a line of its own.
+
+use crate::batch;
+use crate::record::LedgerRow;
+use burn::tensor::{Device, Tensor};
+use loam_corpus::Sequence;
+use loam_models::LanguageModel;
+use loam_nn::parameters::{self, Parameter};
+use loam_nn::update::{self, Lines, Part};
+use std::time::{Duration, Instant};
+
+/// A held-out domain as the ledger sees it.
+pub struct Domain {
+    /// Its name.
+    pub name: String,
+    /// The sequences on which gradient and loss are taken, the same throughout.
+    pub sequences: Vec<Sequence>,
+}
+
+struct Measured {
+    loss: f64,
+    gradient: Vec<Tensor<1>>,
+}
+
+/// The open books of a run.
+pub struct Ledger {
+    sources: Vec<String>,
+    domains: Vec<Domain>,
+    micro_batch: usize,
+    lines: Vec<Lines>,
+    opened: Vec<Measured>,
+    from_step: u64,
+    tokens: Vec<u64>,
+    refresh_every: u64,
+    /// Booked rows, oldest first.
+    pub rows: Vec<LedgerRow>,
+    /// Held-out gradients taken.
+    pub refreshes: u64,
+    /// Time spent on held-out gradients and books.
+    pub spent: Duration,
+}
+
+impl Ledger {
+    /// Empty books; `credit` gives each source its own momentum.
+    pub fn new(
+        sources: Vec<String>,
+        domains: Vec<Domain>,
+        parameters: &[Parameter],
+        credit: bool,
+        refresh_every: u64,
+        micro_batch: usize,
+        device: &Device,
+    ) -> Self {
+        let zeros = |parameter: &Parameter| Tensor::zeros([parameter.count()], device);
+        let lines = parameters
+            .iter()
+            .map(|parameter| Lines {
+                parts: sources
+                    .iter()
+                    .map(|_| Part { momentum: credit.then(|| zeros(parameter)), drift: zeros(parameter) })
+                    .collect(),
+                history: (!credit).then(|| zeros(parameter)),
+                decay: zeros(parameter),
+            })
+            .collect();
+        Self {
+            tokens: vec![0; sources.len()],
+            sources,
+            domains,
+            micro_batch,
+            lines,
+            opened: Vec::new(),
+            from_step: 0,
+            refresh_every: refresh_every.max(1),
+            rows: Vec::new(),
+            refreshes: 0,
+            spent: Duration::ZERO,
+        }
+    }
+
+    /// The books of one parameter, for the optimizer to write into.
+    pub fn lines(&mut self, parameter: usize) -> &mut Lines {
+        &mut self.lines[parameter]
+    }
+
+    /// Counts training tokens of a source.
+    pub fn count(&mut self, source: usize, tokens: usize) {
+        self.tokens[source] += tokens as u64;
+    }
+
+    /// Share of an optimizer step's time that goes to the books: the step is bound by memory, and this is the share of
+    /// vectors that it reads and writes for them.
+    pub fn share_of_step(&self) -> f64 {
+        let credited = self.lines.first().is_some_and(|lines| lines.history.is_none());
+        // Weights and two moments are read and written, the gradient is read.
+        let plain = 7.0;
+        let books = if credited { 5 * self.sources.len() + 2 } else { 3 * self.sources.len() + 4 } as f64;
+        books / (plain + books)
+    }
+
+    /// Bytes of the vectors that the ledger keeps.
+    pub fn memory_bytes(&self) -> u64 {
+        let parameters: u64 = self.lines.iter().map(|lines| lines.decay.dims()[0] as u64).sum();
+        let credited = self.lines.first().is_some_and(|lines| lines.history.is_none());
+        let vectors = if credited { 2 * self.sources.len() + 1 } else { self.sources.len() + 2 };
+        4 * parameters * (vectors + 2 * self.domains.len()) as u64
+    }
+
+    /// Held-out tokens a domain that a refresh reads.
+    pub fn tokens_per_domain(&self) -> usize {
+        self.domains.iter().map(|domain| batch::join(&domain.sequences).2).max().unwrap_or(0)
+    }
+
+    /// Each source's momentum, a list for every parameter; empty lists where momentum is a line of its own.
+    pub fn momenta(&self) -> Vec<Vec<Tensor<1>>> {
+        self.lines.iter().map(|lines| lines.parts.iter().filter_map(|part| part.momentum.clone()).collect()).collect()
+    }
+
+    /// Puts momenta back as [`Ledger::momenta`] gave them.
+    pub fn restore_momenta(&mut self, momenta: Vec<Vec<Tensor<1>>>) {
+        for (lines, momenta) in self.lines.iter_mut().zip(momenta) {
+            for (part, momentum) in lines.parts.iter_mut().zip(momenta) {
+                part.momentum = Some(momentum);
+            }
+        }
+    }
+
+    /// Opens the books at `step` with fresh held-out gradients.
+    pub fn open<M: LanguageModel>(&mut self, model: &M, step: u64, device: &Device) {
+        let start = Instant::now();
+        self.opened = self.measure(model, device);
+        self.from_step = step;
+        self.spent += start.elapsed();
+    }
+
+    /// Whether the interval that is open should be booked at `step`. Intervals begin at one step and grow with the
+    /// run, because the loss falls fastest, and is most curved, at its beginning.
+    pub fn due(&self, step: u64) -> bool {
+        step - self.from_step >= (self.from_step / 8).clamp(1, self.refresh_every)
+    }
+
+    /// Books the interval that ends at `step` and opens the next one.
+    pub fn book<M: LanguageModel>(&mut self, model: &M, step: u64, device: &Device) {
+        if step == self.from_step {
+            return;
+        }
+        let start = Instant::now();
+        let closed = self.measure(model, device);
+        let opened = std::mem::take(&mut self.opened);
+        for (index, (before, after)) in opened.into_iter().zip(&closed).enumerate() {
+            let mean = |(a, b): (Tensor<1>, &Tensor<1>)| (a + b.clone()) * 0.5;
+            let gradient: Vec<_> = before.gradient.into_iter().zip(&after.gradient).map(mean).collect();
+            let value = |line: &dyn Fn(&Lines) -> Option<Tensor<1>>| -> Option<f64> {
+                let products = gradient.iter().zip(&self.lines).map(|(g, lines)| Some(update::dot(g.clone(), line(lines)?)));
+                products.sum::<Option<f64>>().map(|product| -product)
+            };
+            let mut rows = Vec::new();
+            for (source, name) in self.sources.iter().enumerate() {
+                let value = value(&|lines| Some(lines.parts[source].drift.clone()));
+                rows.push(("source", name.as_str(), value, self.tokens[source]));
+            }
+            rows.push(("history", "", value(&|lines| lines.history.clone()), 0));
+            rows.push(("decay", "", value(&|lines| Some(lines.decay.clone())), 0));
+            rows.push(("measured", "", Some(before.loss - after.loss), 0));
+            let domain = &self.domains[index].name;
+            self.rows.extend(rows.into_iter().filter_map(|(line, source, value, tokens)| {
+                Some(LedgerRow {
+                    from_step: self.from_step,
+                    step,
+                    domain: domain.clone(),
+                    line: line.to_owned(),
+                    source: source.to_owned(),
+                    value: value?,
+                    tokens,
+                })
+            }));
+        }
+        for lines in &mut self.lines {
+            let cleared = |tensor: &Tensor<1>| tensor.zeros_like();
+            for part in &mut lines.parts {
+                part.drift = cleared(&part.drift);
+            }
+            lines.history = lines.history.as_ref().map(cleared);
+            lines.decay = cleared(&lines.decay);
+        }
+        self.tokens.fill(0);
+        self.opened = closed;
+        self.from_step = step;
+        self.spent += start.elapsed();
+    }
+
+    /// Loss and gradient of every domain, without dropout.
+    fn measure<M: LanguageModel>(&mut self, model: &M, device: &Device) -> Vec<Measured> {
+        let mut measured = Vec::with_capacity(self.domains.len());
+        for domain in &self.domains {
+            let scale = 1.0 / batch::join(&domain.sequences).2.max(1) as f32;
+            let mut sum: Option<Vec<Tensor<1>>> = None;
+            let mut loss = 0.0;
+            for group in domain.sequences.chunks(self.micro_batch.max(1)) {
+                let (inputs, targets, _) = batch::join(group);
+                let (inputs, targets) = batch::tensors(&inputs, &targets, group.len(), device);
+                let part = model.loss(inputs, targets, scale, None);
+                loss += f64::from(part.clone().into_scalar::<f32>());
+                let gradients = present(model, parameters::gradients(model, part.backward()), device);
+                sum = Some(match sum {
+                    None => gradients,
+                    Some(sum) => sum.into_iter().zip(gradients).map(|(a, b)| a + b).collect(),
+                });
+            }
+            measured.push(Measured { loss, gradient: sum.unwrap_or_default() });
+            self.refreshes += 1;
+        }
+        measured
+    }
+}
+
+/// Gradients with zeros where a parameter had none.
+pub(crate) fn present<M: LanguageModel>(
+    model: &M,
+    gradients: Vec<Option<Tensor<1>>>,
+    device: &Device,
+) -> Vec<Tensor<1>> {
+    let device = device.clone().inner();
+    parameters::list(model)
+        .iter()
+        .zip(gradients)
+        .map(|(parameter, gradient)| gradient.unwrap_or_else(|| Tensor::zeros([parameter.count()], &device)))
+        .collect()
+}

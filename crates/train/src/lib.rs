@@ -1,0 +1,28 @@
+//! Training: from a recipe to an exported model, with the data ledger measured on the way.
+//!
+//! The loop is our own because it must weigh accumulated micro-batches by their tokens, resume to the bit after a kill,
+//! and book every weight change to the source that caused it ([`ledger`]). A run leaves a folder ([`run`]) of a recipe,
+//! a log of events and tables ([`record`]).
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod checkpoint;
+pub mod error;
+pub mod export;
+pub mod ledger;
+pub mod optimizer;
+pub mod plan;
+pub mod recipe;
+pub mod record;
+pub mod run;
+pub mod schedule;
+pub mod session;
+pub mod table;
+pub mod tensorboard;
+mod trainer;
+
+pub use error::TrainError;
+pub use recipe::Recipe;
+pub use run::Run;
+pub use session::{Observer, Session, StepProgress, resume, start};
+pub use trainer::Outcome;

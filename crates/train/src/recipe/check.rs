@@ -1,0 +1,260 @@
+//! The ranges of a recipe's values, and what must go together.
+
+use super::error::{Place, RecipeError};
+use super::settings::without_number;
+use super::{Length, ModelRecipe, Recipe, Split, TokenizerKind, TokenizerRecipe};
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+/// Most token ids, channels, blocks, heads or positions; more is a slip of the finger, and sizes that are products of
+/// two of them stay far from overflow.
+const LARGEST: usize = 1 << 24;
+
+/// What is wrong with a value.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// The keys that it comes from, the likeliest culprit first.
+    pub(super) keys: Vec<String>,
+    reason: String,
+}
+
+impl Problem {
+    pub(super) fn at(self, place: Place) -> RecipeError {
+        let key = self.keys.first().map_or_else(String::new, |key| without_number(key));
+        RecipeError::Invalid { place, key, reason: self.reason }
+    }
+}
+
+fn require(good: bool, key: &str, value: impl Display, rule: &str) -> Result<(), Problem> {
+    if good {
+        return Ok(());
+    }
+    Err(Problem { keys: vec![key.to_owned()], reason: format!("{} = {value}: {rule}", without_number(key)) })
+}
+
+fn require_of(good: bool, keys: &[&str], reason: impl FnOnce() -> String) -> Result<(), Problem> {
+    if good {
+        return Ok(());
+    }
+    Err(Problem { keys: keys.iter().map(|&key| key.to_owned()).collect(), reason: reason() })
+}
+
+fn at_least_one(key: &str, value: u64) -> Result<(), Problem> {
+    require(value >= 1, key, value, "must be at least 1")
+}
+
+fn size(key: &str, value: usize) -> Result<(), Problem> {
+    require((1..=LARGEST).contains(&value), key, value, &format!("must be from 1 to {LARGEST}"))
+}
+
+fn positive(key: &str, value: f64) -> Result<(), Problem> {
+    require(value > 0.0 && value.is_finite(), key, value, "must be above 0")
+}
+
+fn not_negative(key: &str, value: f64) -> Result<(), Problem> {
+    require(value >= 0.0 && value.is_finite(), key, value, "must be 0 or above")
+}
+
+fn below_one(key: &str, value: f64) -> Result<(), Problem> {
+    require((0.0..1.0).contains(&value), key, value, "must be 0 or above, and below 1")
+}
+
+/// Checks every value; the first that is wrong, in the order of the documentation.
+pub(super) fn check(recipe: &Recipe) -> Result<(), Problem> {
+    data(recipe)?;
+    match &recipe.tokenizer {
+        TokenizerRecipe::Load { path } => {
+            require(!path.as_os_str().is_empty(), "tokenizer.path", "\"\"", "name a path")?;
+        }
+        TokenizerRecipe::Train { kind, vocab } => {
+            size("tokenizer.vocab", *vocab)?;
+            require(
+                *kind != TokenizerKind::Bpe || *vocab >= 256,
+                "tokenizer.vocab",
+                vocab,
+                "must be at least 256, for byte-level BPE begins with the 256 bytes",
+            )?;
+        }
+    }
+    let context = model(recipe)?;
+    train(recipe, context)?;
+    at_least_one("ledger.refresh_every", recipe.ledger.refresh_every)?;
+    at_least_one("ledger.tokens", recipe.ledger.tokens.unwrap_or(1))?;
+    at_least_one("baseline.tokens", recipe.baseline.tokens)
+}
+
+fn data(recipe: &Recipe) -> Result<(), Problem> {
+    let sources = &recipe.data.sources;
+    require_of(!sources.is_empty(), &["data.source"], || {
+        "no training data; add [[data.source]] with name and path, or for one source: data.train = [\"text.txt\"]"
+            .to_owned()
+    })?;
+    let mut names = BTreeSet::new();
+    for (number, source) in sources.iter().enumerate() {
+        let key = |name: &str| format!("data.source.{number}.{name}");
+        let quoted = format!("{:?}", source.name);
+        let plain = !source.name.trim().is_empty() && !source.name.chars().any(char::is_control);
+        require(plain, &key("name"), &quoted, "must be a name of visible characters")?;
+        require(names.insert(&source.name), &key("name"), &quoted, "another source has this name")?;
+        let path_keys = [&*key("path"), "data.train", &*key("name")];
+        let no_path = source.path.is_empty() || source.path.iter().any(String::is_empty);
+        require_of(!no_path, &path_keys, || format!("source {quoted} has no path, or an empty one"))?;
+        not_negative(&key("weight"), source.weight)?;
+        if let Some(field) = &source.text_field {
+            require(!field.is_empty(), &key("text_field"), "\"\"", "name a field, or leave the key out")?;
+        }
+        let good = source.split != Split::Separator(String::new());
+        require(good, &key("split"), "\"separator:\"", "needs the text between documents")?;
+    }
+    require_of(sources.iter().any(|source| source.weight > 0.0), &["data.source.0.weight"], || {
+        "every source has weight 0; at least one must be above".to_owned()
+    })?;
+    for (domain, paths) in &recipe.data.held_out {
+        let keys = [&*format!("data.held_out.{domain}")];
+        let plain = !domain.trim().is_empty() && !domain.chars().any(char::is_control);
+        require_of(plain, &keys, || format!("a held-out domain is called {domain:?}; give it a visible name"))?;
+        let no_path = paths.is_empty() || paths.iter().any(String::is_empty);
+        require_of(!no_path, &keys, || format!("held-out domain {domain:?} has no path, or an empty one"))?;
+    }
+    Ok(())
+}
+
+/// Gives the context of a new model.
+fn model(recipe: &Recipe) -> Result<Option<usize>, Problem> {
+    let shape = match &recipe.model {
+        ModelRecipe::From { from } => {
+            require(!from.as_os_str().is_empty(), "model.from", "\"\"", "name a model's folder")?;
+            return Ok(None);
+        }
+        ModelRecipe::New(shape) => shape,
+    };
+    size("model.width", shape.width)?;
+    size("model.layers", shape.layers)?;
+    size("model.heads", shape.heads)?;
+    size("model.context", shape.context)?;
+    below_one("model.dropout", shape.dropout)?;
+    require_of(shape.width.is_multiple_of(shape.heads), &["model.width", "model.heads"], || {
+        let (width, heads) = (shape.width, shape.heads);
+        let near = width.next_multiple_of(heads);
+        format!("model.width = {width} is not divisible by model.heads = {heads}; {near} would be")
+    })?;
+    Ok(Some(shape.context))
+}
+
+fn train(recipe: &Recipe, context: Option<usize>) -> Result<(), Problem> {
+    let train = &recipe.train;
+    match train.length {
+        Length::Steps(steps) => at_least_one("train.steps", steps)?,
+        Length::Epochs(epochs) => positive("train.epochs", epochs)?,
+        Length::Minutes(minutes) => positive("train.minutes", minutes)?,
+    }
+    at_least_one("train.batch_tokens", train.batch_tokens as u64)?;
+    let (batch, micro) = (train.batch_tokens, train.micro_batch_tokens);
+    if let Some(context) = context {
+        require_of(batch >= context, &["train.batch_tokens", "model.context"], || {
+            format!("train.batch_tokens = {batch} is less than one sequence of model.context = {context}")
+        })?;
+        require_of(micro.is_none_or(|micro| micro >= context), &["train.micro_batch_tokens", "model.context"], || {
+            let micro = micro.unwrap_or_default();
+            format!("train.micro_batch_tokens = {micro} is less than one sequence of model.context = {context}")
+        })?;
+    }
+    if let Some(micro) = micro {
+        at_least_one("train.micro_batch_tokens", micro as u64)?;
+        require_of(micro <= batch, &["train.micro_batch_tokens", "train.batch_tokens"], || {
+            format!("train.micro_batch_tokens = {micro} is more than train.batch_tokens = {batch}")
+        })?;
+    }
+    positive("train.lr", train.lr)?;
+    require(
+        (0.0..=1.0).contains(&train.min_lr),
+        "train.min_lr",
+        train.min_lr,
+        "must be a fraction of train.lr, 0 to 1",
+    )?;
+    not_negative("train.warmup", train.warmup)?;
+    let whole = train.warmup < 1.0 || train.warmup.fract() == 0.0;
+    require(whole, "train.warmup", train.warmup, "must be a fraction below 1, or a whole number of steps")?;
+    if let Length::Steps(steps) = train.length {
+        require_of(train.warmup <= steps as f64, &["train.warmup", "train.steps"], || {
+            format!("train.warmup = {} is longer than train.steps = {steps}", train.warmup)
+        })?;
+    }
+    not_negative("train.weight_decay", train.weight_decay)?;
+    below_one("train.beta1", train.beta1)?;
+    below_one("train.beta2", train.beta2)?;
+    positive("train.epsilon", train.epsilon)?;
+    not_negative("train.clip", train.clip)?;
+    at_least_one("train.eval_every", train.eval_every)?;
+    at_least_one("train.eval_tokens", train.eval_tokens)?;
+    at_least_one("train.checkpoint_every", train.checkpoint_every)?;
+    at_least_one("train.keep_checkpoints", train.keep_checkpoints as u64)?;
+    at_least_one("train.patience", train.patience.unwrap_or(1))?;
+    require(i64::try_from(train.seed).is_ok(), "train.seed", train.seed, "must be at most 2^63 - 1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        for (lines, expected) in [
+            ("train.lr = -1", "line 2: train.lr = -1: must be above 0"),
+            ("train.lr = nan", "line 2: train.lr = NaN: must be above 0"),
+            ("train.lr = inf", "line 2: train.lr = inf: must be above 0"),
+            ("train.steps = 0", "line 2: train.steps = 0: must be at least 1"),
+            ("train.minutes = 0", "line 2: train.minutes = 0: must be above 0"),
+            ("train.epochs = -1.5", "line 2: train.epochs = -1.5: must be above 0"),
+            ("model.context = 0", "line 2: model.context = 0: must be from 1 to 16777216"),
+            ("model.heads = 0", "line 2: model.heads = 0: must be from 1 to"),
+            ("model.width = 100", "line 2: model.width = 100 is not divisible by model.heads = 6; 102 would be"),
+            ("model.heads = 5", "line 2: model.width = 384 is not divisible by model.heads = 5; 385 would be"),
+            ("model.dropout = 1", "line 2: model.dropout = 1: must be 0 or above, and below 1"),
+            ("tokenizer.vocab = 255", "line 2: tokenizer.vocab = 255: must be at least 256, for byte-level BPE"),
+            ("tokenizer.vocab = 999999999", "line 2: tokenizer.vocab = 999999999: must be from 1 to"),
+            ("tokenizer.path = \"\"", "line 2: tokenizer.path = \"\": name a path"),
+            ("model.context = 9000", "line 2: train.batch_tokens = 8192 is less than one sequence of model.context"),
+            ("train.micro_batch_tokens = 100", "line 2: train.micro_batch_tokens = 100 is less than one sequence"),
+            ("train.micro_batch_tokens = 9000", "line 2: train.micro_batch_tokens = 9000 is more than"),
+            ("train.min_lr = 1e-5\ntrain.beta2 = 1", "line 3: train.beta2 = 1: must be"),
+            ("train.min_lr = 2", "line 2: train.min_lr = 2: must be a fraction of train.lr"),
+            ("train.warmup = 2.5", "line 2: train.warmup = 2.5: must be a fraction below 1, or a whole number"),
+            ("train.warmup = 3000", "line 2: train.warmup = 3000 is longer than train.steps = 2000"),
+            ("train.steps = 50\ntrain.warmup = 60", "line 3: train.warmup = 60 is longer than train.steps = 50"),
+            ("train.clip = -1", "line 2: train.clip = -1: must be 0 or above"),
+            ("train.patience = 0", "line 2: train.patience = 0: must be at least 1"),
+            ("ledger.refresh_every = 0", "line 2: ledger.refresh_every = 0: must be at least 1"),
+            ("ledger.tokens = 0", "line 2: ledger.tokens = 0: must be at least 1"),
+            ("data.held_out.x = []", "line 2: held-out domain \"x\" has no path, or an empty one"),
+            ("data.held_out.\"\" = \"a\"", "line 2: a held-out domain is called \"\"; give it a visible name"),
+        ] {
+            let message = format!("data.train = \"a\"\n{lines}").parse::<Recipe>().unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}\n{expected}");
+        }
+        let good = "data.train = \"a\"\nmodel.from = \"m\"\ntrain.batch_tokens = 1\ntrain.minutes = 0.2";
+        assert!(good.parse::<Recipe>().is_ok());
+    }
+
+    #[test]
+    fn sources() {
+        for (text, expected) in [
+            ("data.train = []", "line 1: source \"train\" has no path, or an empty one"),
+            ("data.train = [\"\"]", "line 1: source \"train\" has no path, or an empty one"),
+            ("[[data.source]]\n[train]", "line 1: data.source = {…}: expected a list of tables: write [[data.source]]"),
+            ("[[data.source]]\nname = \"a\"", "line 2: a [[data.source]] needs path = …"),
+            ("[[data.source]]\npath = \"a\"", "line 2: a [[data.source]] needs name = …"),
+            ("[[data.source]]\nname = \" \"\npath = \"a\"", "line 2: data.source.name = \" \": must be a name"),
+            ("[[data.source]]\nname = \"a\"\npath = \"a\"\nweight = -1", "line 4: data.source.weight = -1: must be 0"),
+            ("[[data.source]]\nname = \"a\"\npath = \"a\"\nweight = 0", "line 4: every source has weight 0"),
+            ("[[data.source]]\nname = \"a\"\npath = \"a\"\nsplit = \"separator:\"", "line 4: data.source.split"),
+            (
+                "[[data.source]]\nname = \"a\"\npath = \"a\"\n[[data.source]]\nname = \"a\"\npath = \"b\"",
+                "line 5: data.source.name = \"a\": another source has this name",
+            ),
+        ] {
+            let message = text.parse::<Recipe>().unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}\n{expected}");
+        }
+    }
+}

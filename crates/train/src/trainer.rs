@@ -1,0 +1,520 @@
+//! A run from its recipe to its exported model, resumable at every checkpoint to the bit.
+
+use crate::batch::{self, HeldOutLoss};
+use crate::checkpoint::{self, Checkpoint, State};
+use crate::error::TrainError;
+use crate::export;
+use crate::ledger::{self, Domain, Ledger};
+use crate::optimizer::{Constants, Optimizer, StepGradients};
+use crate::plan::{self, Portions};
+use crate::recipe::{Momentum, Recipe};
+use crate::record::{Event, MetricRow};
+use crate::run::Run;
+use crate::session::{Observer, Session, StepProgress};
+use crate::tensorboard::EventWriter;
+use burn::tensor::{Device, Tensor};
+use loam_corpus::{Loader, MicroBatch, Prepared, Sequence, evaluation_sequences};
+use loam_models::LanguageModel;
+use loam_nn::initialize::mix;
+use loam_nn::parameters::{self, Parameter};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Rows of `metrics.parquet` that a run aims at for each of its per-step metrics.
+const METRIC_ROWS: u64 = 2000;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// `done`, `early_stop` or `interrupted`.
+    pub reason: String,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Held-out loss of each domain at the end, over all of it where the run was done.
+    pub held_out: Vec<(String, HeldOutLoss)>,
+    /// Hash of the final weights.
+    pub weights_hash: String,
+}
+
+struct HeldOut {
+    name: String,
+    all: Vec<Sequence>,
+    /// Every so-many-th of `all` is read while the run goes on.
+    stride: usize,
+}
+
+impl HeldOut {
+    fn some(&self) -> Vec<Sequence> {
+        self.all.iter().step_by(self.stride).cloned().collect()
+    }
+}
+
+/// Everything that a step needs.
+pub(crate) struct Trainer<'a, M: LanguageModel> {
+    run: &'a Run,
+    recipe: &'a Recipe,
+    session: &'a Session<'a>,
+    observer: &'a mut dyn Observer,
+    prepared: &'a Prepared,
+    portions: Portions,
+    steps: u64,
+    device: Device,
+    /// None only while the optimizer holds it.
+    model: Option<M>,
+    names: Vec<Parameter>,
+    optimizer: Optimizer,
+    ledger: Option<Ledger>,
+    loader: Loader,
+    held_out: Vec<HeldOut>,
+    token_bytes: Vec<u32>,
+    state: State,
+    metrics: Vec<MetricRow>,
+    curves: EventWriter,
+    last_held_out: Option<f64>,
+}
+
+/// What a step measured.
+struct StepOutcome {
+    loss: f64,
+    norm: f64,
+    rate: f64,
+    tokens: u64,
+    source_losses: Vec<Option<(f64, u64)>>,
+}
+
+impl<'a, M: LanguageModel> Trainer<'a, M> {
+    pub(crate) fn new(
+        run: &'a Run,
+        recipe: &'a Recipe,
+        session: &'a Session<'a>,
+        observer: &'a mut dyn Observer,
+        prepared: &'a Prepared,
+        model: M,
+        portions: Portions,
+        steps: u64,
+        checkpoint_step: Option<u64>,
+    ) -> Result<Self, TrainError> {
+        let device = session.device.clone().autodiff();
+        let names = parameters::list(&model);
+        let plain = session.device.clone();
+        let train = &recipe.train;
+        let constants = Constants {
+            beta1: train.beta1 as f32,
+            beta2: train.beta2 as f32,
+            epsilon: train.epsilon as f32,
+            weight_decay: train.weight_decay as f32,
+            clip: train.clip as f32,
+        };
+        let mut held_out = Vec::new();
+        for (index, summary) in prepared.held_out().iter().enumerate() {
+            let all = evaluation_sequences(prepared.held_out_stream(index), portions.context, None);
+            let wanted = (train.eval_tokens as usize / portions.context).max(1);
+            held_out.push(HeldOut { name: summary.name.clone(), stride: all.len().div_ceil(wanted).max(1), all });
+        }
+        let sources: Vec<String> = prepared.sources().iter().map(|source| source.name.clone()).collect();
+        let ledger = recipe.ledger.enabled.then(|| {
+            let tokens = plan::ledger_tokens(recipe, &portions, held_out.len());
+            let domains = prepared.held_out().iter().enumerate().map(|(index, summary)| Domain {
+                name: summary.name.clone(),
+                sequences: evaluation_sequences(prepared.held_out_stream(index), portions.context, Some(tokens)),
+            });
+            let credit = recipe.ledger.momentum == Momentum::Sources;
+            let every = recipe.ledger.refresh_every;
+            Ledger::new(sources, domains.collect(), &names, credit, every, portions.sequences, &plain)
+        });
+        let loader = Loader::new(prepared, portions.context, portions.sequences, train.seed)?;
+        let mut trainer = Self {
+            state: State {
+                step: 0,
+                steps,
+                tokens: 0,
+                seconds: 0.0,
+                seed: train.seed,
+                position: loader.position(),
+                data_hash: prepared.hash().to_owned(),
+                best: None,
+                evaluations_without_improvement: 0,
+                loam: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            optimizer: Optimizer::new(constants, &names, &plain),
+            curves: match checkpoint_step {
+                Some(step) => EventWriter::resume(&run.tensorboard(), step + 1),
+                None => EventWriter::create(&run.tensorboard()),
+            }
+            .map_err(|source| TrainError::io(run.tensorboard(), source))?,
+            token_bytes: batch::token_bytes(prepared.tokenizer()),
+            model: Some(model),
+            metrics: Vec::new(),
+            last_held_out: None,
+            run,
+            recipe,
+            session,
+            observer,
+            prepared,
+            portions,
+            steps,
+            device,
+            names,
+            ledger,
+            loader,
+            held_out,
+        };
+        if let Some(step) = checkpoint_step {
+            trainer.restore(step)?;
+        }
+        Ok(trainer)
+    }
+
+    fn model(&self) -> &M {
+        self.model.as_ref().expect("the optimizer gave the model back")
+    }
+
+    fn restore(&mut self, step: u64) -> Result<(), TrainError> {
+        let folder = checkpoint::folder(&self.run.checkpoints(), step);
+        let credited = self.recipe.ledger.momentum == Momentum::Sources;
+        let sources = (self.ledger.is_some() && credited).then(|| self.prepared.sources().len());
+        let saved = checkpoint::read(&folder, &self.names, sources, &self.session.device)?;
+        if saved.state.data_hash != self.prepared.hash() {
+            return Err(TrainError::Request(format!(
+                "{} was trained on other data (hash {} then, {} now); start a new run for new data",
+                folder.display(),
+                saved.state.data_hash,
+                self.prepared.hash()
+            )));
+        }
+        let mut weights = saved.weights.into_iter();
+        let model = self.model.take().expect("the optimizer gave the model back");
+        self.model = Some(parameters::update(model, |_, _| weights.next().expect("a value for every parameter")));
+        self.optimizer.moments = saved.moments;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.restore_momenta(saved.momenta);
+            if self.run.ledger().exists() {
+                ledger.rows = crate::table::read(&self.run.ledger(), step)?;
+            }
+        }
+        self.loader.seek(&saved.state.position);
+        self.metrics = crate::table::read(&self.run.metrics(), step)?;
+        self.state = saved.state;
+        Ok(())
+    }
+
+    /// Runs a step for its time only: nothing is kept. Seconds.
+    pub(crate) fn time_a_step(&mut self) -> Result<f64, TrainError> {
+        let start = Instant::now();
+        let batches = self.next_batches();
+        self.accumulate(&batches, 0)?;
+        self.loader.seek(&self.state.position.clone());
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Trains to the end of the plan, or until told to stop.
+    pub(crate) fn train(mut self) -> Result<Outcome, TrainError> {
+        if let Some(ledger) = &mut self.ledger {
+            let model = self.model.as_ref().expect("the optimizer gave the model back");
+            ledger.open(model, self.state.step, &self.device);
+        }
+        if self.state.step == 0 {
+            self.evaluate(false)?;
+        }
+        let mut session_seconds = 0.0;
+        let mut session_tokens = 0;
+        let mut reason = "done";
+        while self.state.step < self.steps {
+            if self.session.stop.load(Ordering::Relaxed) {
+                reason = "interrupted";
+                break;
+            }
+            let start = Instant::now();
+            let outcome = self.step()?;
+            let elapsed = start.elapsed().as_secs_f64();
+            session_seconds += elapsed;
+            session_tokens += outcome.tokens;
+            self.state.seconds += elapsed;
+            self.record(&outcome, elapsed);
+            let rate = session_tokens as f64 / session_seconds;
+            self.observer.step(&StepProgress {
+                step: self.state.step,
+                steps: self.steps,
+                loss: outcome.loss,
+                held_out: self.last_held_out,
+                tokens_per_second: rate,
+                seconds_left: (self.steps - self.state.step) as f64 * self.portions.batch_tokens() as f64 / rate,
+            });
+            let (step, last) = (self.state.step, self.state.step == self.steps);
+            let checkpoint = step.is_multiple_of(self.recipe.train.checkpoint_every.max(1)) && !last;
+            if (step.is_multiple_of(self.recipe.train.eval_every.max(1)) && !last) || checkpoint {
+                let patience = self.recipe.train.patience;
+                self.evaluate(false)?;
+                if patience.is_some_and(|patience| self.state.evaluations_without_improvement >= patience) {
+                    reason = "early_stop";
+                    break;
+                }
+            }
+            if checkpoint {
+                self.checkpoint()?;
+            }
+        }
+        self.finish(reason, session_seconds, session_tokens)
+    }
+
+    fn next_batches(&mut self) -> Vec<MicroBatch> {
+        (0..self.portions.micro_batches).map(|_| self.loader.next()).collect()
+    }
+
+    /// Gradients of a step: micro-batches are weighted by their tokens, so that many small ones equal a large one.
+    fn accumulate(
+        &mut self,
+        batches: &[MicroBatch],
+        step: u64,
+    ) -> Result<(StepGradients, f64, Vec<Option<(f64, u64)>>), TrainError> {
+        let tokens: usize = batches.iter().map(|batch| batch.tokens).sum();
+        let scale = 1.0 / tokens.max(1) as f32;
+        let sources = self.prepared.sources().len();
+        let mut total: Option<Vec<Tensor<1>>> = None;
+        let mut by_source: Vec<Option<Vec<Tensor<1>>>> = vec![None; sources];
+        let mut losses: Vec<Option<(f64, u64)>> = vec![None; sources];
+        let mut sum = 0.0;
+        for (index, batch) in batches.iter().enumerate() {
+            let (inputs, targets) =
+                batch::tensors(&batch.inputs, &batch.targets, batch.sequences, &self.session.device);
+            let seed = mix(mix(self.recipe.train.seed ^ 0xd80b) ^ mix(step * self.portions.micro_batches as u64 + index as u64));
+            let loss = self.model().loss(inputs, targets, scale, Some(seed));
+            let value = f64::from(loss.clone().into_scalar::<f32>());
+            if !value.is_finite() {
+                return Err(self.non_finite("loss"));
+            }
+            sum += value;
+            let entry = losses[batch.source].get_or_insert((0.0, 0));
+            *entry = (entry.0 + value / f64::from(scale), entry.1 + batch.tokens as u64);
+            let gradients =
+                ledger::present(self.model(), parameters::gradients(self.model(), loss.backward()), &self.device);
+            if self.ledger.is_some() {
+                let start = Instant::now();
+                let part = &mut by_source[batch.source];
+                *part = Some(match part.take() {
+                    None => gradients.clone(),
+                    Some(part) => add(part, gradients.clone()),
+                });
+                self.charge(start);
+            }
+            total = Some(match total {
+                None => gradients,
+                Some(total) => add(total, gradients),
+            });
+        }
+        let total = total.ok_or_else(|| TrainError::Request("a step without data".into()))?;
+        Ok((StepGradients { total, by_source }, sum, losses))
+    }
+
+    fn charge(&mut self, start: Instant) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.spent += start.elapsed();
+        }
+    }
+
+    fn step(&mut self) -> Result<StepOutcome, TrainError> {
+        let batches = self.next_batches();
+        let (gradients, loss, source_losses) = self.accumulate(&batches, self.state.step)?;
+        let norm = Optimizer::norm(&gradients.total);
+        if !norm.is_finite() {
+            return Err(self.non_finite("gradient"));
+        }
+        let train = &self.recipe.train;
+        let warmup = train.warmup_steps(self.steps);
+        let rate = train.lr * train.schedule.factor(self.state.step, self.steps, warmup, train.min_lr);
+        let clip = self.optimizer.clip_factor(norm);
+        let model = self.model.take().expect("the optimizer gave the model back");
+        let start = Instant::now();
+        let number = self.state.step + 1;
+        self.model = Some(self.optimizer.step(model, gradients, clip, rate as f32, number, self.ledger.as_mut()));
+        let model = self.model.as_ref().expect("the optimizer gave the model back");
+        if let Some(ledger) = &mut self.ledger {
+            ledger.spent += start.elapsed().mul_f64(ledger.share_of_step());
+            for batch in &batches {
+                ledger.count(batch.source, batch.tokens);
+            }
+            // Booked at checkpoints too, so that a resumed run opens its books where this one did.
+            let checkpoint = number.is_multiple_of(self.recipe.train.checkpoint_every.max(1));
+            if ledger.due(number) || checkpoint || number == self.steps {
+                ledger.book(model, number, &self.device);
+            }
+        }
+        let tokens = batches.iter().map(|batch| batch.tokens as u64).sum();
+        self.state.step = number;
+        self.state.tokens += tokens;
+        self.state.position = self.loader.position();
+        Ok(StepOutcome { loss, norm, rate, tokens, source_losses })
+    }
+
+    fn non_finite(&self, what: &'static str) -> TrainError {
+        let steps = checkpoint::steps(&self.run.checkpoints()).unwrap_or_default();
+        let checkpoint = match steps.last() {
+            Some(step) => format!(
+                "the last good checkpoint is {}",
+                checkpoint::folder(&self.run.checkpoints(), *step).display()
+            ),
+            None => "there was no checkpoint yet".to_owned(),
+        };
+        TrainError::NonFinite { step: self.state.step + 1, what, checkpoint }
+    }
+
+    fn metric(&mut self, metric: &str, domain: &str, value: f64) {
+        let State { step, tokens, seconds, .. } = self.state;
+        let row = MetricRow { step, tokens, seconds, metric: metric.to_owned(), domain: domain.to_owned(), value };
+        let tag = if domain.is_empty() { metric.to_owned() } else { format!("{metric}/{domain}") };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64());
+        // The curves are a courtesy; the tables are the record, and report a full disk.
+        let _ = self.curves.scalar(&tag, step, value as f32, now);
+        self.metrics.push(row);
+    }
+
+    fn record(&mut self, outcome: &StepOutcome, elapsed: f64) {
+        let every = (self.steps / METRIC_ROWS).max(1);
+        if !self.state.step.is_multiple_of(every) && self.state.step != self.steps {
+            return;
+        }
+        self.metric("train_loss", "", outcome.loss);
+        if outcome.source_losses.len() > 1 {
+            for (index, loss) in outcome.source_losses.iter().enumerate() {
+                if let Some((sum, tokens)) = loss {
+                    let name = self.prepared.sources()[index].name.clone();
+                    self.metric("train_loss", &name, sum / *tokens as f64);
+                }
+            }
+        }
+        self.metric("learning_rate", "", outcome.rate);
+        self.metric("gradient_norm", "", outcome.norm);
+        self.metric("tokens_per_second", "", outcome.tokens as f64 / elapsed);
+    }
+
+    /// Held-out losses, over all of each domain or over the part that is read while training.
+    fn evaluate(&mut self, whole: bool) -> Result<Vec<(String, HeldOutLoss)>, TrainError> {
+        let model = self.model().clone().valid();
+        let mut losses = Vec::new();
+        for domain in &self.held_out {
+            let some;
+            let sequences = if whole {
+                &domain.all
+            } else {
+                some = domain.some();
+                &some
+            };
+            let batch = self.portions.sequences;
+            let loss = batch::evaluate(&model, sequences, batch, &self.token_bytes, &self.session.device);
+            losses.push((domain.name.clone(), loss));
+        }
+        drop(model);
+        for (domain, loss) in &losses {
+            self.metric("held_out_loss", domain, loss.per_token());
+            self.metric("bits_per_byte", domain, loss.bits_per_byte());
+            let event = Event::Evaluation {
+                step: self.state.step,
+                domain: domain.clone(),
+                loss: loss.per_token(),
+                bits_per_byte: loss.bits_per_byte(),
+                tokens: loss.tokens,
+            };
+            self.log(&event)?;
+        }
+        let mean = losses.iter().map(|(_, loss)| loss.per_token()).sum::<f64>() / losses.len().max(1) as f64;
+        self.last_held_out = mean.is_finite().then_some(mean);
+        if !whole && mean.is_finite() {
+            if self.state.best.is_none_or(|(_, best)| mean < best) {
+                self.state.best = Some((self.state.step, mean));
+                self.state.evaluations_without_improvement = 0;
+            } else {
+                self.state.evaluations_without_improvement += 1;
+            }
+        }
+        Ok(losses)
+    }
+
+    fn log(&mut self, event: &Event) -> Result<(), TrainError> {
+        self.run.log(event)?;
+        self.observer.event(event);
+        Ok(())
+    }
+
+    fn write_tables(&self) -> Result<(), TrainError> {
+        self.run.write_tables(&self.metrics, self.ledger.as_ref().map(|ledger| ledger.rows.as_slice()))
+    }
+
+    /// Tables first: a kill between them and the checkpoint leaves rows that a resumed run passes over, never a gap.
+    fn checkpoint(&mut self) -> Result<(), TrainError> {
+        let _ = self.curves.flush();
+        self.write_tables()?;
+        let best = self.state.best.is_some_and(|(step, _)| step == self.state.step);
+        let saved = Checkpoint {
+            weights: parameters::values(self.model()),
+            moments: self.optimizer.moments.clone(),
+            momenta: self.ledger.as_ref().map(Ledger::momenta).unwrap_or_default(),
+            state: self.state.clone(),
+        };
+        let folder = checkpoint::write(&self.run.checkpoints(), &self.names, &saved)?;
+        drop(saved);
+        // The best one so far is spared while newer ones push the old out.
+        let spare: Vec<u64> = self.state.best.iter().map(|(step, _)| *step).collect();
+        checkpoint::prune(&self.run.checkpoints(), self.recipe.train.keep_checkpoints, &spare)?;
+        let path = folder.strip_prefix(self.run.folder()).unwrap_or(&folder).display().to_string();
+        self.log(&Event::Checkpoint { step: self.state.step, path, best })
+    }
+
+    fn finish(mut self, reason: &str, seconds: f64, tokens: u64) -> Result<Outcome, TrainError> {
+        if let Some(ledger) = &mut self.ledger {
+            let model = self.model.as_ref().expect("the optimizer gave the model back");
+            ledger.book(model, self.state.step, &self.device);
+        }
+        let done = reason != "interrupted";
+        // An interrupted run is stopped to be gone on with: what it needs is its checkpoint, quickly.
+        let held_out = if done { self.evaluate(true)? } else { Vec::new() };
+        self.checkpoint()?;
+        let weights_hash = export::weights_hash(self.model());
+        if let Some(cost) = self.ledger_cost(seconds) {
+            self.log(&cost)?;
+        }
+        if done {
+            let best = self.best_weights(reason)?;
+            let model = best.as_ref().unwrap_or(self.model());
+            export::write(self.run, &model.clone().valid(), self.recipe, self.prepared, &held_out)?;
+        }
+        self.write_tables()?;
+        self.log(&Event::Finish {
+            reason: reason.to_owned(),
+            step: self.state.step,
+            tokens: self.state.tokens,
+            seconds,
+            tokens_per_second: if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 },
+            weights_hash: weights_hash.clone(),
+        })?;
+        Ok(Outcome { reason: reason.to_owned(), step: self.state.step, held_out, weights_hash })
+    }
+
+    /// After an early stop, the weights of the best checkpoint that is still there.
+    fn best_weights(&self, reason: &str) -> Result<Option<M>, TrainError> {
+        let Some((step, _)) = self.state.best.filter(|_| reason == "early_stop") else { return Ok(None) };
+        let folder = checkpoint::folder(&self.run.checkpoints(), step);
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let saved = checkpoint::read(&folder, &self.names, None, &self.session.device)?;
+        let mut weights = saved.weights.into_iter();
+        Ok(Some(parameters::update(self.model().clone(), |_, _| weights.next().expect("a value for every parameter"))))
+    }
+
+    fn ledger_cost(&self, seconds: f64) -> Option<Event> {
+        let ledger = self.ledger.as_ref()?;
+        let spent = ledger.spent.as_secs_f64();
+        Some(Event::LedgerCost {
+            seconds: spent,
+            overhead: if seconds > spent { spent / (seconds - spent) } else { 0.0 },
+            refreshes: ledger.refreshes,
+            tokens_per_domain: ledger.tokens_per_domain(),
+            momentum: self.recipe.ledger.momentum.name().to_owned(),
+            memory_bytes: ledger.memory_bytes(),
+        })
+    }
+}
+
+fn add(sum: Vec<Tensor<1>>, more: Vec<Tensor<1>>) -> Vec<Tensor<1>> {
+    sum.into_iter().zip(more).map(|(a, b)| a + b).collect()
+}
