@@ -17,6 +17,7 @@
 
 pub mod activation;
 pub mod adamw;
+pub mod allocator;
 pub mod attention;
 mod buffer;
 pub mod cross_entropy;

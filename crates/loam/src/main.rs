@@ -20,6 +20,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    loam_kernels::allocator::keep_freed_memory();
     let arguments = Arguments::parse();
     let terminal = terminal::Terminal::new(arguments.global.quiet, arguments.global.json);
     if let Err(message) = machine::set_threads(arguments.global.threads) {

@@ -53,7 +53,8 @@ pub fn ledger_tokens(recipe: &Recipe, portions: &Portions, domains: usize) -> us
     recipe.ledger.tokens.map_or_else(
         || {
             let allowed = LEDGER_BUDGET * recipe.ledger.refresh_every as f64 * portions.batch_tokens() as f64;
-            let sequences = (allowed / domains.max(1) as f64 / portions.context as f64) as usize;
+            // Two gradients an interval: in its middle and at its end.
+            let sequences = (allowed / 2.0 / domains.max(1) as f64 / portions.context as f64) as usize;
             sequences.max(1) * portions.context
         },
         |tokens| tokens as usize,

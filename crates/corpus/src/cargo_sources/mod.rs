@@ -48,7 +48,7 @@ impl Default for CargoCaps {
             readmes: 3_000_000,
             changelogs: 2_500_000,
             licenses: 1_500_000,
-            held_out: 400_000,
+            held_out: 250_000,
         }
     }
 }
