@@ -19,9 +19,9 @@ pub fn keep_freed_memory() {
 }
 
 /// Milliseconds after which mimalloc gives freed memory back; −1 for never.
-pub fn purge_delay() -> i64 {
+pub fn purge_delay() -> std::ffi::c_long {
     // SAFETY: reads an option that exists in the linked mimalloc.
-    i64::from(unsafe { mi_option_get(PURGE_DELAY) })
+    unsafe { mi_option_get(PURGE_DELAY) }
 }
 
 #[cfg(test)]

@@ -71,9 +71,11 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "The text is the sources of the crates that Loam itself is built from, where Cargo has unpacked \
+#[command(
+    after_help = "The text is the sources of the crates that Loam itself is built from, where Cargo has unpacked \
                         them ($CARGO_HOME, or ~/.cargo). Nothing is downloaded.\n\n\
-                        Examples:\n  loam demo\n  loam demo --minutes 10 --out runs/longer")]
+                        Examples:\n  loam demo\n  loam demo --minutes 10 --out runs/longer"
+)]
 pub struct DemoArguments {
     /// Folder for the run [default: runs/demo, or the next free runs/demo-N]
     #[arg(short, long, value_name = "DIR")]
@@ -93,13 +95,15 @@ impl Default for DemoArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "A recipe is a TOML file; recipes/ has examples with a reason beside every value. Ctrl-C saves a \
+#[command(
+    after_help = "A recipe is a TOML file; recipes/ has examples with a reason beside every value. Ctrl-C saves a \
                         checkpoint and stops; --resume goes on from the last one, to the bit.\n\n\
                         Examples:\n  \
                         loam train recipes/gpt-wikitext2.toml\n  \
                         loam train recipe.toml --set train.steps=300 --set model.layers=4 -o runs/small\n  \
                         loam train --resume -o runs/small\n  \
-                        loam train corpus/*.txt -o runs/mine           one source a path, every value a default")]
+                        loam train corpus/*.txt -o runs/mine           one source a path, every value a default"
+)]
 pub struct TrainArguments {
     /// A recipe, or text files and folders to train on with every value at its default
     #[arg(value_name = "RECIPE|PATH")]

@@ -24,29 +24,29 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let terminal = terminal::Terminal::new(arguments.global.quiet, arguments.global.json);
     if let Err(message) = machine::set_threads(arguments.global.threads) {
-        terminal.error(&message);
+        terminal.error(message);
         return ExitCode::from(2);
     }
     let global = &arguments.global;
     let result = match &arguments.command {
-        None => commands::demo::run(&arguments::DemoArguments::default(), global, &terminal),
-        Some(Command::Demo(demo)) => commands::demo::run(demo, global, &terminal),
-        Some(Command::Train(train)) => commands::train::run(train, global, &terminal),
-        Some(Command::Generate(generate)) => commands::generate::run(generate, global, &terminal),
-        Some(Command::Score(score)) => commands::score::run(score, global, &terminal),
-        Some(Command::Tokenizer(TokenizerCommand::Train(train))) => commands::tokenizer::train(train, global, &terminal),
-        Some(Command::Data(DataCommand::Inspect(inspect))) => commands::inspect::run(inspect, global, &terminal),
-        Some(Command::Report(report)) => commands::report::run(report, global, &terminal),
-        Some(Command::Runs(runs)) => commands::runs::run(runs, global, &terminal),
-        Some(Command::Query(query)) => commands::query::run(query, global, &terminal),
-        Some(Command::Doctor) => commands::doctor::run(global, &terminal),
+        None => commands::demo::run(&arguments::DemoArguments::default(), global, terminal),
+        Some(Command::Demo(demo)) => commands::demo::run(demo, global, terminal),
+        Some(Command::Train(train)) => commands::train::run(train, global, terminal),
+        Some(Command::Generate(generate)) => commands::generate::run(generate, global, terminal),
+        Some(Command::Score(score)) => commands::score::run(score, global, terminal),
+        Some(Command::Tokenizer(TokenizerCommand::Train(train))) => commands::tokenizer::train(train, global, terminal),
+        Some(Command::Data(DataCommand::Inspect(inspect))) => commands::inspect::run(inspect, global, terminal),
+        Some(Command::Report(report)) => commands::report::run(report, global, terminal),
+        Some(Command::Runs(runs)) => commands::runs::run(runs, global, terminal),
+        Some(Command::Query(query)) => commands::query::run(query, global, terminal),
+        Some(Command::Doctor) => commands::doctor::run(global, terminal),
         Some(Command::Completions(completions)) => commands::completions::run(completions),
     };
     match result {
         Ok(code) => code,
         Err(error) if terminal::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal.error(&terminal::in_words(&error));
+            terminal.error(terminal::in_words(&error));
             ExitCode::from(commands::exit_code(&error))
         }
     }

@@ -150,6 +150,7 @@ impl Watcher {
                 self.close_bar();
                 let how = match reason.as_str() {
                     "interrupted" => "interrupted, saved",
+                    "non_finite" => "failed",
                     "early_stop" => "stopped early: the held-out loss no longer fell",
                     _ => "trained",
                 };
@@ -172,26 +173,23 @@ impl Observer for Watcher {
             Progress::Found { source, skipped, .. } if *skipped > 0 => {
                 self.warning(&format!("{source}: {skipped} files left out, not of a kind that Loam reads"));
             }
-            Progress::Found { .. } => {}
-            Progress::TokenizerReady { asked: Some(asked), vocabulary } if vocabulary < asked => self.warning(&format!(
-                "the text is too small for a vocabulary of {}; it has {}",
-                count(*asked as u64),
-                count(*vocabulary as u64)
-            )),
-            Progress::TokenizerReady { .. } => {}
+            Progress::TokenizerReady { asked: Some(asked), vocabulary } if vocabulary < asked => {
+                self.warning(&format!(
+                    "the text is too small for a vocabulary of {}; it has {}",
+                    count(*asked as u64),
+                    count(*vocabulary as u64)
+                ))
+            }
+            Progress::Found { .. } | Progress::TokenizerReady { .. } => {}
             Progress::Reading { source, documents, bytes } => {
                 self.doing(&format!("reading {source}: {} documents, {} bytes", count(*documents), count(*bytes)));
             }
-            Progress::TrainingTokenizer { documents, bytes } => self.doing(&format!(
-                "training the tokenizer: {} documents, {} bytes",
-                count(*documents),
-                count(*bytes)
-            )),
-            Progress::Tokenizing { source, documents, tokens, .. } => self.doing(&format!(
-                "tokenizing {source}: {} documents, {} tokens",
-                count(*documents),
-                count(*tokens)
-            )),
+            Progress::TrainingTokenizer { documents, bytes } => {
+                self.doing(&format!("training the tokenizer: {} documents, {} bytes", count(*documents), count(*bytes)))
+            }
+            Progress::Tokenizing { source, documents, tokens, .. } => {
+                self.doing(&format!("tokenizing {source}: {} documents, {} tokens", count(*documents), count(*tokens)))
+            }
             Progress::Finishing => self.doing("writing the tokens to disk"),
         }
     }

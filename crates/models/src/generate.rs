@@ -54,13 +54,12 @@ pub fn generate<M: LanguageModel>(
     }
     if prompt.len() > context {
         return Err(ModelError::Request(format!(
-            "the prompt is {} tokens long and the model sees {context}; shorten it",
+            "the prompt is {} tokens long and the model's context is {context}; shorten it",
             prompt.len()
         )));
     }
     check_ids(model, prompt)?;
-    let mut sampler =
-        Sampler::new(options.sampling.clone()).map_err(|error| ModelError::Request(error.to_string()))?;
+    let mut sampler = Sampler::new(options.sampling.clone()).map_err(|error| ModelError::Request(error.to_string()))?;
     let mut history = prompt.to_vec();
     let mut cache = Cache::default();
     let mut fresh = prompt.to_vec();

@@ -105,10 +105,7 @@ impl GptConfig {
             return fail(format!("n_embd = {} is not a multiple of n_head = {}", self.n_embd, self.n_head));
         }
         if !matches!(self.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh") {
-            return fail(format!(
-                "activation_function = {:?} is not GPT-2's; gelu_new is",
-                self.activation_function
-            ));
+            return fail(format!("activation_function = {:?} is not GPT-2's; gelu_new is", self.activation_function));
         }
         for (name, p) in
             [("resid_pdrop", self.resid_pdrop), ("embd_pdrop", self.embd_pdrop), ("attn_pdrop", self.attn_pdrop)]

@@ -141,7 +141,9 @@ pub fn load<M: Module>(module: M, path: &Path) -> Result<M, ModelError> {
         .into_iter()
         .filter(|name| !wanted.iter().any(|p| p.name == *name || without_prefix(&p.name) == *name))
         // Causal masks that old checkpoints carry, and the copy of the tied output.
-        .filter(|name| !name.ends_with(".attn.bias") && !name.ends_with(".attn.masked_bias") && name != "lm_head.weight")
+        .filter(|name| {
+            !name.ends_with(".attn.bias") && !name.ends_with(".attn.masked_bias") && name != "lm_head.weight"
+        })
         .collect();
     if !unknown.is_empty() {
         return Err(ModelError::format(path, format!("holds tensors that this model has not: {}", some(&unknown))));

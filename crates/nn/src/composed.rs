@@ -54,9 +54,8 @@ pub fn causal_attention(qkv: Tensor<3>, heads: usize, dropout: Option<Dropout>) 
 pub fn cached_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) -> Tensor<3> {
     let [batch, new, width] = q.dims();
     let time = k.dims()[1];
-    let split = |x: Tensor<3>, length: usize| -> Tensor<4> {
-        x.reshape([batch, length, heads, width / heads]).swap_dims(1, 2)
-    };
+    let split =
+        |x: Tensor<3>, length: usize| -> Tensor<4> { x.reshape([batch, length, heads, width / heads]).swap_dims(1, 2) };
     let device = q.device();
     let (q, k, v) = (split(q, new), split(k, time), split(v, time));
     let mut scores = q.matmul(k.transpose()) * (1.0 / ((width / heads) as f32).sqrt());

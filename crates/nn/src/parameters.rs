@@ -97,10 +97,7 @@ pub fn update<M: Module>(module: M, change: impl FnMut(usize, Tensor<1>) -> Tens
 ///
 /// # Errors
 /// The first error of `source`; the module is lost with it.
-pub fn load<M: Module, E>(
-    module: M,
-    mut source: impl FnMut(&Parameter) -> Result<Vec<f32>, E>,
-) -> Result<M, E> {
+pub fn load<M: Module, E>(module: M, mut source: impl FnMut(&Parameter) -> Result<Vec<f32>, E>) -> Result<M, E> {
     let names = list(&module);
     let mut failure = None;
     let module = update(module, |index, old| {

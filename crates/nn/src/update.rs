@@ -135,8 +135,7 @@ fn composed_step(
     let correction = |beta: f32| 1.0 / (1.0 - f64::from(beta).powf(hyper.step as f64)) as f32;
     let denominator = (second.clone() * correction(hyper.beta2)).sqrt() + hyper.epsilon;
     let factor = denominator.recip() * (hyper.learning_rate * correction(hyper.beta1));
-    let weight =
-        weight * (1.0 - hyper.learning_rate * hyper.weight_decay) - factor.clone() * first.clone();
+    let weight = weight * (1.0 - hyper.learning_rate * hyper.weight_decay) - factor.clone() * first.clone();
     *moments = Moments { first, second };
     (weight, factor)
 }

@@ -100,7 +100,10 @@ pub fn list(root: &Path) -> Result<Vec<RunSummary>, ReportError> {
     })?;
     let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     folders.sort();
-    folders.insert(0, root.to_owned());
+    // A recipe alone is as likely to be the one that its author keeps beside the runs.
+    if root.join(folder::EVENTS).exists() {
+        folders.insert(0, root.to_owned());
+    }
     let mut runs: Vec<RunSummary> =
         folders.iter().filter(|path| folder::is_run(path)).filter_map(|path| summarize(path).ok()).collect();
     runs.sort_by(|left, right| left.started.cmp(&right.started));

@@ -104,9 +104,8 @@ impl LoadedModel {
             let end = (start + context).min(tokens.len() - 1);
             let inputs = &tokens[start..end];
             // What an earlier window scored with more context keeps its score.
-            let targets: Vec<u32> = (start + 1..=end)
-                .map(|index| if logprobs[index].is_some() { IGNORE } else { tokens[index] })
-                .collect();
+            let targets: Vec<u32> =
+                (start + 1..=end).map(|index| if logprobs[index].is_some() { IGNORE } else { tokens[index] }).collect();
             let (input_ids, target_ids) = batch::tensors(inputs, &targets, 1, &self.device);
             let losses = self.model.token_losses(input_ids, target_ids);
             let losses = losses.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion");

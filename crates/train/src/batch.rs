@@ -5,12 +5,7 @@ use loam_corpus::{IGNORE, Sequence, Tokenizer};
 use loam_models::LanguageModel;
 
 /// Inputs `[sequences, time]` and targets `[sequences * time]`, −1 where nothing is to be predicted.
-pub fn tensors(
-    inputs: &[u32],
-    targets: &[u32],
-    sequences: usize,
-    device: &Device,
-) -> (Tensor<2, Int>, Tensor<1, Int>) {
+pub fn tensors(inputs: &[u32], targets: &[u32], sequences: usize, device: &Device) -> (Tensor<2, Int>, Tensor<1, Int>) {
     let time = inputs.len() / sequences.max(1);
     let inputs: Vec<i64> = inputs.iter().map(|&id| i64::from(id)).collect();
     let targets: Vec<i64> = targets.iter().map(|&id| if id == IGNORE { -1 } else { i64::from(id) }).collect();
@@ -73,7 +68,8 @@ pub fn evaluate<M: LanguageModel>(
         let losses = losses.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion");
         total.nats += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
         total.tokens += counted as u64;
-        total.bytes += targets.iter().filter_map(|&id| token_bytes.get(id as usize)).map(|&b| u64::from(b)).sum::<u64>();
+        total.bytes +=
+            targets.iter().filter_map(|&id| token_bytes.get(id as usize)).map(|&b| u64::from(b)).sum::<u64>();
     }
     total
 }

@@ -139,10 +139,8 @@ pub fn steps(checkpoints: &Path) -> Result<Vec<u64>, TrainError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(TrainError::io(checkpoints, source)),
     };
-    let mut steps: Vec<u64> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok())
-        .collect();
+    let mut steps: Vec<u64> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()).collect();
     steps.sort_unstable();
     Ok(steps)
 }

@@ -200,7 +200,8 @@ impl Ledger {
         for (scale, measured) in self.scales.iter_mut().zip(&measured) {
             *scale = if *scale == 0.0 { measured.abs() } else { 0.9 * *scale + 0.1 * measured.abs() };
         }
-        let residual = |ledger: &Self, gradient: &[Tensor<1>], measured: f64| (ledger.value_of_all(gradient) - measured).abs();
+        let residual =
+            |ledger: &Self, gradient: &[Tensor<1>], measured: f64| (ledger.value_of_all(gradient) - measured).abs();
         let off = |ledger: &Self, gradients: &[Vec<Tensor<1>>]| {
             let pairs = gradients.iter().zip(&measured).zip(&ledger.scales);
             pairs.filter(|((g, m), scale)| residual(ledger, g, **m) > TOLERANCE * m.abs().max(**scale)).count() > 0
@@ -262,14 +263,17 @@ impl Ledger {
 
     /// −⟨gradient, line⟩ over all parameters; none where the books have no such line.
     fn value<'a>(&'a self, gradient: &[Tensor<1>], line: impl Fn(&'a Lines) -> Option<&'a Tensor<1>>) -> Option<f64> {
-        let products = gradient.iter().zip(&self.lines).map(|(g, lines)| Some(update::dot(g.clone(), line(lines)?.clone())));
+        let products =
+            gradient.iter().zip(&self.lines).map(|(g, lines)| Some(update::dot(g.clone(), line(lines)?.clone())));
         products.sum::<Option<f64>>().map(|product| -product)
     }
 
     /// The sum of all lines' values.
     fn value_of_all(&self, gradient: &[Tensor<1>]) -> f64 {
-        let sources = (0..self.sources.len()).map(|source| self.value(gradient, |lines| Some(&lines.parts[source].drift)));
-        let rest = [self.value(gradient, |lines| lines.history.as_ref()), self.value(gradient, |lines| Some(&lines.decay))];
+        let sources =
+            (0..self.sources.len()).map(|source| self.value(gradient, |lines| Some(&lines.parts[source].drift)));
+        let rest =
+            [self.value(gradient, |lines| lines.history.as_ref()), self.value(gradient, |lines| Some(&lines.decay))];
         sources.chain(rest).flatten().sum()
     }
 

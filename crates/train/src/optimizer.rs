@@ -89,7 +89,8 @@ impl Optimizer {
                 Some(ledger) => {
                     // Taken out rather than cloned, so that each part's memory is free as soon as it is booked.
                     let taken = |part: &mut Option<Vec<Tensor<1>>>| {
-                        part.as_mut().map(|part| std::mem::replace(&mut part[index], Tensor::empty([0], &weight.device())))
+                        part.as_mut()
+                            .map(|part| std::mem::replace(&mut part[index], Tensor::empty([0], &weight.device())))
                     };
                     let parts = by_source.iter_mut().map(taken).collect();
                     update::adamw_with_ledger(&hyper, weight, total, parts, moments, ledger.lines(index))

@@ -25,13 +25,12 @@ impl Portions {
     /// up to four micro-batches, because each is of one source.
     pub fn new(train: &TrainRecipe, context: usize, sources: usize) -> Self {
         let batch = (train.batch_tokens / context).max(1);
-        let sequences = match train.micro_batch_tokens {
-            Some(tokens) => (tokens / context).clamp(1, batch),
-            None => {
-                let most = (MICRO_BATCH_TOKENS / context).max(1);
-                let mixing = if sources > 1 { (batch / sources.min(4)).max(1) } else { batch };
-                most.min(mixing)
-            }
+        let sequences = if let Some(tokens) = train.micro_batch_tokens {
+            (tokens / context).clamp(1, batch)
+        } else {
+            let most = (MICRO_BATCH_TOKENS / context).max(1);
+            let mixing = if sources > 1 { (batch / sources.min(4)).max(1) } else { batch };
+            most.min(mixing)
         };
         Self { context, sequences, micro_batches: (batch / sequences).max(1) }
     }

@@ -76,7 +76,15 @@ pub fn start(
     check(recipe)?;
     let run = Run::create(folder)?;
     save_recipe(&run, recipe)?;
-    go(&run, recipe.clone(), session, observer, None)
+    let result = go(&run, recipe.clone(), session, observer, None);
+    if result.is_err() && !run.data().exists() {
+        // Nothing was made yet that would be worth going on with: the same command, mended, should find no run here.
+        for file in [run.recipe(), run.events()] {
+            let _ = fs::remove_file(file);
+        }
+        let _ = fs::remove_dir(run.folder());
+    }
+    result
 }
 
 /// Goes on with the run in `folder` from its last whole checkpoint, or from its beginning when it has none.
@@ -214,11 +222,7 @@ fn go(
     save_recipe(run, &recipe)?;
     log(
         observer,
-        Event::Plan {
-            steps,
-            batch_tokens: portions.batch_tokens(),
-            micro_batch_tokens: portions.micro_batch_tokens(),
-        },
+        Event::Plan { steps, batch_tokens: portions.batch_tokens(), micro_batch_tokens: portions.micro_batch_tokens() },
     )?;
     Trainer::new(run, &recipe, session, observer, &prepared, model, portions, steps, checkpoint_step)?.train()
 }

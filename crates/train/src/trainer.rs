@@ -209,6 +209,12 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
 
     /// Trains to the end of the plan, or until told to stop.
     pub(crate) fn train(mut self) -> Result<Outcome, TrainError> {
+        if self.state.step >= self.steps && self.run.model().join("config.json").exists() {
+            self.observer.warning("this run has done all its steps; nothing was left to do");
+            let weights_hash = export::weights_hash(self.model());
+            let step = self.state.step;
+            return Ok(Outcome { reason: "done".to_owned(), step, held_out: Vec::new(), weights_hash });
+        }
         if let Some(ledger) = &mut self.ledger {
             let model = self.model.as_ref().expect("the optimizer gave the model back");
             ledger.open(model, self.state.step, &self.device);
@@ -225,7 +231,13 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 break;
             }
             let start = Instant::now();
-            let outcome = self.step()?;
+            let outcome = match self.step() {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    self.log_failure(session_seconds)?;
+                    return Err(error);
+                }
+            };
             let elapsed = start.elapsed().as_secs_f64();
             session_seconds += elapsed;
             session_tokens += outcome.tokens;
@@ -257,6 +269,20 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         self.finish(reason, session_seconds, session_tokens)
     }
 
+    /// What led to a step that failed stays to be looked at.
+    fn log_failure(&mut self, seconds: f64) -> Result<(), TrainError> {
+        let _ = self.curves.flush();
+        self.write_tables()?;
+        self.log(&Event::Finish {
+            reason: "non_finite".to_owned(),
+            step: self.state.step,
+            tokens: self.state.tokens,
+            seconds,
+            tokens_per_second: 0.0,
+            weights_hash: String::new(),
+        })
+    }
+
     fn next_batches(&mut self) -> Vec<MicroBatch> {
         (0..self.portions.micro_batches).map(|_| self.loader.next()).collect()
     }
@@ -277,7 +303,9 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         for (index, batch) in batches.iter().enumerate() {
             let (inputs, targets) =
                 batch::tensors(&batch.inputs, &batch.targets, batch.sequences, &self.session.device);
-            let seed = mix(mix(self.recipe.train.seed ^ 0xd80b) ^ mix(step * self.portions.micro_batches as u64 + index as u64));
+            let seed =
+                mix(mix(self.recipe.train.seed ^ 0xd80b)
+                    ^ mix(step * self.portions.micro_batches as u64 + index as u64));
             let loss = self.model().loss(inputs, targets, scale, Some(seed));
             let value = f64::from(loss.clone().into_scalar::<f32>());
             if !value.is_finite() {
@@ -349,10 +377,9 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
     fn non_finite(&self, what: &'static str) -> TrainError {
         let steps = checkpoint::steps(&self.run.checkpoints()).unwrap_or_default();
         let checkpoint = match steps.last() {
-            Some(step) => format!(
-                "the last good checkpoint is {}",
-                checkpoint::folder(&self.run.checkpoints(), *step).display()
-            ),
+            Some(step) => {
+                format!("the last good checkpoint is {}", checkpoint::folder(&self.run.checkpoints(), *step).display())
+            }
             None => "there was no checkpoint yet".to_owned(),
         };
         TrainError::NonFinite { step: self.state.step + 1, what, checkpoint }

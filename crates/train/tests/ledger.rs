@@ -65,8 +65,7 @@ fn check(credit: bool) {
         let gradients = StepGradients { total, by_source: vec![Some(ga), Some(gb), None] };
         model = optimizer.step(model, gradients, scale, 2e-3, step, Some(&mut ledger));
         let to = parameters::values(&model);
-        let middle =
-            parameters::update(before.clone(), |index, values| (values + to[index].clone()) * 0.5);
+        let middle = parameters::update(before.clone(), |index, values| (values + to[index].clone()) * 0.5);
         let drift = |line: &dyn Fn(&Lines) -> Tensor<1>, ledger: &mut Ledger| -> Vec<Tensor<1>> {
             (0..names.len()).map(|index| line(ledger.lines(index))).collect()
         };

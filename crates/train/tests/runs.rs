@@ -8,13 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn session(stop: &AtomicBool) -> Session<'_> {
-    Session {
-        device: Device::flex(),
-        device_name: "cpu".into(),
-        threads: 2,
-        machine: "test".into(),
-        stop,
-    }
+    Session { device: Device::flex(), device_name: "cpu".into(), threads: 2, machine: "test".into(), stop }
 }
 
 /// Text with something to learn: each source has its own words and order.
@@ -51,7 +45,14 @@ fn recipe(folder: &Path, steps: u64) -> Recipe {
     let mut recipe = Recipe::default();
     recipe.data.sources = write_text(folder);
     recipe.tokenizer = TokenizerRecipe::Train { kind: loam_train::recipe::TokenizerKind::Bpe, vocab: 300 };
-    recipe.model = ModelRecipe::New(ModelShape { width: 24, layers: 2, heads: 2, context: 16, dropout: 0.1, ..ModelShape::default() });
+    recipe.model = ModelRecipe::New(ModelShape {
+        width: 24,
+        layers: 2,
+        heads: 2,
+        context: 16,
+        dropout: 0.1,
+        ..ModelShape::default()
+    });
     recipe.train.length = Length::Steps(steps);
     recipe.train.batch_tokens = 128;
     recipe.train.micro_batch_tokens = Some(32);
@@ -156,8 +157,7 @@ fn accumulated_micro_batches_equal_one_large_batch() {
         let run = folder.path().join(name);
         let outcome = train(&recipe, &run);
         let (metrics, _) = tables(&run);
-        let mut losses: Vec<f64> =
-            metrics.iter().filter(|r| r.metric == "train_loss").map(|r| r.value).collect();
+        let mut losses: Vec<f64> = metrics.iter().filter(|r| r.metric == "train_loss").map(|r| r.value).collect();
         losses.extend(outcome.held_out.iter().map(|(_, loss)| loss.per_token()));
         losses
     };

@@ -10,9 +10,7 @@ use loam_corpus::{CargoCaps, CargoSources};
 use loam_models::generate::GenerateOptions;
 use loam_models::sampling::SamplingOptions;
 use loam_tasks::LoadedModel;
-use loam_train::recipe::{
-    Length, ModelRecipe, ModelShape, Recipe, SourceRecipe, TokenizerKind, TokenizerRecipe,
-};
+use loam_train::recipe::{Length, ModelRecipe, ModelShape, Recipe, SourceRecipe, TokenizerKind, TokenizerRecipe};
 use loam_train::record::Event;
 use loam_train::{Run, session};
 use std::path::{Path, PathBuf};
@@ -36,13 +34,13 @@ pub fn crates_on_disk() -> Option<usize> {
     CargoSources::find(crates(), None).ok().map(|sources| sources.len())
 }
 
-pub fn run(arguments: &DemoArguments, global: &Global, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &DemoArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     if !(arguments.minutes.is_finite() && arguments.minutes > 0.0) {
         return Err(Misuse(format!("--minutes {}: give a number above 0", arguments.minutes)).into());
     }
     let start = Instant::now();
     let session = machine::session(&global.device)?;
-    let mut watcher = Watcher::new(*terminal);
+    let mut watcher = Watcher::new(terminal);
     let folder = arguments.out.clone().unwrap_or_else(|| super::free_run("demo"));
     if folder.join("recipe.toml").exists() {
         return Err(Misuse(format!(
@@ -52,7 +50,9 @@ pub fn run(arguments: &DemoArguments, global: &Global, terminal: &Terminal) -> a
         ))
         .into());
     }
-    terminal.heading("Loam trains a small GPT on the sources of the crates on this disk, and measures what each kind of text did.");
+    terminal.heading(
+        "Loam trains a small GPT on the sources of the crates on this disk, and measures what each kind of text did.",
+    );
     terminal.say(format_args!("run: {}", folder.display()));
     watcher.doing("collecting the sources of crates");
     let sources = CargoSources::find(crates(), None)?;
@@ -91,26 +91,32 @@ fn recipe(corpus: &loam_corpus::CargoCorpus, arguments: &DemoArguments) -> Recip
             split: loam_train::recipe::Split::Auto,
         })
         .collect();
-    recipe.data.held_out =
-        corpus.held_out.iter().map(|domain| (domain.name.clone(), domain.paths.clone())).collect();
+    recipe.data.held_out = corpus.held_out.iter().map(|domain| (domain.name.clone(), domain.paths.clone())).collect();
     recipe.tokenizer = TokenizerRecipe::Train { kind: TokenizerKind::Bpe, vocab: 4096 };
-    recipe.model =
-        ModelRecipe::New(ModelShape { width: 192, layers: 5, heads: 6, context: 256, dropout: 0.0, ..ModelShape::default() });
+    recipe.model = ModelRecipe::New(ModelShape {
+        width: 192,
+        layers: 5,
+        heads: 6,
+        context: 256,
+        dropout: 0.0,
+        ..ModelShape::default()
+    });
     let train = &mut recipe.train;
     train.length = Length::Minutes(arguments.minutes);
     // Minutes, not hours: small batches and a high rate learn the most from few tokens.
-    train.batch_tokens = 2048;
+    train.batch_tokens = 1024;
     train.micro_batch_tokens = Some(512);
-    train.lr = 3e-3;
+    train.lr = 1e-3;
     train.eval_every = 100;
     train.eval_tokens = 8192;
     train.checkpoint_every = 500;
     train.seed = arguments.seed;
-    recipe.ledger.refresh_every = 20;
+    recipe.ledger.refresh_every = 40;
+    recipe.ledger.tokens = Some(512);
     recipe
 }
 
-fn samples(folder: &Path, global: &Global, terminal: &Terminal) -> anyhow::Result<()> {
+fn samples(folder: &Path, global: &Global, terminal: Terminal) -> anyhow::Result<()> {
     let model = LoadedModel::open(folder, &machine::device(&global.device)?)?;
     let run = Run::open(folder)?;
     terminal.heading("\nWhat it writes after these minutes:");
@@ -121,20 +127,24 @@ fn samples(folder: &Path, global: &Global, terminal: &Terminal) -> anyhow::Resul
             end_of_text: None,
         };
         let generation = model.generate(prompt, &options, &[], |_| {})?;
-        terminal.say(format_args!("\n» {prompt}{}", generation.text));
-        let event = Event::Sample {
-            prompt: prompt.to_owned(),
-            text: generation.text,
-            temperature: f64::from(TEMPERATURE),
-        };
+        terminal.say(format_args!("\n» {prompt}{}", without_gaps(&generation.text)));
+        let event =
+            Event::Sample { prompt: prompt.to_owned(), text: generation.text, temperature: f64::from(TEMPERATURE) };
         run.log(&event).context("the sample could not be recorded")?;
     }
     terminal.say("");
     Ok(())
 }
 
+/// Text as it fits a terminal: what a young model writes is full of empty lines.
+fn without_gaps(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let kept = lines.iter().enumerate().filter(|(index, line)| *index == 0 || !line.is_empty());
+    kept.map(|(_, line)| *line).collect::<Vec<_>>().join("\n  ")
+}
+
 /// The ledger in a few lines; the report has it whole.
-fn tell_values(folder: &Path, terminal: &Terminal) {
+fn tell_values(folder: &Path, terminal: Terminal) {
     let Ok(ledger) = loam_influence::ledger::Ledger::read(&folder.join("ledger.parquet")) else { return };
     let summary = ledger.summary();
     terminal.heading("\nWhat each source brought the held-out loss down by, in nats a token:");
@@ -155,7 +165,7 @@ fn tell_values(folder: &Path, terminal: &Terminal) {
     }
 }
 
-fn suggest(folder: &Path, terminal: &Terminal) {
+fn suggest(folder: &Path, terminal: Terminal) {
     let folder: PathBuf = folder.to_owned();
     let name = folder.display();
     terminal.heading("\nWhat to do next:");

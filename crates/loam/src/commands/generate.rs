@@ -8,7 +8,7 @@ use loam_models::sampling::SamplingOptions;
 use loam_tasks::LoadedModel;
 use std::process::ExitCode;
 
-pub fn run(arguments: &GenerateArguments, global: &Global, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &GenerateArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let sampling = SamplingOptions {
         temperature: arguments.temperature,
         top_k: arguments.top_k,
@@ -37,6 +37,10 @@ pub fn run(arguments: &GenerateArguments, global: &Global, terminal: &Terminal) 
         }
     })?;
     written?;
-    if json { terminal.result(serde_json::to_string(&generation)?)? } else { terminal.part("\n")? }
+    if json {
+        terminal.result(serde_json::to_string(&generation)?)?
+    } else {
+        terminal.part("\n")?
+    }
     Ok(ExitCode::SUCCESS)
 }

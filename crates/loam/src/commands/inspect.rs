@@ -6,7 +6,7 @@ use loam_corpus::{InspectOptions, Inspection, Tokenizer, inspect};
 use std::io;
 use std::process::ExitCode;
 
-pub fn run(arguments: &InspectArguments, _: &Global, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &InspectArguments, _: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let options = InspectOptions {
         text_field: arguments.text_field.clone(),
         preview: arguments.rows,
@@ -22,7 +22,7 @@ pub fn run(arguments: &InspectArguments, _: &Global, terminal: &Terminal) -> any
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(found: &Inspection, terminal: &Terminal) -> io::Result<()> {
+fn tell(found: &Inspection, terminal: Terminal) -> io::Result<()> {
     terminal.result(format_args!(
         "{} documents in {} files, {} bytes, {} characters{}",
         count(found.documents),
@@ -62,7 +62,12 @@ fn tell(found: &Inspection, terminal: &Terminal) -> io::Result<()> {
         count(found.duplicate_bytes)
     ))?;
     for repeated in found.most_repeated.iter().filter(|repeated| repeated.copies > 1) {
-        terminal.result(format_args!("  {:>6} × {:?} ({})", count(repeated.copies), repeated.preview, repeated.path))?;
+        terminal.result(format_args!(
+            "  {:>6} × {:?} ({})",
+            count(repeated.copies),
+            repeated.preview,
+            repeated.path
+        ))?;
     }
     if !found.fields.is_empty() {
         terminal.result("fields:")?;

@@ -6,7 +6,7 @@ use crate::terminal::Terminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub fn run(arguments: &QueryArguments, _: &Global, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &QueryArguments, _: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let runs: Vec<PathBuf> = if arguments.runs.is_empty() {
         let found = loam_report::runs::list(Path::new("runs"))?;
         if found.is_empty() {

@@ -4,7 +4,7 @@ use crate::arguments::{Global, RunsArguments};
 use crate::terminal::{Terminal, count, short};
 use std::process::ExitCode;
 
-pub fn run(arguments: &RunsArguments, _: &Global, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &RunsArguments, _: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let runs = loam_report::runs::list(&arguments.folder)?;
     if terminal.json() {
         for run in &runs {

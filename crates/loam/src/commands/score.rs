@@ -6,7 +6,7 @@ use crate::terminal::Terminal;
 use loam_tasks::LoadedModel;
 use std::process::ExitCode;
 
-pub fn run(arguments: &ScoreArguments, global: &Global, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &ScoreArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let device = machine::device(&global.device)?;
     let text = match (&arguments.text, &arguments.file) {
         (Some(text), _) => text.clone(),

@@ -17,7 +17,7 @@ struct Trained {
     bytes: u64,
 }
 
-pub fn train(arguments: &TokenizerTrainArguments, _: &Global, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub fn train(arguments: &TokenizerTrainArguments, _: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let kind = match arguments.kind {
         Kind::Bpe => TokenizerKind::Bpe,
         Kind::Wordpiece => TokenizerKind::WordPiece,
@@ -30,7 +30,7 @@ pub fn train(arguments: &TokenizerTrainArguments, _: &Global, terminal: &Termina
     let options = ReadOptions { text_field: arguments.text_field.clone(), ..ReadOptions::default() };
     let documents = read_documents(&arguments.paths, &options)?;
     let texts = documents.map(|document| document.map(|document| normalize(&document.text).into_owned()));
-    let mut watcher = Watcher::new(*terminal);
+    let mut watcher = Watcher::new(terminal);
     let mut read = (0, 0);
     let tokenizer = train_tokenizer(kind, arguments.vocab, texts, &mut |documents, bytes| {
         read = (documents, bytes);

@@ -10,9 +10,9 @@ use loam_train::{Outcome, session};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub fn run(arguments: &TrainArguments, global: &Global, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &TrainArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let session = machine::session(&global.device)?;
-    let mut watcher = Watcher::new(*terminal);
+    let mut watcher = Watcher::new(terminal);
     let (folder, outcome) = if arguments.resume {
         let folder = folder_to_resume(arguments)?;
         machine::stop_on_interrupt();
@@ -31,7 +31,7 @@ pub fn run(arguments: &TrainArguments, global: &Global, terminal: &Terminal) -> 
 }
 
 /// Tells how a run ended and draws its report.
-pub fn finish(folder: &Path, outcome: &Outcome, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub fn finish(folder: &Path, outcome: &Outcome, terminal: Terminal) -> anyhow::Result<ExitCode> {
     if outcome.reason == "interrupted" {
         terminal.say(format_args!("go on with: loam train --resume -o {}", folder.display()));
         return Ok(ExitCode::from(machine::INTERRUPTED));
@@ -55,7 +55,9 @@ pub fn finish(folder: &Path, outcome: &Outcome, terminal: &Terminal) -> anyhow::
 
 fn folder_to_resume(arguments: &TrainArguments) -> anyhow::Result<PathBuf> {
     if !arguments.sets.is_empty() || arguments.seed.is_some() || arguments.dtype.is_some() {
-        return Err(Misuse("--resume goes on with the run's own recipe; start a new run to change values".into()).into());
+        return Err(
+            Misuse("--resume goes on with the run's own recipe; start a new run to change values".into()).into()
+        );
     }
     match (&arguments.out, arguments.inputs.as_slice()) {
         (Some(folder), []) => Ok(folder.clone()),
@@ -71,11 +73,14 @@ fn recipe(arguments: &TrainArguments) -> anyhow::Result<(Recipe, String)> {
     sets.extend(arguments.dtype.as_ref().map(|dtype| format!("train.dtype=\"{dtype}\"")));
     let name = |path: &str| {
         let stem = Path::new(path).file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
-        stem.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect::<String>()
+        stem.chars()
+            .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+            .collect::<String>()
     };
     let [first, ..] = arguments.inputs.as_slice() else {
         return Err(Misuse(
-            "give a recipe, or text to train on: loam train recipes/gpt-wikitext2.toml, or loam train corpus.txt".into(),
+            "give a recipe, or text to train on: loam train recipes/gpt-wikitext2.toml, or loam train corpus.txt"
+                .into(),
         )
         .into());
     };

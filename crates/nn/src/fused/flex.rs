@@ -74,7 +74,8 @@ pub(crate) fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, I
 
 impl Kernels for Flex {
     fn kernel_linear(x: Float, weight: Float, bias: Float, residual: Option<Float>) -> Float {
-        let (x, weight, bias, residual) = (Dense::new(x), Dense::new(weight), Dense::new(bias), residual.map(Dense::new));
+        let (x, weight, bias, residual) =
+            (Dense::new(x), Dense::new(weight), Dense::new(bias), residual.map(Dense::new));
         let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
         let y = linear::forward(
             x.values(),

@@ -1,0 +1,224 @@
+//! The program as its users meet it: whole commands, their output, their exit codes, and what a kill leaves.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+fn loam(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_loam"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the program starts")
+}
+
+fn words(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Runs a command that must fail with this code and a message that holds every one of these words, on one line.
+fn refused(folder: &Path, arguments: &[&str], code: i32, expected: &[&str]) {
+    let output = loam(folder, arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    for word in expected {
+        assert!(text.contains(word), "{arguments:?} should say {word:?}: {text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("error")).count(), 1, "{text}");
+}
+
+fn corpus(folder: &Path) {
+    let mut text = String::new();
+    let names = ["Ann", "Ben", "Cem", "Dua"];
+    for i in 0..900 {
+        let (a, b) = (names[i * 7 % 4], names[i * 5 % 4]);
+        text.push_str(&format!("{{\"text\": \"{a} has {i} apples and gives {b} {} of them.\"}}\n", i / 2));
+    }
+    fs::write(folder.join("apples.jsonl"), text).unwrap();
+    fs::write(
+        folder.join("recipe.toml"),
+        r#"
+[[data.source]]
+name = "apples"
+path = ["apples.jsonl"]
+[tokenizer]
+vocab = 300
+[model]
+width = 32
+layers = 2
+heads = 2
+context = 32
+[train]
+steps = 120
+batch_tokens = 256
+eval_every = 40
+checkpoint_every = 10
+"#,
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_run_is_killed_ten_times_and_ends_as_if_it_had_not_been() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let whole = loam(folder.path(), &["train", "recipe.toml", "-o", "whole", "--quiet"]);
+    assert!(whole.status.success(), "{}", words(&whole));
+    // Moments that fall into preparing, training, checkpoints and the export, other ones on every machine.
+    let mut kills = 0;
+    for round in 0..10_u64 {
+        let start: &[&str] = &["train", "recipe.toml", "-o", "cut", "--quiet"];
+        let go_on: &[&str] = &["train", "--resume", "-o", "cut", "--quiet"];
+        let arguments = if folder.path().join("cut/recipe.toml").exists() { go_on } else { start };
+        let mut child = Command::new(env!("CARGO_BIN_EXE_loam"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(30 + (round * 97) % 260));
+        kills += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "every run ended before its kill");
+    let started = folder.path().join("cut/recipe.toml").exists();
+    let last: &[&str] =
+        if started { &["train", "--resume", "-o", "cut"] } else { &["train", "recipe.toml", "-o", "cut"] };
+    let output = loam(folder.path(), last);
+    assert!(output.status.success(), "{}", words(&output));
+    let hash = |run: &str| {
+        let events = fs::read_to_string(folder.path().join(run).join("events.jsonl")).unwrap();
+        let last = events.lines().rev().find(|line| line.contains("\"finish\"")).unwrap().to_owned();
+        let start = last.find("weights_hash").unwrap();
+        last[start..].to_owned()
+    };
+    assert_eq!(hash("whole"), hash("cut"));
+    let model = |run: &str| fs::read(folder.path().join(run).join("model/model.safetensors")).unwrap();
+    assert_eq!(model("whole"), model("cut"));
+}
+
+#[test]
+fn a_trained_model_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    corpus(at);
+    let trained = loam(at, &["train", "recipe.toml", "--set", "train.steps=30", "-o", "run", "--json"]);
+    assert!(trained.status.success(), "{}", words(&trained));
+    for line in String::from_utf8_lossy(&trained.stdout).lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+    for file in
+        ["recipe.toml", "metrics.parquet", "ledger.parquet", "documents.parquet", "report.html", "model/README.md"]
+    {
+        assert!(at.join("run").join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
+    }
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = loam(at, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", words(&output));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", words(&output)))
+    };
+    let score = json(&["score", "--model", "run", "--text", "Ann has 3 apples and gives Ben 1 of them.", "--json"]);
+    let (tokens, logprobs) = (score["tokens"].as_array().unwrap(), score["logprobs"].as_array().unwrap());
+    assert_eq!(tokens.len(), logprobs.len());
+    assert!(logprobs[0].is_null() && logprobs[1..].iter().all(|p| p.as_f64().unwrap() <= 0.0));
+    let mean = -logprobs[1..].iter().map(|p| p.as_f64().unwrap()).sum::<f64>() / (tokens.len() - 1) as f64;
+    assert!((score["loss"].as_f64().unwrap() - mean).abs() < 1e-9);
+    assert_eq!(score["scored"].as_u64().unwrap() as usize, tokens.len() - 1);
+    let text = "Ben has 5 apples and gives Ann 2 of them. ".repeat(20);
+    let long = json(&["score", "--model", "run", "--text", &text, "--json"]);
+    assert!(long["logprobs"].as_array().unwrap()[1..].iter().all(serde_json::Value::is_number));
+    let generate = ["generate", "--model", "run", "Ann has", "-n", "12", "--json"];
+    let written = json(&generate);
+    assert_eq!(written["prompt"], "Ann has");
+    assert_eq!(written, json(&generate), "a seed gives the same text");
+    assert!(written["finish"] == "length" || written["finish"] == "stop");
+    let stopped = json(&["generate", "--model", "run", "Ann has", "-n", "60", "--stop", "apple", "--json"]);
+    assert!(!stopped["text"].as_str().unwrap().contains("apple"));
+    let output = loam(at, &["query", "select count(*) n from documents", "run", "--json"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "{\"n\":900}", "{}", words(&output));
+    let runs = json(&["runs", ".", "--json"]);
+    assert_eq!(runs["name"], "run");
+    refused(at, &["generate", "--model", "run", &text], 1, &["context", "32"]);
+    refused(at, &["train", "recipe.toml", "-o", "run"], 1, &["run", "--resume"]);
+    refused(at, &["query", "select nothing from metrics", "run"], 1, &["nothing"]);
+    refused(at, &["query", "drop table metrics", "run"], 1, &[]);
+}
+
+#[test]
+fn what_cannot_be_served_is_said_once_and_clearly() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    corpus(at);
+    fs::write(at.join("empty.txt"), "").unwrap();
+    fs::write(at.join("binary.txt"), b"\x7fELF\x02\x01\x01\x00\x00\x00\x00").unwrap();
+    fs::write(at.join("half.txt"), b"a good beginning and then half of \xe4\xb8").unwrap();
+    fs::write(at.join("broken.jsonl"), "{\"text\": \"fine\"}\n{\"text\": \n").unwrap();
+    fs::write(at.join("typo.toml"), "data.train = [\"apples.jsonl\"]\n[train]\nlearning_rate = 1\n").unwrap();
+    fs::create_dir(at.join("nothing")).unwrap();
+    let train = |input: &'static str| ["train", input, "-o", "out"];
+    refused(at, &train("none.txt"), 2, &["none.txt"]);
+    refused(at, &train("empty.txt"), 1, &["empty.txt"]);
+    refused(at, &train("binary.txt"), 1, &["binary.txt", "binary"]);
+    refused(at, &["train", "half.txt", "-o", "out2"], 1, &["half.txt", "UTF-8", "34"]);
+    refused(at, &["train", "broken.jsonl", "-o", "out3"], 1, &["broken.jsonl", "2"]);
+    refused(at, &["train", "typo.toml"], 2, &["typo.toml", "3", "train.lr"]);
+    refused(at, &["train", "none.toml"], 2, &["none.toml"]);
+    refused(at, &["train", "recipe.toml", "--set", "train.stesp=3"], 2, &["train.stesp", "train.steps"]);
+    refused(at, &["train", "recipe.toml", "--set", "model.heads=5"], 2, &["heads"]);
+    refused(at, &["train", "--resume", "-o", "nothing"], 1, &["nothing", "recipe.toml"]);
+    refused(at, &["train"], 2, &["recipe"]);
+    refused(at, &["generate", "--model", "nothing", "x"], 1, &["config.json"]);
+    refused(at, &["generate", "--model", "absent", "x"], 1, &["absent"]);
+    refused(at, &["score", "--model", "absent", "--text", "x"], 1, &["absent"]);
+    refused(at, &["generate", "--model", "x", "--temperature=-1", "y"], 2, &["temperature"]);
+    refused(at, &["data", "inspect", "none.jsonl"], 1, &["none.jsonl"]);
+    refused(at, &["tokenizer", "train", "empty.txt", "-o", "t"], 1, &["text"]);
+    refused(at, &["tokenizer", "train", "apples.jsonl", "--vocab", "3", "-o", "t"], 1, &["3"]);
+    refused(at, &["report", "nothing"], 1, &["nothing"]);
+    refused(at, &["query", "select 1", "nothing"], 1, &["nothing"]);
+    refused(at, &["doctor", "--device", "cuda:7", "--threads", "0"], 2, &["--threads"]);
+    refused(at, &["train", "recipe.toml", "--device", "cuda:7"], 2, &["cuda:7"]);
+    refused(at, &["train", "recipe.toml", "--dtype", "bf16", "-o", "b"], 1, &["bf16"]);
+}
+
+#[test]
+fn help_teaches_and_tools_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    corpus(at);
+    for command in [
+        &["--help"][..],
+        &["train", "--help"],
+        &["generate", "--help"],
+        &["score", "--help"],
+        &["query", "--help"],
+        &["tokenizer", "train", "--help"],
+        &["data", "inspect", "--help"],
+        &["demo", "--help"],
+    ] {
+        let output = loam(at, command);
+        assert!(output.status.success());
+        assert!(words(&output).contains("Example"), "{command:?} shows no example");
+    }
+    let doctor = loam(at, &["doctor"]);
+    assert!(doctor.status.success(), "{}", words(&doctor));
+    assert!(words(&doctor).contains("GFLOP/s"));
+    let script = loam(at, &["completions", "bash"]);
+    assert!(String::from_utf8_lossy(&script.stdout).contains("loam"));
+    for kind in ["bpe", "wordpiece", "unigram", "word"] {
+        let out = format!("tokenizer-{kind}");
+        let output = loam(at, &["tokenizer", "train", "apples.jsonl", "--kind", kind, "--vocab", "280", "-o", &out]);
+        assert!(output.status.success(), "{kind}: {}", words(&output));
+        assert!(at.join(&out).join("tokenizer.json").exists());
+    }
+    let inspected = loam(at, &["data", "inspect", "apples.jsonl", "--tokenizer", "tokenizer-bpe", "-n", "1"]);
+    assert!(words(&inspected).contains("900 documents"), "{}", words(&inspected));
+    let none = loam(at, &["runs"]);
+    assert!(words(&none).contains("runs"), "{}", words(&none));
+}
