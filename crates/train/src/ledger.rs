@@ -37,7 +37,7 @@ const GAUSS: [(f64, f64); 4] = [
 
 /// Part of an interval's change (or of the usual one, where it is larger) that may stay unexplained before the ledger
 /// looks closer.
-const TOLERANCE: f64 = 0.02;
+const TOLERANCE: f64 = 0.03;
 
 /// A held-out domain as the ledger sees it.
 pub struct Domain {

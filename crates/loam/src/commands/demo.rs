@@ -104,15 +104,14 @@ fn recipe(corpus: &loam_corpus::CargoCorpus, arguments: &DemoArguments) -> Recip
     let train = &mut recipe.train;
     train.length = Length::Minutes(arguments.minutes);
     // Minutes, not hours: small batches and a high rate learn the most from few tokens.
-    train.batch_tokens = 1024;
+    train.batch_tokens = 2048;
     train.micro_batch_tokens = Some(512);
     train.lr = 1e-3;
     train.eval_every = 100;
     train.eval_tokens = 8192;
     train.checkpoint_every = 500;
     train.seed = arguments.seed;
-    recipe.ledger.refresh_every = 40;
-    recipe.ledger.tokens = Some(512);
+    recipe.ledger.refresh_every = 20;
     recipe
 }
 
