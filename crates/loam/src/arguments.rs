@@ -267,7 +267,7 @@ pub struct RunsArguments {
                         loam query \"select domain, source, sum(value) nats from ledger where line = 'source' group by \
                         1, 2 order by 3 desc\" runs/demo\n  \
                         loam query \"select source, count(*), sum(tokens) from documents group by source\"\n  \
-                        loam query \"select step, value from metrics where metric = 'held_out_loss' order by step\" \
+                        loam query \"select step, domain, value from metrics where metric = 'held_out_loss' order by step\" \
                         --format csv")]
 pub struct QueryArguments {
     /// One SQL query (DataFusion's dialect)

@@ -109,15 +109,15 @@ impl Watcher {
                         n => format!(", {} of them also in training", count(n)),
                     };
                     self.say(&format!(
-                        "  held out: {} ({} documents{overlap}, {} tokens)",
+                        "  held out: {}, {} tokens (documents: {}{overlap})",
                         domain.name,
-                        count(domain.documents),
-                        count(domain.tokens)
+                        count(domain.tokens),
+                        count(domain.documents)
                     ));
                 }
             }
             Event::Model { family, parameters, width, layers, heads, context, .. } => self.say(&format!(
-                "model: {family}, {} parameters ({layers} layers of width {width}, {heads} heads, context {context})",
+                "model: {family}, {} parameters (layers {layers}, width {width}, heads {heads}, context {context})",
                 short(*parameters as f64)
             )),
             Event::Baseline { domain, name, loss, bits_per_byte } => {
@@ -143,7 +143,7 @@ impl Watcher {
                 }
             }
             Event::LedgerCost { overhead, refreshes, .. } => self.say(&format!(
-                "the ledger took {refreshes} held-out gradients and {:.1} % of the training time",
+                "the ledger took {refreshes} held-out gradients and added {:.1} % to the time of training",
                 100.0 * overhead
             )),
             Event::Finish { reason, step, tokens, seconds, tokens_per_second, .. } => {

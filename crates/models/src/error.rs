@@ -37,7 +37,9 @@ impl ModelError {
         let path = path.into();
         let hint = match source.kind() {
             std::io::ErrorKind::NotFound => "; a model folder holds config.json, model.safetensors and tokenizer.json",
-            std::io::ErrorKind::StorageFull => "; free some space and run the same command again",
+            std::io::ErrorKind::StorageFull => {
+                "; nothing already written is lost: free some space and go on (a run: with --resume)"
+            }
             _ => "",
         };
         Self::Io { path, source, hint: hint.to_owned() }

@@ -47,6 +47,7 @@ pub(super) fn rows(batch: &RecordBatch) -> Result<Vec<Vec<Cell>>, DataFusionErro
 
 fn column(array: &ArrayRef) -> Result<Vec<Cell>, DataFusionError> {
     let cells: Vec<Cell> = match array.data_type() {
+        DataType::Null => vec![Cell::Null; array.len()],
         DataType::Boolean => array.as_boolean().iter().map(|value| value.map_or(Cell::Null, Cell::Boolean)).collect(),
         kind if kind.is_signed_integer() => {
             let array = cast(array, &DataType::Int64)?;
