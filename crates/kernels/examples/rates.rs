@@ -7,9 +7,11 @@
 //! `GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=4000000000:glibc.malloc.top_pad=1000000000`.
 
 use loam_kernels::adamw::{AdamW, LedgerLines, LedgerPart};
-use loam_kernels::attention::{self, AttentionShape};
+use loam_kernels::attention::{self, Attention, AttentionShape, Mask, Sequences, attend, attend_backward_packed};
 use loam_kernels::dropout::{self, Dropout};
+use loam_kernels::heads::{HeadLayout, HeadView};
 use loam_kernels::matrix::{MatrixRef, product};
+use loam_kernels::rotary::{self, Pairing, Positions, RotaryTable};
 use loam_kernels::{activation, cross_entropy, embedding, linear, norm, simd_level, vector};
 use std::hint::black_box;
 use std::time::Instant;
@@ -174,6 +176,71 @@ fn measure(shape: &Shape, repetitions: usize) {
     );
 }
 
+/// Attention under several masks at one length: what a mask hides should cost nothing.
+fn masks(repetitions: usize) {
+    let (time, heads, head_width, window) = (2048, 6, 64, 256);
+    println!("\nattention of {time} tokens, {heads} heads of {head_width}; rates count the pairs that the mask shows");
+    let dout = values(time * heads * head_width);
+    let starts: Vec<usize> = (0..=time).step_by(window).collect();
+    let causal_pairs = |time: usize| time * (time + 1) / 2;
+    let banded_pairs = |radius: usize| time * (radius + 1) - causal_pairs(radius);
+    let packed = Mask::default().with_sequences(Sequences::same(&starts));
+    let packed_causal = Mask::causal().with_sequences(Sequences::same(&starts));
+    for (name, mask, key_value_heads, soft_cap, pairs) in [
+        ("all keys", Mask::default(), heads, None, time * time),
+        ("causal", Mask::causal(), heads, None, causal_pairs(time)),
+        ("causal, 2 key heads", Mask::causal(), 2, None, causal_pairs(time)),
+        ("causal, soft cap", Mask::causal(), heads, Some(50.0), causal_pairs(time)),
+        ("window of 256", Mask::sliding(window), heads, None, banded_pairs(window - 1)),
+        ("128 to either side", Mask::around(128), heads, None, 2 * banded_pairs(128) - time),
+        ("8 sequences", packed, heads, None, time * window),
+        ("8 sequences, causal", packed_causal, heads, None, 8 * causal_pairs(window)),
+    ] {
+        let layouts = HeadLayout::packed(1, time, heads, key_value_heads, head_width);
+        let qkv = values(layouts.map(HeadLayout::count).iter().sum());
+        let [q, k, v] = layouts.map(|layout| HeadView::new(&qkv, layout));
+        let attention = Attention { mask, soft_cap, ..Attention::default() };
+        let operations = 4 * pairs * heads * head_width;
+        let seconds = best(repetitions, || _ = black_box(attend(q, k, v, &attention)));
+        line(name, seconds, operations, "GFLOP/s");
+        let (out, sums) = attend(q, k, v, &attention);
+        let seconds = best(repetitions, || {
+            black_box(attend_backward_packed(q, k, v, &out, &sums, &dout, &attention));
+        });
+        line(&format!("{name} backward"), seconds, operations * 5 / 2, "GFLOP/s");
+    }
+    let (batch, heads, key_value_heads) = (8, 9, 3);
+    let cache = HeadLayout::tokens_first(batch, time, key_value_heads, head_width);
+    let (k, v) = (values(cache.count()), values(cache.count()));
+    let (k, v) = (HeadView::new(&k, cache), HeadView::new(&v, cache));
+    let query = HeadLayout::tokens_first(batch, 1, heads, head_width);
+    let q = values(query.count());
+    let q = HeadView::new(&q, query);
+    let seconds = best(repetitions, || _ = black_box(attend(q, k, v, &Attention::default())));
+    line("one query of 9 heads over 3, batch 8", seconds, 8 * cache.count(), "GB/s");
+}
+
+/// Rotary positions on the queries of a batch.
+fn rotations(repetitions: usize) {
+    let (batch, time, heads, head_width) = (8, 256, 6, 64);
+    println!("\nrotary positions: batch {batch}, {time} tokens, {heads} heads of {head_width}");
+    let frequencies = rotary::frequencies(10_000.0, head_width);
+    let seconds = best(repetitions, || _ = black_box(RotaryTable::new(0..time, &frequencies)));
+    line("table", seconds, 4 * time * head_width, "GB/s");
+    let table = RotaryTable::new(0..time, &frequencies);
+    let layout = HeadLayout::tokens_first(batch, time, heads, head_width);
+    let mut x = values(layout.count());
+    for (name, pairing) in [("half-split", Pairing::HalfSplit), ("interleaved", Pairing::Interleaved)] {
+        let (bytes, positions) = (8 * layout.count(), Positions::From(0));
+        let view = HeadView::new(&x, layout);
+        let seconds = best(repetitions, || _ = black_box(rotary::forward(view, &table, positions, pairing)));
+        line(name, seconds, bytes, "GB/s");
+        let seconds =
+            best(repetitions, || rotary::forward_in_place(black_box(&mut x), layout, &table, positions, pairing));
+        line(&format!("{name} in place"), seconds, bytes, "GB/s");
+    }
+}
+
 fn optimizer(parameters: usize, repetitions: usize) -> f64 {
     let setting = AdamW {
         learning_rate: 1e-5,
@@ -209,4 +276,6 @@ fn main() {
     for shape in &shapes {
         measure(shape, repetitions);
     }
+    masks(repetitions);
+    rotations(repetitions);
 }

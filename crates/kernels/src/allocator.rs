@@ -4,7 +4,7 @@
 //! system takes them again a moment later, a page fault a page; measured, that is a third of a step
 //! (`PERFORMANCE.md`). The program uses mimalloc and tells it here to keep what it has.
 
-use libmimalloc_sys::{mi_option_get, mi_option_set};
+use libmimalloc_sys::{mi_option_get, mi_option_set, mi_process_info};
 
 /// `mi_option_purge_delay` of mimalloc's `mi_option_e`, the same in its versions 2 and 3; the crate does not name it.
 const PURGE_DELAY: i32 = 15;
@@ -22,6 +22,35 @@ pub fn keep_freed_memory() {
 pub fn purge_delay() -> std::ffi::c_long {
     // SAFETY: reads an option that exists in the linked mimalloc.
     unsafe { mi_option_get(PURGE_DELAY) }
+}
+
+/// Memory of this process, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Most that was resident at one time since the process began.
+    pub peak_resident: u64,
+    /// What the allocator has taken from the system so far; 0 where it is not mimalloc.
+    pub taken: u64,
+}
+
+/// What the process uses now.
+pub fn memory() -> Memory {
+    let (mut elapsed, mut user, mut system, mut resident) = (0, 0, 0, 0);
+    let (mut peak_resident, mut committed, mut peak_committed, mut faults) = (0, 0, 0, 0);
+    // SAFETY: writes to the eight numbers that it is given.
+    unsafe {
+        mi_process_info(
+            &raw mut elapsed,
+            &raw mut user,
+            &raw mut system,
+            &raw mut resident,
+            &raw mut peak_resident,
+            &raw mut committed,
+            &raw mut peak_committed,
+            &raw mut faults,
+        );
+    }
+    Memory { peak_resident: peak_resident as u64, taken: peak_committed as u64 }
 }
 
 #[cfg(test)]

@@ -71,6 +71,26 @@ impl SharedPointer {
         // SAFETY: promised by the caller.
         unsafe { std::slice::from_raw_parts_mut(self.at(start), len) }
     }
+
+    /// The initialized elements `start .. start + len`, to read.
+    ///
+    /// # Safety
+    ///
+    /// They are in bounds, initialized, outlive `'a`, and nobody writes them during `'a`.
+    pub(crate) unsafe fn read<'a>(self, start: usize, len: usize) -> &'a [f32] {
+        // SAFETY: promised by the caller.
+        unsafe { std::slice::from_raw_parts(self.at(start), len) }
+    }
+
+    /// The elements `start .. start + len`, to write.
+    ///
+    /// # Safety
+    ///
+    /// They are in bounds, outlive `'a`, and nobody else touches them during `'a`.
+    pub(crate) unsafe fn slots<'a>(self, start: usize, len: usize) -> &'a mut [MaybeUninit<f32>] {
+        // SAFETY: promised by the caller; unwritten elements are valid as `MaybeUninit`.
+        unsafe { std::slice::from_raw_parts_mut(self.at(start).cast(), len) }
+    }
 }
 
 /// `kernel` over `x` in chunks, in parallel; the kernel writes its whole output chunk.

@@ -3,11 +3,16 @@
 //! Logits are the largest tensor of a language model. Here they exist for a few hundred rows at a time, and their
 //! gradients, which cost little once they are there, are computed in the forward pass (as in Liger Kernel, Hsu et al.
 //! 2024). Rows to ignore are left out before the product, so they cost nothing.
+//!
+//! [`forward`] and [`losses`] are the plain loss; [`with_options`] adds label smoothing, a bias, weights of rows and an
+//! ignored target of the caller's choice.
 
 use crate::buffer::Output;
 use crate::matrix::{MatrixRef, product, product_at};
+use crate::sequence_products::{row_dot, sum_by_sequence};
+use crate::simd::{LANES, sum_of_lanes, vectorized};
 use crate::softmax::{exponentials, maximum};
-use crate::vector::scale_chunk;
+use crate::vector::{add_chunk, scale_chunk};
 use rayon::prelude::*;
 
 /// A target that is not counted.
@@ -19,6 +24,8 @@ const LOGITS: usize = 16 << 20;
 const FEWEST_ROWS: usize = 64;
 /// Rows of logits that one task handles.
 const TASK_ROWS: usize = 16;
+/// Columns of the bias gradient that one task sums.
+const TASK_COLUMNS: usize = 1024;
 
 /// What [`forward`] returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +35,59 @@ pub struct CrossEntropy {
     /// The gradients of `loss_sum` when asked for: `dx`, `[rows, width]`, zero at ignored rows, and `dweight`,
     /// `[vocabulary, width]`.
     pub gradients: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+/// How [`with_options`] computes the loss. The default is the plain sum of the losses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options<'a> {
+    /// Added to the logits, `[vocabulary]`.
+    pub bias: Option<&'a [f32]>,
+    /// What each row's loss and gradient count for in the sum, `[rows]`; 1 without.
+    pub row_weights: Option<&'a [f32]>,
+    /// Label smoothing ε of Szegedy et al. (2016), section 7, in `0 ..= 1`: the target distribution is
+    /// `(1 - ε) δ + ε / vocabulary`.
+    pub smoothing: f32,
+    /// Multiplies the sum of the losses, and its gradients.
+    pub scale: f32,
+    /// The target whose rows are not counted: [`IGNORE`], or the id of a padding token.
+    pub ignore: u32,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { bias: None, row_weights: None, smoothing: 0.0, scale: 1.0, ignore: IGNORE }
+    }
+}
+
+/// A direction V for the weight, `[vocabulary, width]`, and v for the bias, `[vocabulary]`; zero without.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadDirection<'a> {
+    /// V.
+    pub weight: &'a [f32],
+    /// v.
+    pub bias: Option<&'a [f32]>,
+}
+
+/// What [`with_options`] returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowLosses {
+    /// The loss of each row in nats, `[rows]`, before its weight and the scale; 0 at ignored rows.
+    pub losses: Vec<f32>,
+    /// `scale · Σ weight · loss` over the rows, summed in `f64`.
+    pub loss_sum: f32,
+    /// The gradients of `loss_sum`, when asked for.
+    pub gradients: Option<HeadGradients>,
+}
+
+/// The gradients of [`RowLosses::loss_sum`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadGradients {
+    /// Gradient of the input, `[rows, width]`; zero at ignored rows.
+    pub dx: Vec<f32>,
+    /// Gradient of the weight, `[vocabulary, width]`.
+    pub dweight: Vec<f32>,
+    /// Gradient of the bias, `[vocabulary]`, where there is one.
+    pub dbias: Option<Vec<f32>>,
 }
 
 /// `scale · Σ -log softmax(x weightᵀ)[target]` over the rows whose target is not [`IGNORE`].
@@ -42,23 +102,78 @@ pub fn forward(
     scale: f32,
     want_gradients: bool,
 ) -> CrossEntropy {
-    let problem = Problem::new(x, weight, targets, width);
-    let mut gradients = want_gradients.then(|| Gradients::new(&problem, scale));
-    let losses = problem.run(gradients.as_mut());
+    let problem = Problem::new(x, weight, targets, width, Options { scale, ..Options::default() });
+    let (losses, gradients) = problem.run(want_gradients, &mut |_| {});
     CrossEntropy {
-        loss_sum: (losses.iter().sum::<f64>() * f64::from(scale)) as f32,
-        gradients: gradients.map(|gradients| gradients.finish(&problem)),
+        loss_sum: problem.weighted_sum(&losses),
+        gradients: gradients.map(|gradients| (gradients.dx, gradients.dweight)),
     }
 }
 
 /// The loss of each row in nats, `[rows]`; 0 at ignored rows. Operands as in [`forward`].
 pub fn losses(x: &[f32], weight: &[f32], targets: &[u32], width: usize) -> Vec<f32> {
-    let problem = Problem::new(x, weight, targets, width);
-    let mut losses = vec![0.0; targets.len()];
-    for (row, loss) in problem.counted.iter().zip(problem.run(None)) {
-        losses[*row] = loss as f32;
+    let problem = Problem::new(x, weight, targets, width, Options::default());
+    problem.by_row(&problem.run(false, &mut |_| {}).0)
+}
+
+/// The losses of the rows and their weighted sum: with z = `x weightᵀ + bias` and q the smoothed target distribution,
+/// a row's loss is `-Σ q log softmax(z)`. Operands as in [`forward`].
+///
+/// Panics on a smoothing outside `0 ..= 1`.
+pub fn with_options(
+    x: &[f32],
+    weight: &[f32],
+    targets: &[u32],
+    width: usize,
+    options: Options,
+    want_gradients: bool,
+) -> RowLosses {
+    let problem = Problem::new(x, weight, targets, width, options);
+    let (losses, gradients) = problem.run(want_gradients, &mut |_| {});
+    RowLosses { losses: problem.by_row(&losses), loss_sum: problem.weighted_sum(&losses), gradients }
+}
+
+/// [`with_options`], and ⟨dWᵢ, V⟩ + ⟨dbᵢ, v⟩ for every sequence i and every direction: `[sequences, directions]`, as in
+/// [`crate::sequence_products`], whose `ends` these are.
+///
+/// dWᵢ and dbᵢ are what the rows of the sequence add to the gradients of weight and bias. They are here because the
+/// gradients of the logits are only ever here.
+pub fn with_sequence_products(
+    x: &[f32],
+    weight: &[f32],
+    targets: &[u32],
+    width: usize,
+    options: Options,
+    want_gradients: bool,
+    ends: &[usize],
+    directions: &[HeadDirection],
+) -> (RowLosses, Vec<f64>) {
+    let problem = Problem::new(x, weight, targets, width, options);
+    assert_eq!(ends.last().copied().unwrap_or(0), targets.len(), "the last end and the number of rows");
+    for HeadDirection { weight, bias } in directions {
+        assert_eq!(weight.len(), problem.weight.len(), "a direction [{}, {width}]", problem.vocabulary);
+        assert!(bias.is_none_or(|bias| bias.len() == problem.vocabulary), "a direction [{}]", problem.vocabulary);
     }
-    losses
+    let mut row_products = vec![0.0; targets.len() * directions.len()];
+    let (losses, gradients) = problem.run(want_gradients, &mut |chunk| {
+        let rows = chunk.rows.len();
+        let mut projected = vec![0.0; rows * width];
+        for (d, direction) in directions.iter().enumerate() {
+            let matrix = MatrixRef::new(direction.weight, problem.vocabulary, width);
+            product(MatrixRef::new(chunk.logits, rows, problem.vocabulary), matrix, &mut projected, false);
+            let row_product = |i: usize| {
+                let along = row_dot(&projected[i * width..][..width], &chunk.x[i * width..][..width]);
+                let logits = &chunk.logits[i * problem.vocabulary..][..problem.vocabulary];
+                (along + direction.bias.map_or(0.0, |bias| row_dot(logits, bias))) * f64::from(chunk.factors[i])
+            };
+            let products: Vec<f64> = (0..rows).into_par_iter().map(row_product).collect();
+            for (row, product) in chunk.rows.iter().zip(products) {
+                row_products[row * directions.len() + d] = product;
+            }
+        }
+    });
+    let losses = RowLosses { losses: problem.by_row(&losses), loss_sum: problem.weighted_sum(&losses), gradients };
+    (losses, sum_by_sequence(&row_products, ends, directions.len()))
 }
 
 struct Problem<'a> {
@@ -67,16 +182,21 @@ struct Problem<'a> {
     targets: &'a [u32],
     width: usize,
     vocabulary: usize,
+    options: Options<'a>,
     /// The rows whose targets count, in order.
     counted: Vec<usize>,
 }
 
 impl<'a> Problem<'a> {
-    fn new(x: &'a [f32], weight: &'a [f32], targets: &'a [u32], width: usize) -> Self {
+    fn new(x: &'a [f32], weight: &'a [f32], targets: &'a [u32], width: usize, options: Options<'a>) -> Self {
         let vocabulary = weight.len().checked_div(width).unwrap_or(0);
         assert_eq!(weight.len(), vocabulary * width, "weight [{vocabulary}, {width}]");
         assert_eq!(x.len(), targets.len() * width, "x [{}, {width}]", targets.len());
-        let counted: Vec<usize> = (0..targets.len()).filter(|row| targets[*row] != IGNORE).collect();
+        let Options { bias, row_weights, smoothing, ignore, .. } = options;
+        assert!((0.0..=1.0).contains(&smoothing), "a label smoothing of {smoothing}");
+        assert!(bias.is_none_or(|bias| bias.len() == vocabulary), "bias [{vocabulary}]");
+        assert!(row_weights.is_none_or(|weights| weights.len() == targets.len()), "row weights [{}]", targets.len());
+        let counted: Vec<usize> = (0..targets.len()).filter(|row| targets[*row] != ignore).collect();
         for row in &counted {
             let target = targets[*row];
             assert!(
@@ -84,15 +204,57 @@ impl<'a> Problem<'a> {
                 "target {target} of row {row} is outside a vocabulary of {vocabulary}"
             );
         }
-        Self { x, weight, targets, width, vocabulary, counted }
+        Self { x, weight, targets, width, vocabulary, options, counted }
     }
 
     fn counts_every_row(&self) -> bool {
         self.counted.len() == self.targets.len()
     }
 
-    /// The losses of the counted rows; gradients too where there is room for them.
-    fn run(&self, mut gradients: Option<&mut Gradients>) -> Vec<f64> {
+    /// `scale · Σ weight · loss` of the losses of the counted rows.
+    fn weighted_sum(&self, losses: &[f64]) -> f32 {
+        let sum: f64 = match self.options.row_weights {
+            None => losses.iter().sum(),
+            Some(weights) => self.counted.iter().zip(losses).map(|(row, loss)| f64::from(weights[*row]) * loss).sum(),
+        };
+        (sum * f64::from(self.options.scale)) as f32
+    }
+
+    /// The losses of the counted rows among zeros for the others.
+    fn by_row(&self, counted: &[f64]) -> Vec<f32> {
+        let mut losses = vec![0.0; self.targets.len()];
+        for (row, loss) in self.counted.iter().zip(counted) {
+            losses[*row] = *loss as f32;
+        }
+        losses
+    }
+
+    /// Turns a row of logits into its exponentials e less q times their sum s, with q the target distribution, which
+    /// are s times the gradients of the logits; returns the loss and s.
+    fn finish_row(&self, row: &mut [f32], target: usize) -> (f64, f32) {
+        let smoothing = self.options.smoothing;
+        if let Some(bias) = self.options.bias {
+            add_chunk(row, bias);
+        }
+        let target_logit = f64::from(row[target]);
+        let largest = maximum(row);
+        // Logits less the largest, so that their sum stays small beside the logarithm that it is added to.
+        let mean = if smoothing > 0.0 { f64::from(sum_of_differences(row, largest)) / row.len() as f64 } else { 0.0 };
+        let sum = exponentials(row, largest);
+        let log_sum = f64::from(sum).ln();
+        let mut loss = f64::from(largest) + log_sum - target_logit;
+        if smoothing > 0.0 {
+            let share = f64::from(smoothing);
+            loss = (1.0 - share) * loss + share * (log_sum - mean);
+            subtract(row, sum * smoothing / row.len() as f32);
+        }
+        row[target] -= sum * (1.0 - smoothing);
+        (loss, sum)
+    }
+
+    /// The losses of the counted rows, and the gradients when asked for; `look` sees every chunk.
+    fn run(&self, want_gradients: bool, look: &mut dyn FnMut(&Chunk)) -> (Vec<f64>, Option<HeadGradients>) {
+        let mut gradients = want_gradients.then(|| Gradients::new(self));
         let (width, vocabulary) = (self.width, self.vocabulary);
         let most_rows = LOGITS.checked_div(vocabulary).unwrap_or(0).max(FEWEST_ROWS).min(self.counted.len());
         // Equal chunks: a short last one would use the threads badly.
@@ -117,19 +279,19 @@ impl<'a> Problem<'a> {
             let tasks = tasks.zip(losses.par_chunks_mut(TASK_ROWS)).zip(sums.par_chunks_mut(TASK_ROWS));
             tasks.for_each(|(((logits, rows), losses), sums)| {
                 for (i, row) in logits.chunks_exact_mut(vocabulary).enumerate() {
-                    let target = self.targets[rows[i]] as usize;
-                    let target_logit = f64::from(row[target]);
-                    let largest = maximum(row);
-                    sums[i] = exponentials(row, largest);
-                    losses[i] = f64::from(largest) + f64::from(sums[i]).ln() - target_logit;
-                    row[target] -= sums[i];
+                    (losses[i], sums[i]) = self.finish_row(row, self.targets[rows[i]] as usize);
                 }
             });
+            let Options { scale, row_weights, .. } = self.options;
+            let factor = |(row, sum): (&usize, &f32)| scale / sum * row_weights.map_or(1.0, |weights| weights[*row]);
+            let factors = rows.iter().zip(&sums).map(factor).collect();
+            let chunk = Chunk { rows, first, x, logits, factors };
             if let Some(gradients) = &mut gradients {
-                gradients.add(self, rows, first, x, logits, &sums);
+                gradients.add(self, &chunk);
             }
+            look(&chunk);
         }
-        losses
+        (losses, gradients.map(|gradients| gradients.finish(self)))
     }
 
     /// The given rows of `x`, together.
@@ -142,31 +304,53 @@ impl<'a> Problem<'a> {
     }
 }
 
-/// The gradients as they grow, chunk by chunk.
+/// Some of the counted rows, with what became of their logits.
 ///
-/// With e the exponentials of a row, s their sum and δ the target's indicator, the gradient of the row's logits is
-/// (e - s δ) · scale / s. [`Problem::run`] leaves e - s δ; the factor is applied to the rows of `dx` and of `x`, which
-/// are much shorter than rows of logits.
+/// With e the exponentials of a row, s their sum and q the target distribution, the gradient of the row's logits is
+/// (e - s q) · scale · weight / s. The factor is applied to the rows of `dx` and of `x`, which are much shorter than
+/// rows of logits.
+struct Chunk<'a> {
+    rows: &'a [usize],
+    /// The place of the first among the counted rows.
+    first: usize,
+    /// `[rows, width]`.
+    x: &'a [f32],
+    /// e - s q, `[rows, vocabulary]`.
+    logits: &'a [f32],
+    /// scale · weight / s, `[rows]`.
+    factors: Vec<f32>,
+}
+
+/// The gradients as they grow, chunk by chunk.
 struct Gradients {
     dx: Output,
     dweight: Output,
-    scale: f32,
+    dbias: Option<Vec<f32>>,
 }
 
 impl Gradients {
-    fn new(problem: &Problem, scale: f32) -> Self {
+    fn new(problem: &Problem) -> Self {
         let mut dx = Output::new(problem.x.len());
         if !problem.counts_every_row() {
             dx.slots().par_iter_mut().for_each(|slot| _ = slot.write(0.0));
         }
-        Self { dx, dweight: Output::new(problem.weight.len()), scale }
+        let dbias = problem.options.bias.map(|bias| vec![0.0; bias.len()]);
+        Self { dx, dweight: Output::new(problem.weight.len()), dbias }
     }
 
-    fn add(&mut self, problem: &Problem, rows: &[usize], first: usize, x: &[f32], logits: &[f32], sums: &[f32]) {
+    fn add(&mut self, problem: &Problem, chunk: &Chunk) {
+        let Chunk { rows, first, x, logits, factors } = chunk;
         let (width, vocabulary) = (problem.width, problem.vocabulary);
         let dlogits = MatrixRef::new(logits, rows.len(), vocabulary);
         let weight = MatrixRef::new(problem.weight, vocabulary, width);
-        let factors: Vec<f32> = sums.iter().map(|sum| self.scale / sum).collect();
+        if let Some(dbias) = &mut self.dbias {
+            let tasks = dbias.par_chunks_mut(TASK_COLUMNS).enumerate();
+            tasks.for_each(|(task, dbias)| {
+                for (logits, factor) in logits.chunks_exact(vocabulary).zip(factors) {
+                    add_multiple(dbias, &logits[task * TASK_COLUMNS..][..dbias.len()], *factor);
+                }
+            });
+        }
         if problem.counts_every_row() {
             let pointer = self.dx.pointer();
             // SAFETY: the product writes the chunk's rows of `dx`, which the slice then covers.
@@ -174,29 +358,63 @@ impl Gradients {
                 product_at(dlogits, weight, pointer.at(first * width), false);
                 pointer.slice(first * width, rows.len() * width)
             };
-            dx.par_chunks_mut(width).zip(&factors).for_each(|(dx, factor)| scale_chunk(dx, *factor));
+            dx.par_chunks_mut(width).zip(factors).for_each(|(dx, factor)| scale_chunk(dx, *factor));
         } else {
             let mut dx = vec![0.0; rows.len() * width];
             product(dlogits, weight, &mut dx, false);
-            for ((dx, factor), row) in dx.chunks_exact_mut(width).zip(&factors).zip(rows) {
+            for ((dx, factor), row) in dx.chunks_exact_mut(width).zip(factors).zip(*rows) {
                 scale_chunk(dx, *factor);
                 // SAFETY: row `row` of `dx`, initialized in `new`.
                 unsafe { self.dx.pointer().slice(row * width, width) }.copy_from_slice(dx);
             }
         }
         let mut scaled = x.to_vec();
-        scaled.par_chunks_mut(width).zip(&factors).for_each(|(x, factor)| scale_chunk(x, *factor));
+        scaled.par_chunks_mut(width).zip(factors).for_each(|(x, factor)| scale_chunk(x, *factor));
         let scaled = MatrixRef::new(&scaled, rows.len(), width);
         // SAFETY: `dweight` has room for the product; the first chunk stores it, the others accumulate.
-        unsafe { product_at(dlogits.transposed(), scaled, self.dweight.pointer().at(0), first > 0) };
+        unsafe { product_at(dlogits.transposed(), scaled, self.dweight.pointer().at(0), *first > 0) };
     }
 
-    fn finish(mut self, problem: &Problem) -> (Vec<f32>, Vec<f32>) {
+    fn finish(mut self, problem: &Problem) -> HeadGradients {
         if problem.counted.is_empty() {
             self.dweight.slots().fill(std::mem::MaybeUninit::new(0.0));
         }
         // SAFETY: `dx` was written by `new` or, where every row counts, by the chunks; `dweight` by the first chunk or
         // above.
-        unsafe { (self.dx.written(), self.dweight.written()) }
+        unsafe { HeadGradients { dx: self.dx.written(), dweight: self.dweight.written(), dbias: self.dbias } }
+    }
+}
+
+vectorized! {
+    /// Σ (row - shift).
+    fn sum_of_differences<A>(row: &[f32], shift: f32) -> f32 {
+        let (chunks, rest) = row.as_chunks::<LANES>();
+        let mut lanes = [0.0; LANES];
+        for chunk in chunks {
+            for j in 0..LANES {
+                lanes[j] += chunk[j] - shift;
+            }
+        }
+        for (lane, value) in lanes.iter_mut().zip(rest) {
+            *lane += value - shift;
+        }
+        sum_of_lanes(lanes)
+    }
+}
+
+vectorized! {
+    fn subtract<A>(row: &mut [f32], value: f32) {
+        for element in row {
+            *element -= value;
+        }
+    }
+}
+
+vectorized! {
+    /// `sum += factor · row`.
+    fn add_multiple<A>(sum: &mut [f32], row: &[f32], factor: f32) {
+        for (sum, value) in sum.iter_mut().zip(row) {
+            *sum = A::mul_add(factor, *value, *sum);
+        }
     }
 }

@@ -77,13 +77,19 @@ pub fn mask(count: usize, dropout: Dropout) -> Vec<f32> {
     apply(&vec![1.0; count], dropout)
 }
 
-/// What attention multiplies its probabilities by, `[batch, heads, time, time]` (query, then key): 0 or
-/// `1 / (1 - probability)`. Time × time for all heads: for tests and small shapes.
+/// [`probability_mask`] of causal self-attention, `[batch, heads, time, time]`.
 pub fn attention_mask(shape: AttentionShape, dropout: Dropout) -> Vec<f32> {
     let AttentionShape { batch, time, heads, .. } = shape;
-    let mut mask = vec![1.0; batch * heads * time * time];
-    for (row, values) in mask.chunks_exact_mut(time.max(1)).enumerate() {
-        scale_row(values, row_keys(dropout, row / time, row % time), 0, dropout.threshold(), dropout.factor());
+    probability_mask(batch, heads, time, time, dropout)
+}
+
+/// What attention multiplies its probabilities by, `[batch, heads, queries, keys]`: 0 or `1 / (1 - probability)`.
+/// Queries × keys for all heads: for tests and small shapes.
+pub fn probability_mask(batch: usize, heads: usize, queries: usize, keys: usize, dropout: Dropout) -> Vec<f32> {
+    let mut mask = vec![1.0; batch * heads * queries * keys];
+    for (row, values) in mask.chunks_exact_mut(keys.max(1)).enumerate() {
+        let hashes = row_keys(dropout, row / queries, row % queries);
+        scale_row(values, hashes, 0, dropout.threshold(), dropout.factor());
     }
     mask
 }

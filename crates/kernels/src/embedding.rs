@@ -1,8 +1,8 @@
-//! Token and position embeddings: a gather forward, a scatter-add backward.
+//! Token embeddings, with learned positions or without: a gather forward, a scatter-add backward.
 
 use crate::buffer::Output;
 use crate::simd::vectorized;
-use crate::vector::add_chunk;
+use crate::vector::{add_chunk, scale_chunk};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -53,6 +53,65 @@ pub fn scatter(
     check_ids(ids, vocabulary, time);
     assert_eq!(dy.len(), ids.len() * width, "dy [{}, {width}]", ids.len());
     assert!(ids.is_empty() || time <= context, "{time} positions exceed a context of {context}");
+    let dtokens = sum_by_token(dy, ids, vocabulary, width);
+    let used = if ids.is_empty() { 0 } else { time };
+    let dpositions = sum_rows(dy, context, width, |position| {
+        let end = if position < used { ids.len() } else { 0 };
+        (position..end).step_by(time.max(1))
+    });
+    (dtokens, dpositions)
+}
+
+/// `scale · table[id]` for every id: `[rows, width]`.
+///
+/// `table` is `[vocabulary, width]`, `ids` is `[rows]`; `scale` is 1, or the root of the width where a model asks for it
+/// (Vaswani et al. 2017, section 3.4). Panics on an id outside the vocabulary.
+pub fn gather_tokens(table: &[f32], ids: &[u32], width: usize, scale: f32) -> Vec<f32> {
+    let vocabulary = table.len().checked_div(width).unwrap_or(0);
+    assert_eq!(table.len(), vocabulary * width, "table [{vocabulary}, {width}]");
+    if width == 0 {
+        return Vec::new();
+    }
+    check_ids(ids, vocabulary, 1);
+    let mut y = Output::new(ids.len() * width);
+    let tasks = y.slots().par_chunks_mut(ROWS * width).zip(ids.par_chunks(ROWS));
+    tasks.for_each(|(y, ids)| {
+        for (y, id) in y.chunks_exact_mut(width).zip(ids) {
+            let y = y.write_copy_of_slice(&table[*id as usize * width..][..width]);
+            if scale != 1.0 {
+                scale_chunk(y, scale);
+            }
+        }
+    });
+    // SAFETY: the tasks cover every row and write each whole.
+    unsafe { y.written() }
+}
+
+/// The gradient of [`gather_tokens`] given `dy`, `[rows, width]`: `dtable`, `[vocabulary, width]`.
+///
+/// The row of `padding` stays zero, so that its embedding is not trained.
+pub fn scatter_tokens(
+    dy: &[f32],
+    ids: &[u32],
+    vocabulary: usize,
+    width: usize,
+    scale: f32,
+    padding: Option<u32>,
+) -> Vec<f32> {
+    check_ids(ids, vocabulary, 1);
+    assert_eq!(dy.len(), ids.len() * width, "dy [{}, {width}]", ids.len());
+    let mut dtable = sum_by_token(dy, ids, vocabulary, width);
+    if scale != 1.0 {
+        dtable.par_chunks_mut(ROWS * width.max(1)).for_each(|rows| scale_chunk(rows, scale));
+    }
+    if let Some(row) = padding.and_then(|padding| dtable.chunks_exact_mut(width.max(1)).nth(padding as usize)) {
+        row.fill(0.0);
+    }
+    dtable
+}
+
+/// `[vocabulary, width]` whose rows are the sums of the rows of `dy` of each token.
+fn sum_by_token(dy: &[f32], ids: &[u32], vocabulary: usize, width: usize) -> Vec<f32> {
     // Rows by token, in the order of `ids`: each token's gradient is summed by one task, in one order.
     let mut starts = vec![0_usize; vocabulary + 1];
     for id in ids {
@@ -67,13 +126,7 @@ pub fn scatter(
         rows[next[*id as usize]] = row;
         next[*id as usize] += 1;
     }
-    let dtokens = sum_rows(dy, vocabulary, width, |token| rows[starts[token]..starts[token + 1]].iter().copied());
-    let used = if ids.is_empty() { 0 } else { time };
-    let dpositions = sum_rows(dy, context, width, |position| {
-        let end = if position < used { ids.len() } else { 0 };
-        (position..end).step_by(time.max(1))
-    });
-    (dtokens, dpositions)
+    sum_rows(dy, vocabulary, width, |token| rows[starts[token]..starts[token + 1]].iter().copied())
 }
 
 fn check_ids(ids: &[u32], vocabulary: usize, time: usize) {

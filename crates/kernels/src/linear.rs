@@ -89,7 +89,8 @@ fn row_count(x: &[f32], weight: &[f32], inputs: usize, outputs: usize, result_le
     rows
 }
 
-fn fill_rows(bias: &[f32], y: &mut [MaybeUninit<f32>]) {
+/// Every row of `y` becomes `bias`.
+pub(crate) fn fill_rows(bias: &[f32], y: &mut [MaybeUninit<f32>]) {
     for row in y.chunks_exact_mut(bias.len()) {
         row.write_copy_of_slice(bias);
     }

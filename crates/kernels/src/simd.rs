@@ -151,38 +151,43 @@ pub(crate) type Baseline = Separate;
 ///
 /// The body is generic over its [`Arithmetic`]; everything that it calls in a loop must be `#[inline(always)]`, or it
 /// keeps the baseline's instructions. Dispatch costs about a nanosecond: call it on rows and chunks, not on elements.
+/// A second parameter, as in `fn name<A, C: Curve>`, stays one of the dispatched function.
 macro_rules! vectorized {
     (
         $(#[$meta:meta])*
-        $visibility:vis fn $name:ident<$arithmetic:ident>($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)?
+        $visibility:vis fn $name:ident<$arithmetic:ident $(, $parameter:ident: $bound:ident)?>(
+            $($argument:ident: $kind:ty),* $(,)?
+        ) $(-> $result:ty)?
         $body:block
     ) => {
         $(#[$meta])*
-        $visibility fn $name($($argument: $kind),*) $(-> $result)? {
+        $visibility fn $name$(<$parameter: $bound>)?($($argument: $kind),*) $(-> $result)? {
             #[allow(clippy::inline_always, reason = "must be compiled with the instructions of its caller")]
             #[inline(always)]
-            fn body<$arithmetic: $crate::simd::Arithmetic>($($argument: $kind),*) $(-> $result)? $body
+            fn body<$arithmetic: $crate::simd::Arithmetic $(, $parameter: $bound)?>(
+                $($argument: $kind),*
+            ) $(-> $result)? $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,fma,avx2")]
-            fn avx512($($argument: $kind),*) $(-> $result)? {
-                body::<$crate::simd::Fused>($($argument),*)
+            fn avx512$(<$parameter: $bound>)?($($argument: $kind),*) $(-> $result)? {
+                body::<$crate::simd::Fused $(, $parameter)?>($($argument),*)
             }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            fn avx2($($argument: $kind),*) $(-> $result)? {
-                body::<$crate::simd::Fused>($($argument),*)
+            fn avx2$(<$parameter: $bound>)?($($argument: $kind),*) $(-> $result)? {
+                body::<$crate::simd::Fused $(, $parameter)?>($($argument),*)
             }
 
             match $crate::simd::current_level() {
                 // SAFETY: the current level is one that the machine was found to have.
                 #[cfg(target_arch = "x86_64")]
-                $crate::simd::SimdLevel::Avx512 => unsafe { avx512($($argument),*) },
+                $crate::simd::SimdLevel::Avx512 => unsafe { avx512$(::<$parameter>)?($($argument),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::simd::SimdLevel::Avx2 => unsafe { avx2($($argument),*) },
-                _ => body::<$crate::simd::Baseline>($($argument),*),
+                $crate::simd::SimdLevel::Avx2 => unsafe { avx2$(::<$parameter>)?($($argument),*) },
+                _ => body::<$crate::simd::Baseline $(, $parameter)?>($($argument),*),
             }
         }
     };

@@ -1,8 +1,8 @@
-//! The row operations that attention and cross-entropy share: maximum, exponentials with their sum, and the gradient
-//! through a row of probabilities.
+//! The row operations that attention and cross-entropy share: soft cap, maximum, exponentials with their sum, and the
+//! gradient through a row of probabilities.
 
 use crate::dropout::hash;
-use crate::elementary::exp;
+use crate::elementary::{exp, tanh};
 use crate::simd::{LANES, sum_of_lanes, vectorized};
 
 /// Elements whose exponentials are summed while they are still in the first-level cache.
@@ -44,6 +44,26 @@ vectorized! {
             }
         }
         sum_of_lanes(lanes)
+    }
+}
+
+vectorized! {
+    /// `row = cap · tanh(row)`: scores, given in units of the cap, held below it.
+    pub(crate) fn soft_cap<A>(row: &mut [f32], cap: f32) {
+        for score in row {
+            *score = cap * tanh::<A>(*score);
+        }
+    }
+}
+
+vectorized! {
+    /// [`soft_cap`], and its derivative in units of the cap: `slopes = 1 - tanh²`.
+    pub(crate) fn soft_cap_with_slopes<A>(row: &mut [f32], cap: f32, slopes: &mut [f32]) {
+        for (score, slope) in row.iter_mut().zip(slopes) {
+            let t = tanh::<A>(*score);
+            *score = cap * t;
+            *slope = 1.0 - t * t;
+        }
     }
 }
 

@@ -121,3 +121,12 @@ vectorized! {
         }
     }
 }
+
+vectorized! {
+    /// `x *= factors`, element by element, on one thread.
+    pub(crate) fn multiply_chunk<A>(x: &mut [f32], factors: &[f32]) {
+        for (x, factor) in x.iter_mut().zip(factors) {
+            *x *= factor;
+        }
+    }
+}

@@ -31,11 +31,14 @@ fn every(stride: usize) -> Vec<f32> {
 
 #[test]
 fn errors_stay_within_the_stated_bounds() {
-    let mut inputs = every(20_011);
+    let mut inputs = every(10_007);
     // Dense where results are neither 0 nor 1 nor infinite.
     inputs.extend((0..400_000).map(|i| i as f32 * (220.0 / 400_000.0) - 110.0));
     inputs.extend((0..200_000).map(|i| i as f32 * (10.0 / 200_000.0) - 5.0));
     inputs.extend(Random(31).values(100_000));
+    // Subnormal results of exp and sigmoid, and where exp becomes infinite.
+    inputs.extend((0..100_000).map(|i| i as f32 * (18.0 / 100_000.0) - 104.0));
+    inputs.extend((0..20_000).map(|i| f32::from_bits(88.72_f32.to_bits() - 10_000 + i)));
     for (name, function, oracle, bound) in FUNCTIONS {
         let expected: Vec<f64> = inputs.iter().map(|x| oracle(f64::from(*x))).collect();
         at_every_level(|| {
@@ -86,6 +89,35 @@ fn extremes() {
                 };
                 assert!((y - plain).abs() <= 2.0 * ulp(plain), "{name}({x:e}) is {y:e}");
             }
+        }
+    });
+}
+
+#[test]
+fn results_stay_in_their_ranges() {
+    let mut inputs = every(50_021);
+    inputs.extend((0..200_000).map(|i| i as f32 * (40.0 / 200_000.0) - 20.0));
+    at_every_level(|| {
+        assert!(vector::exp(&inputs).iter().all(|y| *y >= 0.0));
+        assert!(vector::sigmoid(&inputs).iter().all(|y| (0.0..=1.0).contains(y)));
+        for function in [vector::tanh, vector::erf] {
+            let negated: Vec<f32> = inputs.iter().map(|x| -x).collect();
+            for ((x, y), mirrored) in inputs.iter().zip(function(&inputs)).zip(function(&negated)) {
+                assert!(y.abs() <= 1.0, "{y} of {x}");
+                assert_eq!(y.to_bits(), (-mirrored).to_bits(), "odd at {x}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_element_does_not_depend_on_its_place() {
+    // The vector loop and its remainder round alike.
+    let inputs = Random(32).values(67);
+    at_every_level(|| {
+        for (name, function, ..) in FUNCTIONS {
+            let alone: Vec<f32> = inputs.iter().map(|x| function(&[*x])[0]).collect();
+            assert_eq!(support::bits(&function(&inputs)), support::bits(&alone), "{name}");
         }
     });
 }

@@ -1,6 +1,8 @@
 //! What the tests share: seeded values and a comparison that says where it fails.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod calculus;
+
 use loam_kernels::simd::{SimdLevel, with_simd_level};
 
 /// A small generator (`SplitMix64`), so that the tests need no dependency and never change.
@@ -45,6 +47,12 @@ pub fn at_every_level(check: impl Fn()) {
     }
 }
 
+/// Runs `check` at the widest SIMD level and holds it: for comparing bits, while other tests force other levels.
+pub fn at_the_widest_level(check: impl FnOnce()) {
+    let widest = *SimdLevel::available().last().expect("portable is always available");
+    with_simd_level(widest, check);
+}
+
 /// Asserts that `fast` is within `tolerance` of `plain`, relative to the largest element of `plain` or 0.1.
 #[track_caller]
 pub fn assert_close(what: &str, fast: &[f32], plain: &[f64], tolerance: f64) {
@@ -59,4 +67,19 @@ pub fn assert_close(what: &str, fast: &[f32], plain: &[f64], tolerance: f64) {
 /// The bits of the values: what "the same" means.
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// Asserts that `results` gives the same bits twice and on any number of threads.
+pub fn assert_deterministic(results: impl Fn() -> Vec<Vec<f32>> + Sync) {
+    let all = || results().iter().map(|values| bits(values)).collect::<Vec<_>>();
+    // The level is held, since a test that forces another may run at the same time.
+    let widest = *SimdLevel::available().last().expect("portable is always available");
+    with_simd_level(widest, || {
+        let first = all();
+        assert_eq!(first, all(), "twice");
+        for threads in [1, 2, 3, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
+            assert_eq!(first, pool.install(all), "{threads} threads");
+        }
+    });
 }
