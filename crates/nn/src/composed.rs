@@ -2,6 +2,7 @@
 //! the fused ones.
 
 use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
+use loam_kernels::activation::Activation;
 use loam_kernels::attention::AttentionShape;
 use loam_kernels::dropout::{self, Dropout};
 
@@ -90,4 +91,36 @@ pub fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) ->
     let counted = targets.clone().greater_equal_elem(0).float();
     let picked = targets.clamp_min(0).reshape([rows, 1]);
     activation::log_softmax(logits, 1).gather(1, picked).reshape([rows]).neg() * counted
+}
+
+/// See [`crate::ops::rms_norm`].
+pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, offset: f32, epsilon: f32) -> Tensor<D> {
+    let mean_square = (x.clone() * x.clone()).mean_dim(D - 1);
+    x / (mean_square + epsilon).sqrt() * (gamma + offset).unsqueeze()
+}
+
+/// See [`crate::ops::activate`].
+pub fn activate<const D: usize>(x: Tensor<D>, kind: Activation) -> Tensor<D> {
+    match kind {
+        Activation::Gelu => activation::gelu(x),
+        Activation::GeluTanh => gelu_tanh(x),
+        Activation::Silu => x.clone() * activation::sigmoid(x),
+        Activation::Relu => activation::relu(x),
+        Activation::Sigmoid => activation::sigmoid(x),
+        Activation::Tanh => x.tanh(),
+    }
+}
+
+/// See [`crate::ops::gated`].
+pub fn gated<const D: usize>(packed: Tensor<D>, kind: Activation) -> Tensor<D> {
+    let width = packed.dims()[D - 1] / 2;
+    let (gate, up) = (packed.clone().narrow(D - 1, 0, width), packed.narrow(D - 1, width, width));
+    activate(gate, kind) * up
+}
+
+/// See [`crate::ops::embed_tokens`].
+pub fn embed_tokens(table: Tensor<2>, ids: Tensor<2, Int>, scale: f32) -> Tensor<3> {
+    let [batch, time] = ids.dims();
+    let width = table.dims()[1];
+    table.select(0, ids.reshape([batch * time])).reshape([batch, time, width]) * scale
 }

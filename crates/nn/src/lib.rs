@@ -6,6 +6,7 @@
 //! every other device and is the oracle that the fused one is tested against. A model calls [`ops`] and does not know.
 #![forbid(unsafe_code)]
 
+pub mod attention;
 pub mod composed;
 pub mod device;
 mod fused;
@@ -13,7 +14,10 @@ pub mod initialize;
 pub mod layers;
 pub mod ops;
 pub mod parameters;
+pub mod profile;
+pub mod recurrent;
 pub mod update;
 
 pub use burn;
+pub use loam_kernels::activation::Activation;
 pub use loam_kernels::dropout::Dropout;

@@ -1,10 +1,12 @@
 //! The operations that models are made of. Each runs its fused kernel where there is one and its composed twin
 //! elsewhere; both are differentiable.
 
+use crate::fused::pointwise::PointwiseOperations;
 use crate::fused::{self, FusedOperations};
 use crate::{composed, device};
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
+use loam_kernels::activation::Activation;
 use loam_kernels::dropout::Dropout;
 use std::cell::Cell;
 
@@ -25,7 +27,7 @@ pub fn with_composed<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
-fn fused<const D: usize>(x: &Tensor<D>) -> bool {
+pub(crate) fn fused<const D: usize>(x: &Tensor<D>) -> bool {
     !COMPOSED.get() && device::has_kernels(&x.device())
 }
 
@@ -97,6 +99,41 @@ pub fn embed(tokens: Tensor<2>, positions: Tensor<2>, ids: Tensor<2, Int>, first
         ids.into_dispatch(),
         first,
     ))
+}
+
+/// Token embedding: table `[vocabulary, width]`, ids `[batch, time]`, `[batch, time, width]` out, times `scale` (the
+/// square root of the width in Vaswani et al. 2017; 1 for none).
+pub fn embed_tokens(table: Tensor<2>, ids: Tensor<2, Int>, scale: f32) -> Tensor<3> {
+    if !fused(&table) {
+        return composed::embed_tokens(table, ids, scale);
+    }
+    Tensor::from_dispatch(Dispatch::fused_embed_tokens(table.into_dispatch(), ids.into_dispatch(), scale))
+}
+
+/// An activation, element by element.
+pub fn activate<const D: usize>(x: Tensor<D>, kind: Activation) -> Tensor<D> {
+    if !fused(&x) {
+        return composed::activate(x, kind);
+    }
+    Tensor::from_dispatch(Dispatch::fused_activate(x.into_dispatch(), kind))
+}
+
+/// A gated linear unit (Shazeer 2020): packed `[.., 2 * width]`, the gate first, gives `kind(gate) · up`,
+/// `[.., width]`. SwiGLU with `Silu`, GEGLU with `Gelu`.
+pub fn gated<const D: usize>(packed: Tensor<D>, kind: Activation) -> Tensor<D> {
+    if !fused(&packed) {
+        return composed::gated(packed, kind);
+    }
+    Tensor::from_dispatch(Dispatch::fused_gated(packed.into_dispatch(), kind))
+}
+
+/// RMS normalization over the last dimension (Zhang & Sennrich 2019): `x / √(mean x² + ε) · (offset + gamma)`, x
+/// `[.., width]`, gamma `[width]`; the offset is 0, or 1 in Gemma's weights.
+pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, offset: f32, epsilon: f32) -> Tensor<D> {
+    if !fused(&x) {
+        return composed::rms_norm(x, gamma, offset, epsilon);
+    }
+    Tensor::from_dispatch(Dispatch::fused_rms_norm(x.into_dispatch(), gamma.into_dispatch(), offset, epsilon))
 }
 
 /// Inverted dropout (Srivastava et al. 2014). The mask is a function of the seed and the element's index alone, the

@@ -3,6 +3,7 @@
 
 use crate::device;
 use crate::fused;
+use crate::profile::timer;
 use burn::backend::flex::{Flex, FlexTensor};
 use burn::tensor::{Device, Tensor};
 use loam_kernels::adamw::{AdamW, LedgerLines, LedgerPart};
@@ -67,6 +68,7 @@ pub fn adamw(hyper: &AdamW, mut weight: Tensor<1>, gradient: Tensor<1>, moments:
         let (weight, _) = composed_step(hyper, weight, gradient, moments);
         return weight;
     }
+    let _timer = timer("adamw");
     let gradient = fused::slice(gradient);
     let mut w = Owned::take(&mut weight);
     let (mut m, mut v) = (Owned::take(&mut moments.first), Owned::take(&mut moments.second));
@@ -88,6 +90,7 @@ pub fn adamw_with_ledger(
     if !device::has_kernels(&weight.device()) {
         return composed_with_ledger(hyper, weight, gradient, parts, moments, lines);
     }
+    let _timer = timer("adamw with ledger");
     let gradient = fused::slice(gradient);
     let gradients: Vec<_> = parts.into_iter().map(|part| part.map(fused::slice)).collect();
     let mut w = Owned::take(&mut weight);

@@ -34,7 +34,7 @@ impl<B: Backend, S: Clone + Send + Debug + 'static, const N: usize> Backward<B, 
 }
 
 /// Runs `forward(tracked)`; where some parent wants a gradient, `backward` is recorded with the state that it returned.
-fn record<B: Backend, C: CheckpointStrategy, S: Clone + Send + Debug + 'static, const N: usize>(
+pub(super) fn record<B: Backend, C: CheckpointStrategy, S: Clone + Send + Debug + 'static, const N: usize>(
     parents: [NodeGuard; N],
     backward: BackwardFunction<B, S, N>,
     forward: impl FnOnce(bool) -> (FloatTensor<B>, Option<S>),

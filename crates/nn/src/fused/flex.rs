@@ -1,6 +1,7 @@
 //! The kernels bound to Flex, Burn's CPU backend.
 
 use super::{FusedOperations, Kernels};
+use crate::profile::timer;
 use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{TensorMetadata, ops::FloatTensorOps};
@@ -16,7 +17,7 @@ type Integer = IntTensor<Flex>;
 pub(crate) struct Dense(FlexTensor);
 
 impl Dense {
-    fn new(tensor: Float) -> Self {
+    pub(crate) fn new(tensor: Float) -> Self {
         assert_eq!(tensor.dtype(), DType::F32, "the CPU kernels compute in f32");
         Self(if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() })
     }
@@ -25,7 +26,7 @@ impl Dense {
         self.0.as_slice::<f32>().expect("a dense tensor")
     }
 
-    fn shape(&self) -> Vec<usize> {
+    pub(crate) fn shape(&self) -> Vec<usize> {
         self.0.shape().to_vec()
     }
 }
@@ -40,12 +41,12 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(output(values, shape))
 }
 
-fn output(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> Float {
+pub(crate) fn output(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> Float {
     FlexTensor::from_data(TensorData::new(values, shape.into()))
 }
 
 /// Ids as the kernels take them; −1 becomes `cross_entropy::IGNORE`.
-fn ids(tensor: &Integer) -> Vec<u32> {
+pub(crate) fn ids(tensor: &Integer) -> Vec<u32> {
     let tensor = tensor.to_contiguous();
     match tensor.dtype() {
         DType::I64 => tensor.as_slice::<i64>().expect("dense").iter().map(|&id| id as u32).collect(),
@@ -54,7 +55,7 @@ fn ids(tensor: &Integer) -> Vec<u32> {
     }
 }
 
-fn with_last(mut shape: Vec<usize>, last: usize) -> Vec<usize> {
+pub(crate) fn with_last(mut shape: Vec<usize>, last: usize) -> Vec<usize> {
     *shape.last_mut().expect("at least one dimension") = last;
     shape
 }
@@ -74,6 +75,7 @@ pub(crate) fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, I
 
 impl Kernels for Flex {
     fn kernel_linear(x: Float, weight: Float, bias: Float, residual: Option<Float>) -> Float {
+        let _timer = timer("linear");
         let (x, weight, bias, residual) =
             (Dense::new(x), Dense::new(weight), Dense::new(bias), residual.map(Dense::new));
         let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
@@ -89,6 +91,7 @@ impl Kernels for Flex {
     }
 
     fn kernel_linear_backward(x: Float, weight: Float, dy: Float) -> [Float; 3] {
+        let _timer = timer("linear, backward");
         let (x, weight, dy) = (Dense::new(x), Dense::new(weight), Dense::new(dy));
         let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
         let g = linear::backward(x.values(), weight.values(), dy.values(), inputs, outputs);
@@ -96,16 +99,19 @@ impl Kernels for Flex {
     }
 
     fn kernel_gelu(x: Float) -> Float {
+        let _timer = timer("gelu");
         let x = Dense::new(x);
         output(activation::gelu_tanh(x.values()), x.shape())
     }
 
     fn kernel_gelu_backward(x: Float, dy: Float) -> Float {
+        let _timer = timer("gelu, backward");
         let (x, dy) = (Dense::new(x), Dense::new(dy));
         output(activation::gelu_tanh_backward(x.values(), dy.values()), x.shape())
     }
 
     fn kernel_layer_norm(x: Float, gamma: Float, beta: Float, epsilon: f32) -> [Float; 2] {
+        let _timer = timer("layer norm");
         let (x, gamma, beta) = (Dense::new(x), Dense::new(gamma), Dense::new(beta));
         let (y, statistics) = norm::layer_norm(x.values(), gamma.values(), beta.values(), epsilon);
         let length = statistics.len();
@@ -113,12 +119,14 @@ impl Kernels for Flex {
     }
 
     fn kernel_layer_norm_backward(x: Float, gamma: Float, statistics: Float, dy: Float) -> [Float; 3] {
+        let _timer = timer("layer norm, backward");
         let (x, gamma, statistics, dy) = (Dense::new(x), Dense::new(gamma), Dense::new(statistics), Dense::new(dy));
         let g = norm::layer_norm_backward(x.values(), gamma.values(), statistics.values(), dy.values());
         [output(g.dx, x.shape()), output(g.dgamma, gamma.shape()), output(g.dbeta, gamma.shape())]
     }
 
     fn kernel_attention(qkv: Float, heads: usize, dropout: Option<Dropout>) -> [Float; 2] {
+        let _timer = timer("attention");
         let qkv = Dense::new(qkv);
         let shape = attention_shape(&qkv, heads);
         let (out, log_sum_exp) = attention::forward(qkv.values(), shape, dropout);
@@ -136,6 +144,7 @@ impl Kernels for Flex {
         heads: usize,
         dropout: Option<Dropout>,
     ) -> Float {
+        let _timer = timer("attention, backward");
         let (qkv, out, lse, dout) = (Dense::new(qkv), Dense::new(out), Dense::new(log_sum_exp), Dense::new(dout));
         let shape = attention_shape(&qkv, heads);
         let dqkv = attention::backward(qkv.values(), out.values(), lse.values(), dout.values(), shape, dropout);
@@ -143,6 +152,7 @@ impl Kernels for Flex {
     }
 
     fn kernel_dropout(x: Float, dropout: Dropout) -> Float {
+        let _timer = timer("dropout");
         let x = Dense::new(x);
         output(dropout::apply(x.values(), dropout), x.shape())
     }
@@ -154,6 +164,7 @@ impl Kernels for Flex {
         scale: f32,
         gradients: bool,
     ) -> (Float, Option<[Float; 2]>) {
+        let _timer = timer("head and loss, both ways");
         let (x, weight) = (Dense::new(x), Dense::new(weight));
         let width = weight.shape()[1];
         let result = cross_entropy::forward(x.values(), weight.values(), &ids(&targets), width, scale, gradients);
@@ -168,6 +179,7 @@ impl Kernels for Flex {
     }
 
     fn kernel_embed(tokens: Float, positions: Float, ids_: Integer, first: usize) -> Float {
+        let _timer = timer("embedding");
         let (tokens, positions) = (Dense::new(tokens), Dense::new(positions));
         let (shape, width) = (ids_.shape().to_vec(), tokens.shape()[1]);
         let y = embedding::gather(tokens.values(), positions.values(), &ids(&ids_), shape[1], width, first);
@@ -175,6 +187,7 @@ impl Kernels for Flex {
     }
 
     fn kernel_embed_backward(dy: Float, ids_: Integer, vocabulary: usize, context: usize, first: usize) -> [Float; 2] {
+        let _timer = timer("embedding, backward");
         assert_eq!(first, 0, "training sequences start at position 0");
         let dy = Dense::new(dy);
         let (time, width) = (dy.shape()[1], dy.shape()[2]);

@@ -1,9 +1,12 @@
 //! The fused kernels as a Burn backend extension, in three layers: [`loam_kernels`] works on slices;
-//! [`Kernels`] lifts each forward and backward to tensors of one backend; [`FusedOperations`] is what Burn's dispatch
+//! `Kernels` traits lift each forward and backward to tensors of one backend; [`FusedOperations`] is what Burn's dispatch
 //! routes, with the differentiation written once in `autodiff`.
 
+pub(crate) mod attention;
 mod autodiff;
 mod flex;
+pub(crate) mod pointwise;
+pub(crate) mod recurrent;
 
 pub(crate) use flex::{Dense, slice, token_losses};
 
