@@ -90,6 +90,8 @@ pub struct Inspection {
     pub files: u64,
     /// Files of unsupported kinds that were left out.
     pub skipped_files: Vec<String>,
+    /// Why files could not be read to their end, a message a file. Training stops at the first of them.
+    pub problems: Vec<String>,
     /// Documents with text.
     pub documents: u64,
     /// Documents without text, which training leaves out.
@@ -163,12 +165,16 @@ fn is_cjk(character: char) -> bool {
         | 0xFE30..=0xFE4F | 0xFF00..=0xFFEF | 0x1_B000..=0x1_B16F | 0x2_0000..=0x3_FFFF)
 }
 
-/// Reads everything behind the patterns once and says what is there.
+/// Reads everything behind the patterns once and says what is there. A file that cannot be read does not keep the
+/// others from being looked at: its error stands in [`Inspection::problems`].
+///
+/// # Errors
+/// When the patterns lead to nothing, or no file could be read and one has an error.
 pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspection, CorpusError> {
     let found = find_files(patterns)?;
     let files = found.files.len() as u64;
     let read = ReadOptions { text_field: options.text_field.clone(), split: options.split.clone(), source: 0 };
-    let mut documents = Documents::new(found.files, read).with_fields();
+    let mut documents = Documents::new(found.files, read).with_fields().past_errors();
     let mut gathered = Gathered::default();
     let tokenizer = options.tokenizer.as_ref();
     in_batches(
@@ -183,12 +189,17 @@ pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspecti
         },
     )?;
     let fields = documents.take_fields().unwrap_or_default().0;
+    let mut problems = documents.take_problems();
+    if gathered.counter.documents() + gathered.empty == 0 && !problems.is_empty() {
+        return Err(problems.swap_remove(0));
+    }
     let total = gathered.characters.iter().sum::<u64>();
     let share = |count: u64| if total > 0 { count as f64 / total as f64 } else { 0.0 };
     let counter = gathered.counter;
     Ok(Inspection {
         files,
         skipped_files: found.skipped.iter().map(|path| path.display().to_string()).collect(),
+        problems: problems.iter().map(ToString::to_string).collect(),
         documents: counter.documents(),
         empty_documents: gathered.empty,
         bytes: gathered.bytes,

@@ -114,13 +114,15 @@ pub struct Documents {
     options: ReadOptions,
     current: Option<(Arc<Path>, Reader)>,
     fields: Option<JsonFields>,
+    /// What was wrong with the files that were left; none where the first error ends the stream.
+    problems: Option<Vec<CorpusError>>,
     failed: bool,
 }
 
 impl Documents {
     /// Documents of these files, in this order.
     pub fn new(files: Vec<PathBuf>, options: ReadOptions) -> Self {
-        Self { files: files.into_iter(), options, current: None, fields: None, failed: false }
+        Self { files: files.into_iter(), options, current: None, fields: None, problems: None, failed: false }
     }
 
     /// Also counts the fields of JSON records, for [`Documents::take_fields`].
@@ -133,6 +135,19 @@ impl Documents {
     /// The JSON fields seen so far, when they were asked for.
     pub fn take_fields(&mut self) -> Option<JsonFields> {
         self.fields.take()
+    }
+
+    /// Leaves a file at its first error and goes on with the next one; the errors wait in
+    /// [`Documents::take_problems`].
+    #[must_use]
+    pub fn past_errors(mut self) -> Self {
+        self.problems = Some(Vec::new());
+        self
+    }
+
+    /// The errors of the files that were left, when the stream was told to go on.
+    pub fn take_problems(&mut self) -> Vec<CorpusError> {
+        self.problems.take().unwrap_or_default()
     }
 
     fn open(&self, path: &Path) -> Result<Reader, CorpusError> {
@@ -170,9 +185,19 @@ impl Iterator for Documents {
         if self.failed {
             return None;
         }
-        let item = self.step().transpose();
-        self.failed = !matches!(item, Some(Ok(_)));
-        item
+        loop {
+            let item = self.step().transpose();
+            match (item, &mut self.problems) {
+                (Some(Err(error)), Some(problems)) => {
+                    problems.push(error);
+                    self.current = None;
+                }
+                (item, _) => {
+                    self.failed = !matches!(item, Some(Ok(_)));
+                    return item;
+                }
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! stands for (bits per byte need that), and byte-level BPE has a fast road (see `byte_level`).
 
 mod byte_level;
+mod guard;
 mod stream;
 mod train;
 mod words;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use byte_level::ByteLevelEncoder;
+use guard::guarded;
 pub use stream::TextStream;
 pub use train::train_tokenizer;
 
@@ -123,13 +125,13 @@ impl Tokenizer {
         let path = path.as_ref();
         let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
         let json = std::fs::read_to_string(&file).map_err(CorpusError::io("read", &file))?;
-        let model: tokenizers::Tokenizer = json.parse().map_err(|error| {
-            CorpusError::tokenizer(
-                Some(&file),
-                format!("not a tokenizer.json: {error}"),
-                "pass a file that Hugging Face tokenizers wrote",
-            )
-        })?;
+        let wrong = |error: &dyn std::fmt::Display| {
+            let hint = "pass a file that Hugging Face tokenizers wrote";
+            CorpusError::tokenizer(Some(&file), format!("not a tokenizer.json: {error}"), hint)
+        };
+        serde_json::from_str::<serde::de::IgnoredAny>(&json).map_err(|error| wrong(&error))?;
+        let read = || json.parse::<tokenizers::Tokenizer>().map_err(|error| wrong(&error));
+        let model = guarded(read).map_err(|message| wrong(&message))??;
         let config_file = file.with_file_name("tokenizer_config.json");
         let config = match std::fs::read_to_string(&config_file) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| {
@@ -138,7 +140,7 @@ impl Tokenizer {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => json!({}),
             Err(error) => return Err(CorpusError::io("read", &config_file)(error)),
         };
-        Self::new(model, config, Some(&file))
+        guarded(|| Self::new(model, config, Some(&file))).map_err(|message| wrong(&message))?
     }
 
     fn new(mut model: tokenizers::Tokenizer, config: Value, path: Option<&Path>) -> Result<Self, CorpusError> {
