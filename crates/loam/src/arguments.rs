@@ -64,6 +64,9 @@ pub enum Command {
     Runs(RunsArguments),
     /// Ask the records of runs in SQL
     Query(QueryArguments),
+    /// Measure how fast this machine trains
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Tell what Loam finds on this machine
     Doctor,
     /// Print shell completions
@@ -81,7 +84,7 @@ pub struct DemoArguments {
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Minutes of training
-    #[arg(long, default_value_t = 2.0, value_name = "M")]
+    #[arg(long, default_value_t = 2.0, value_name = "M", allow_negative_numbers = true)]
     pub minutes: f64,
     /// Seed of initialization, data order and dropout
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -140,19 +143,19 @@ pub struct GenerateArguments {
     #[arg(short = 'n', long, default_value_t = 200, value_name = "N")]
     pub max_tokens: usize,
     /// Randomness: 0 always takes the most probable token
-    #[arg(short, long, default_value_t = 0.8, value_name = "T")]
+    #[arg(short, long, default_value_t = 0.8, value_name = "T", allow_negative_numbers = true)]
     pub temperature: f32,
     /// Choose among the K most probable tokens only; 0 for all
     #[arg(long, default_value_t = 0, value_name = "K")]
     pub top_k: usize,
     /// Choose among the fewest tokens that hold this much probability; 1 for all
-    #[arg(long, default_value_t = 0.95, value_name = "P")]
+    #[arg(long, default_value_t = 0.95, value_name = "P", allow_negative_numbers = true)]
     pub top_p: f32,
     /// Leave out tokens less probable than this fraction of the most probable one; 0 for none
-    #[arg(long, default_value_t = 0.0, value_name = "P")]
+    #[arg(long, default_value_t = 0.0, value_name = "P", allow_negative_numbers = true)]
     pub min_p: f32,
     /// Make tokens that have occurred less probable; 1 for off
-    #[arg(long, default_value_t = 1.0, value_name = "R")]
+    #[arg(long, default_value_t = 1.0, value_name = "R", allow_negative_numbers = true)]
     pub repetition_penalty: f32,
     /// End before this text; may be given often
     #[arg(long, value_name = "TEXT")]
@@ -290,6 +293,35 @@ pub enum Format {
     Json,
     /// Comma-separated values
     Csv,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Time a training step on random tokens: forward, backward, AdamW
+    Train(BenchTrainArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Prints tokens a second, the rate of floating-point operations and its share of what the \
+                        machine's registers could do, milliseconds by operation, and the most memory that was \
+                        resident. benches/peers has scripts that measure PyTorch on the same shapes.\n\n\
+                        Examples:\n  loam bench train\n  \
+                        loam bench train --config gpt-124m --steps 5 --json\n  \
+                        loam bench train --threads 1")]
+pub struct BenchTrainArguments {
+    /// Model and batch
+    #[arg(long, value_name = "SHAPE", default_value = "gpt-14m", value_parser = shapes())]
+    pub config: String,
+    /// Steps to measure
+    #[arg(long, default_value_t = 12, value_name = "N")]
+    pub steps: usize,
+    /// Steps before, which are not measured
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub warmup: usize,
+}
+
+fn shapes() -> clap::builder::PossibleValuesParser {
+    loam_train::bench::SHAPES.iter().map(|shape| shape.name).collect::<Vec<_>>().into()
 }
 
 #[derive(Debug, Args)]

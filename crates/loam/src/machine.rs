@@ -66,6 +66,7 @@ pub fn session(name: &str) -> anyhow::Result<Session<'static>> {
         device_name: "cpu".to_owned(),
         threads: rayon::current_num_threads(),
         machine: processor(),
+        memory_bytes: Some(memory().0),
         stop: &STOP,
     })
 }

@@ -10,7 +10,7 @@ mod machine;
 mod progress;
 mod terminal;
 
-use arguments::{Arguments, Command, DataCommand, TokenizerCommand};
+use arguments::{Arguments, BenchCommand, Command, DataCommand, TokenizerCommand};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Some(Command::Report(report)) => commands::report::run(report, global, terminal),
         Some(Command::Runs(runs)) => commands::runs::run(runs, global, terminal),
         Some(Command::Query(query)) => commands::query::run(query, global, terminal),
+        Some(Command::Bench(BenchCommand::Train(bench))) => commands::bench::train(bench, global, terminal),
         Some(Command::Doctor) => commands::doctor::run(global, terminal),
         Some(Command::Completions(completions)) => commands::completions::run(completions),
     };

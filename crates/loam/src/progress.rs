@@ -5,6 +5,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use loam_corpus::Progress;
 use loam_train::record::Event;
 use loam_train::{Observer, StepProgress};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Between two lines in a pipe.
@@ -17,12 +18,18 @@ pub struct Watcher {
     spinner: Option<ProgressBar>,
     last_line: Option<Instant>,
     baselines: Vec<(String, String, f64, f64)>,
+    folder: Option<PathBuf>,
 }
 
 impl Watcher {
     /// A watcher that talks to `terminal`.
     pub fn new(terminal: Terminal) -> Self {
-        Self { terminal, bar: None, spinner: None, last_line: None, baselines: Vec::new() }
+        Self { terminal, bar: None, spinner: None, last_line: None, baselines: Vec::new(), folder: None }
+    }
+
+    /// Names the run's folder as soon as the run has begun, and not where it is refused.
+    pub fn name_folder(&mut self, folder: &Path) {
+        self.folder = Some(folder.to_owned());
     }
 
     fn say(&self, line: &str) {
@@ -80,6 +87,9 @@ impl Watcher {
     fn tell(&mut self, event: &Event) {
         match event {
             Event::Start { machine, device, threads, resumed_from, .. } => {
+                if let Some(folder) = self.folder.take() {
+                    self.say(&format!("run: {}", folder.display()));
+                }
                 let threads = format!("{threads} {}", if *threads == 1 { "thread" } else { "threads" });
                 self.say(&format!("computing on {device} ({machine}), {threads}"));
                 if let Some(step) = resumed_from {

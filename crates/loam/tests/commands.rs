@@ -145,7 +145,7 @@ fn a_trained_model_is_used() {
     let runs = json(&["runs", ".", "--json"]);
     assert_eq!(runs["name"], "run");
     refused(at, &["generate", "--model", "run", &text], 1, &["context", "32"]);
-    refused(at, &["train", "recipe.toml", "-o", "run"], 1, &["run", "--resume"]);
+    refused(at, &["train", "recipe.toml", "-o", "run"], 2, &["run", "--resume"]);
     refused(at, &["query", "select nothing from metrics", "run"], 1, &["nothing"]);
     refused(at, &["query", "drop table metrics", "run"], 1, &[]);
 }
@@ -171,12 +171,15 @@ fn what_cannot_be_served_is_said_once_and_clearly() {
     refused(at, &["train", "none.toml"], 2, &["none.toml"]);
     refused(at, &["train", "recipe.toml", "--set", "train.stesp=3"], 2, &["train.stesp", "train.steps"]);
     refused(at, &["train", "recipe.toml", "--set", "model.heads=5"], 2, &["heads"]);
-    refused(at, &["train", "--resume", "-o", "nothing"], 1, &["nothing", "recipe.toml"]);
+    for size in ["model.width=8388608", "model.layers=16777216"] {
+        refused(at, &["train", "recipe.toml", "--set", size, "-o", "huge"], 2, &["does not fit", "GiB"]);
+    }
+    refused(at, &["train", "--resume", "-o", "nothing"], 2, &["nothing", "recipe.toml"]);
     refused(at, &["train"], 2, &["recipe"]);
     refused(at, &["generate", "--model", "nothing", "x"], 1, &["config.json"]);
     refused(at, &["generate", "--model", "absent", "x"], 1, &["absent"]);
     refused(at, &["score", "--model", "absent", "--text", "x"], 1, &["absent"]);
-    refused(at, &["generate", "--model", "x", "--temperature=-1", "y"], 2, &["temperature"]);
+    refused(at, &["generate", "--model", "x", "--temperature", "-1", "y"], 2, &["temperature"]);
     refused(at, &["data", "inspect", "none.jsonl"], 1, &["none.jsonl"]);
     refused(at, &["tokenizer", "train", "empty.txt", "-o", "t"], 1, &["text"]);
     refused(at, &["tokenizer", "train", "apples.jsonl", "--vocab", "3", "-o", "t"], 1, &["3"]);
@@ -184,7 +187,8 @@ fn what_cannot_be_served_is_said_once_and_clearly() {
     refused(at, &["query", "select 1", "nothing"], 1, &["nothing"]);
     refused(at, &["doctor", "--device", "cuda:7", "--threads", "0"], 2, &["--threads"]);
     refused(at, &["train", "recipe.toml", "--device", "cuda:7"], 2, &["cuda:7"]);
-    refused(at, &["train", "recipe.toml", "--dtype", "bf16", "-o", "b"], 1, &["bf16"]);
+    refused(at, &["doctor", "--device", "cuda:7"], 2, &["cuda:7"]);
+    refused(at, &["train", "recipe.toml", "--dtype", "bf16", "-o", "b"], 2, &["bf16"]);
 }
 
 #[test]
@@ -221,4 +225,96 @@ fn help_teaches_and_tools_work() {
     assert!(words(&inspected).contains("900 documents"), "{}", words(&inspected));
     let none = loam(at, &["runs"]);
     assert!(words(&none).contains("runs"), "{}", words(&none));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_hide_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::create_dir(at.join("texts")).unwrap();
+    fs::write(at.join("texts/a.json"), "{\"version\": 3, \"private\": true}").unwrap();
+    fs::write(at.join("texts/b.jsonl"), "{\"text\": \"one\"}\n{\"text\": \"two\"}\n").unwrap();
+    let inspected = loam(at, &["data", "inspect", "texts", "--json"]);
+    assert!(inspected.status.success(), "{}", words(&inspected));
+    let found: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!(found["documents"], 2);
+    assert!(found["problems"][0].as_str().unwrap().contains("a.json"), "{found}");
+    assert!(words(&loam(at, &["data", "inspect", "texts"])).contains("a.json"));
+    refused(at, &["data", "inspect", "texts/a.json"], 1, &["a.json"]);
+}
+
+/// Root may read and write everything, so under root the program is run as nobody, from a place that nobody can read.
+#[cfg(unix)]
+struct Stranger {
+    program: tempfile::TempDir,
+    is_root: bool,
+}
+
+#[cfg(unix)]
+impl Stranger {
+    fn new() -> Self {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let program = tempfile::tempdir().unwrap();
+        fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let is_root = program.path().metadata().unwrap().uid() == 0;
+        let (from, to) = (env!("CARGO_BIN_EXE_loam"), program.path().join("loam"));
+        fs::hard_link(from, &to).or_else(|_| fs::copy(from, &to).map(drop)).unwrap();
+        Self { program, is_root }
+    }
+
+    fn run(&self, folder: &Path, arguments: &[&str]) -> Output {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(self.program.path().join("loam"));
+        command.args(arguments).current_dir(folder).stdin(Stdio::null()).env("NO_COLOR", "1").env("HOME", "/");
+        if self.is_root {
+            command.uid(65534).gid(65534);
+        }
+        command.output().expect("the program starts")
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_may_not_be_read_or_written_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let mode = |path: &str, mode| fs::set_permissions(at.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    corpus(at);
+    let trained = loam(at, &["train", "recipe.toml", "--set", "train.steps=10", "-o", "run", "--quiet"]);
+    assert!(trained.status.success(), "{}", words(&trained));
+    fs::create_dir_all(at.join("locked/inside")).unwrap();
+    fs::write(at.join("secret.txt"), "Nobody may read this.").unwrap();
+    fs::create_dir(at.join("open")).unwrap();
+    mode("", 0o755);
+    mode("open", 0o777);
+    mode("secret.txt", 0o000);
+    mode("locked", 0o000);
+    mode("run/model", 0o000);
+    mode("run/report.html", 0o444);
+    mode("run", 0o555);
+    let stranger = Stranger::new();
+    for (arguments, expected) in [
+        (&["train", "recipe.toml", "-o", "locked/run"][..], "locked"),
+        (&["train", "secret.txt", "-o", "open/run"], "secret.txt"),
+        (&["train", "recipe.toml", "-o", "/nobody-may-write-here/run"], "nobody-may-write-here"),
+        (&["train", "locked", "-o", "open/run"], "locked"),
+        (&["data", "inspect", "secret.txt"], "secret.txt"),
+        (&["tokenizer", "train", "apples.jsonl", "--vocab", "280", "-o", "locked/tokenizer"], "locked"),
+        (&["generate", "--model", "run/model", "x"], "run/model"),
+        (&["report", "run"], "run"),
+        (&["runs", "locked"], "locked"),
+    ] {
+        let output = stranger.run(at, arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?}: {:?} {text}", output.status);
+        assert!(text.contains(expected) && text.contains("ermission"), "{arguments:?}: {text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("error")).count(), 1, "{arguments:?}: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+    mode("run", 0o755);
+    mode("run/model", 0o755);
+    mode("locked", 0o755);
+    mode("secret.txt", 0o644);
+    assert!(loam(at, &["generate", "--model", "run", "Ann", "-n", "2"]).status.success(), "what was there was lost");
 }

@@ -86,6 +86,18 @@ impl GptConfig {
         self.n_inner.unwrap_or(4 * self.n_embd)
     }
 
+    /// Number of parameters; none where it would not fit 64 bits.
+    pub fn parameters(&self) -> Option<u64> {
+        let [vocabulary, context, width, layers, inner] =
+            [self.vocab_size, self.n_positions, self.n_embd, self.n_layer, self.inner()].map(|size| size as u64);
+        let square = width.checked_mul(width)?.checked_mul(4)?;
+        let feed_forward = width.checked_mul(inner)?.checked_mul(2)?;
+        let vectors = width.checked_mul(9)?.checked_add(inner)?;
+        let block = square.checked_add(feed_forward)?.checked_add(vectors)?;
+        let embeddings = vocabulary.checked_add(context)?.checked_add(2)?.checked_mul(width)?;
+        block.checked_mul(layers)?.checked_add(embeddings)
+    }
+
     fn check(&self) -> Result<(), ModelError> {
         let fail = |reason: String| Err(ModelError::Configuration(reason));
         let sizes = [
@@ -267,7 +279,19 @@ impl Gpt {
         }
         let config: GptConfig = serde_json::from_value(value)
             .map_err(|error| ModelError::format(&path, format!("is not a GPT-2 configuration: {error}")))?;
-        weights::load(Self::new(config, 0, device)?, &folder.join("model.safetensors"))
+        config.check()?;
+        let weights = folder.join("model.safetensors");
+        let bytes = std::fs::metadata(&weights).map_err(|source| ModelError::io(&weights, source))?.len();
+        weights::Tensors::open(&weights)?;
+        // Asked before memory is: a configuration that lies about its sizes must not take the machine's.
+        if config.parameters().is_none_or(|count| count > bytes / 2) {
+            let count = config.parameters().map_or_else(|| "more than 2^64".to_owned(), |count| count.to_string());
+            return Err(ModelError::format(
+                &path,
+                format!("asks for {count} parameters, and model.safetensors has only {bytes} bytes"),
+            ));
+        }
+        weights::load(Self::new(config, 0, device)?, &weights)
     }
 
     /// The configuration.

@@ -1,5 +1,6 @@
 //! GPT-2 kept to its promises: gradients everywhere and right, fused as composed, cached as whole, saved as loaded.
 
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_models::generate::row;
 use loam_models::{Cache, Gpt, GptConfig, LanguageModel};
@@ -142,7 +143,10 @@ fn a_saved_model_loads_and_gives_the_same_losses() {
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("\"n_embd\": 24", "\"n_embd\": 48")).unwrap();
     let error = Gpt::load(folder.path(), &device).unwrap_err().to_string();
-    assert!(error.contains("transformer.wte.weight") && error.contains("[61, 48]"), "{error}");
+    assert!(error.contains("config.json") && error.contains("parameters"), "{error}");
+    std::fs::write(&config, text.replace("\"n_positions\": 24", "\"n_positions\": 20")).unwrap();
+    let error = Gpt::load(folder.path(), &device).unwrap_err().to_string();
+    assert!(error.contains("transformer.wpe.weight") && error.contains("[20, 24]"), "{error}");
     std::fs::write(&config, text.replace("\"gpt2\"", "\"opt\"")).unwrap();
     let error = Gpt::load(folder.path(), &device).unwrap_err().to_string();
     assert!(error.contains("\"opt\""), "{error}");
@@ -169,4 +173,12 @@ fn impossible_configurations_are_refused() {
         let error = Gpt::new(config, 1, &device).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
+}
+
+#[test]
+fn a_configuration_counts_its_parameters() {
+    let config = GptConfig::new(61, 12, 24, 3, 4, 0.0);
+    let model = Gpt::new(config.clone(), 1, &Device::flex()).unwrap();
+    assert_eq!(config.parameters(), Some(model.num_params() as u64));
+    assert_eq!(GptConfig::new(1 << 40, 1, 1 << 40, 1, 1, 0.0).parameters(), None);
 }

@@ -41,6 +41,9 @@ pub struct State {
     pub best: Option<(u64, f64)>,
     /// Evaluations since then.
     pub evaluations_without_improvement: u64,
+    /// The ledger's usual change of each held-out loss over an interval, which decides how closely it looks.
+    #[serde(default)]
+    pub ledger_scales: Vec<f64>,
     /// Version of Loam that wrote this.
     pub loam: String,
 }

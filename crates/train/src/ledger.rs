@@ -68,10 +68,8 @@ pub struct Ledger {
     from_step: u64,
     tokens: Vec<u64>,
     refresh_every: u64,
-    /// Usual size of an interval's change, by domain.
-    scales: Vec<f64>,
-    /// Intervals that took a closer look.
-    refined: u64,
+    /// Usual size of an interval's change, by domain; a resumed run goes on with what it was.
+    pub scales: Vec<f64>,
     /// Booked rows, oldest first.
     pub rows: Vec<LedgerRow>,
     /// Held-out gradients taken.
@@ -106,7 +104,6 @@ impl Ledger {
         Self {
             tokens: vec![0; sources.len()],
             scales: vec![0.0; domains.len()],
-            refined: 0,
             sources,
             domains,
             micro_batch,
@@ -140,12 +137,11 @@ impl Ledger {
         books / (plain + books)
     }
 
-    /// Bytes of the vectors that the ledger keeps.
+    /// Bytes of the vectors that the ledger holds at most; see [`vectors`].
     pub fn memory_bytes(&self) -> u64 {
         let parameters: u64 = self.lines.iter().map(|lines| lines.decay.dims()[0] as u64).sum();
         let credited = self.lines.first().is_some_and(|lines| lines.history.is_none());
-        let vectors = if credited { 2 * self.sources.len() + 1 } else { self.sources.len() + 2 };
-        4 * parameters * (vectors + 2 * self.domains.len()) as u64
+        4 * parameters * vectors(self.sources.len(), self.domains.len(), credited) as u64
     }
 
     /// Held-out tokens a domain that a refresh reads.
@@ -207,14 +203,17 @@ impl Ledger {
             pairs.filter(|((g, m), scale)| residual(ledger, g, **m) > TOLERANCE * m.abs().max(**scale)).count() > 0
         };
         if off(self, &gradients) {
-            let mut nodes = Vec::with_capacity(GAUSS.len());
+            let mut means: Vec<Vec<Tensor<1>>> = Vec::new();
             for (place, weight) in GAUSS {
-                nodes.push((self.measure_between(model, &opened.weights, &weights, place, device), weight));
+                let point = self.measure_between(model, &opened.weights, &weights, place, device);
+                let terms = point.iter().map(|measured| weighted(&[(measured, weight)]));
+                means = if means.is_empty() {
+                    terms.collect()
+                } else {
+                    means.into_iter().zip(terms).map(|(mean, term)| add(mean, term)).collect()
+                };
             }
-            self.refined += 1;
-            for (domain, gradient) in gradients.iter_mut().enumerate() {
-                let parts: Vec<_> = nodes.iter().map(|(measured, weight)| (&measured[domain], *weight)).collect();
-                let finer = weighted(&parts);
+            for ((domain, gradient), finer) in gradients.iter_mut().enumerate().zip(means) {
                 if residual(self, &finer, measured[domain]) < residual(self, gradient, measured[domain]) {
                     *gradient = finer;
                 }
@@ -306,7 +305,7 @@ impl Ledger {
                 let gradients = present(model, parameters::gradients(model, part.backward()), device);
                 sum = Some(match sum {
                     None => gradients,
-                    Some(sum) => sum.into_iter().zip(gradients).map(|(a, b)| a + b).collect(),
+                    Some(sum) => add(sum, gradients),
                 });
             }
             measured.push(Measured { loss, gradient: sum.unwrap_or_default() });
@@ -314,6 +313,15 @@ impl Ledger {
         }
         measured
     }
+}
+
+/// Vectors of the model's size that a ledger holds at most: its lines, each source's gradient of the step at hand, the
+/// interval's first weights and a point between them and the last, and for each domain the gradients at both ends, at a
+/// point between, and up to two means of them.
+pub fn vectors(sources: usize, domains: usize, credited: bool) -> usize {
+    let lines = if credited { 2 * sources + 1 } else { sources + 2 };
+    // Gradients by source are gone when the books are done, and the points between are not there before.
+    lines + 1 + domains + sources.max(1 + 4 * domains)
 }
 
 /// The weighted sum of gradients.
@@ -325,6 +333,11 @@ fn weighted(parts: &[(&Measured, f64)]) -> Vec<Tensor<1>> {
             terms.reduce(|a, b| a + b).expect("at least one term")
         })
         .collect()
+}
+
+/// The sum of two gradients.
+pub(crate) fn add(sum: Vec<Tensor<1>>, more: Vec<Tensor<1>>) -> Vec<Tensor<1>> {
+    sum.into_iter().zip(more).map(|(a, b)| a + b).collect()
 }
 
 /// Gradients with zeros where a parameter had none.

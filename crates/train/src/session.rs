@@ -2,8 +2,9 @@
 
 use crate::checkpoint;
 use crate::error::TrainError;
+use crate::ledger;
 use crate::plan::{self, Portions};
-use crate::recipe::{Length, ModelFamily, ModelRecipe, ModelShape, Precision, Recipe, TokenizerRecipe};
+use crate::recipe::{Length, ModelFamily, ModelRecipe, ModelShape, Momentum, Precision, Recipe, TokenizerRecipe};
 use crate::record::Event;
 use crate::run::Run;
 use crate::trainer::{Outcome, Trainer};
@@ -26,6 +27,8 @@ pub struct Session<'a> {
     pub threads: usize,
     /// The processor's name, for the record.
     pub machine: String,
+    /// Memory of the device in bytes, where it is known: a model that cannot fit is refused before it is made.
+    pub memory_bytes: Option<u64>,
     /// Set to stop after the step at hand, with a checkpoint.
     pub stop: &'a AtomicBool,
 }
@@ -74,6 +77,11 @@ pub fn start(
 ) -> Result<Outcome, TrainError> {
     recipe.check()?;
     check(recipe)?;
+    if let (ModelRecipe::New(shape), TokenizerRecipe::Train { vocab, .. }) = (&recipe.model, &recipe.tokenizer) {
+        let named = recipe.data.held_out.len();
+        let domains = if named > 0 { named } else { recipe.data.sources.len() };
+        fits(configuration(shape, *vocab).parameters(), recipe, domains, session)?;
+    }
     let run = Run::create(folder)?;
     save_recipe(&run, recipe)?;
     let result = go(&run, recipe.clone(), session, observer, None);
@@ -118,6 +126,37 @@ fn check(recipe: &Recipe) -> Result<(), TrainError> {
     match &recipe.model {
         ModelRecipe::New(ModelShape { family: ModelFamily::Gpt, .. }) | ModelRecipe::From { .. } => Ok(()),
     }
+}
+
+fn configuration(shape: &ModelShape, vocabulary: usize) -> GptConfig {
+    GptConfig::new(vocabulary, shape.context, shape.width, shape.layers, shape.heads, shape.dropout)
+}
+
+/// Refuses a model whose weights, gradients, moments and ledger alone would not fit the memory.
+fn fits(parameters: Option<u64>, recipe: &Recipe, domains: usize, session: &Session) -> Result<(), TrainError> {
+    let Some(memory) = session.memory_bytes else { return Ok(()) };
+    // Weights, two moments, the step's gradient and a micro-batch's.
+    let plain = 5;
+    let credited = recipe.ledger.momentum == Momentum::Sources;
+    let books =
+        if recipe.ledger.enabled { ledger::vectors(recipe.data.sources.len(), domains, credited) as u64 } else { 0 };
+    let bytes = |vectors: u64| parameters.and_then(|count| count.checked_mul(4 * vectors));
+    if bytes(plain + books).is_some_and(|needed| needed <= memory) {
+        return Ok(());
+    }
+    let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let count = parameters.map_or_else(|| "more than 2^64".to_owned(), |count| count.to_string());
+    let needed = |vectors| bytes(vectors).map_or_else(|| "far more".to_owned(), |b| format!("{:.1} GiB", gibibytes(b)));
+    let mut message = format!(
+        "a model of {count} parameters does not fit: training it takes {} before activations, and this machine has \
+         {:.1} GiB; lower model.width, model.layers or tokenizer.vocab",
+        needed(plain + books),
+        gibibytes(memory)
+    );
+    if bytes(plain).is_some_and(|needed| needed <= memory) {
+        message.push_str(&format!(", or set ledger.enabled = false, which takes {}", needed(plain)));
+    }
+    Err(TrainError::Request(message))
 }
 
 fn save_recipe(run: &Run, recipe: &Recipe) -> Result<(), TrainError> {
@@ -181,14 +220,8 @@ fn go(
             model
         }
         ModelRecipe::New(shape) => {
-            let config = GptConfig::new(
-                tokenizer.vocabulary(),
-                shape.context,
-                shape.width,
-                shape.layers,
-                shape.heads,
-                shape.dropout,
-            );
+            let config = configuration(shape, tokenizer.vocabulary());
+            fits(config.parameters(), &recipe, prepared.held_out().len(), session)?;
             Gpt::new(config, recipe.train.seed, &device)?
         }
     };

@@ -134,6 +134,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 data_hash: prepared.hash().to_owned(),
                 best: None,
                 evaluations_without_improvement: 0,
+                ledger_scales: Vec::new(),
                 loam: env!("CARGO_PKG_VERSION").to_owned(),
             },
             optimizer: Optimizer::new(constants, &names, &plain),
@@ -188,6 +189,8 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         self.optimizer.moments = saved.moments;
         if let Some(ledger) = &mut self.ledger {
             ledger.restore_momenta(saved.momenta);
+            ledger.scales.clone_from(&saved.state.ledger_scales);
+            ledger.scales.resize(self.held_out.len(), 0.0);
             if self.run.ledger().exists() {
                 ledger.rows = crate::table::read(&self.run.ledger(), step)?;
             }
@@ -321,13 +324,13 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 let part = &mut by_source[batch.source];
                 *part = Some(match part.take() {
                     None => gradients.clone(),
-                    Some(part) => add(part, gradients.clone()),
+                    Some(part) => ledger::add(part, gradients.clone()),
                 });
                 self.charge(start);
             }
             total = Some(match total {
                 None => gradients,
-                Some(total) => add(total, gradients),
+                Some(total) => ledger::add(total, gradients),
             });
         }
         let total = total.ok_or_else(|| TrainError::Request("a step without data".into()))?;
@@ -475,7 +478,10 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
             weights: parameters::values(self.model()),
             moments: self.optimizer.moments.clone(),
             momenta: self.ledger.as_ref().map(Ledger::momenta).unwrap_or_default(),
-            state: self.state.clone(),
+            state: State {
+                ledger_scales: self.ledger.as_ref().map(|ledger| ledger.scales.clone()).unwrap_or_default(),
+                ..self.state.clone()
+            },
         };
         let folder = checkpoint::write(&self.run.checkpoints(), &self.names, &saved)?;
         drop(saved);
@@ -540,8 +546,4 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
             memory_bytes: ledger.memory_bytes(),
         })
     }
-}
-
-fn add(sum: Vec<Tensor<1>>, more: Vec<Tensor<1>>) -> Vec<Tensor<1>> {
-    sum.into_iter().zip(more).map(|(a, b)| a + b).collect()
 }

@@ -8,7 +8,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn session(stop: &AtomicBool) -> Session<'_> {
-    Session { device: Device::flex(), device_name: "cpu".into(), threads: 2, machine: "test".into(), stop }
+    Session {
+        device: Device::flex(),
+        device_name: "cpu".into(),
+        threads: 2,
+        machine: "test".into(),
+        memory_bytes: None,
+        stop,
+    }
 }
 
 /// Text with something to learn: each source has its own words and order.

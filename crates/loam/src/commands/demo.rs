@@ -12,7 +12,7 @@ use loam_models::sampling::SamplingOptions;
 use loam_tasks::LoadedModel;
 use loam_train::recipe::{Length, ModelRecipe, ModelShape, Recipe, SourceRecipe, TokenizerKind, TokenizerRecipe};
 use loam_train::record::Event;
-use loam_train::{Run, session};
+use loam_train::{Observer, Run, session};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -70,7 +70,7 @@ pub fn run(arguments: &DemoArguments, global: &Global, terminal: Terminal) -> an
     if outcome.reason == "interrupted" {
         return super::train::finish(&folder, &outcome, terminal);
     }
-    samples(&folder, global, terminal)?;
+    samples(&folder, global, terminal, &mut watcher)?;
     let code = super::train::finish(&folder, &outcome, terminal)?;
     tell_values(&folder, terminal);
     suggest(&folder, terminal);
@@ -115,7 +115,7 @@ fn recipe(corpus: &loam_corpus::CargoCorpus, arguments: &DemoArguments) -> Recip
     recipe
 }
 
-fn samples(folder: &Path, global: &Global, terminal: Terminal) -> anyhow::Result<()> {
+fn samples(folder: &Path, global: &Global, terminal: Terminal, watcher: &mut Watcher) -> anyhow::Result<()> {
     let model = LoadedModel::open(folder, &machine::device(&global.device)?)?;
     let run = Run::open(folder)?;
     terminal.heading("\nWhat it writes after these minutes:");
@@ -130,6 +130,7 @@ fn samples(folder: &Path, global: &Global, terminal: Terminal) -> anyhow::Result
         let event =
             Event::Sample { prompt: prompt.to_owned(), text: generation.text, temperature: f64::from(TEMPERATURE) };
         run.log(&event).context("the sample could not be recorded")?;
+        watcher.event(&event);
     }
     terminal.say("");
     Ok(())

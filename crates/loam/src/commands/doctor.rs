@@ -23,7 +23,8 @@ struct Findings {
     cargo_sources: Option<usize>,
 }
 
-pub fn run(_global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
+    machine::device(&global.device)?;
     let (memory, available) = machine::memory();
     let (rate, error) = measure();
     let findings = Findings {

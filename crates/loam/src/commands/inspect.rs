@@ -34,6 +34,11 @@ fn tell(found: &Inspection, terminal: Terminal) -> io::Result<()> {
     for file in &found.skipped_files {
         terminal.warning(format_args!("{file}: left out, not a kind of file that Loam reads"));
     }
+    for problem in &found.problems {
+        terminal.warning(format_args!(
+            "{problem}\n  the rest of this file is not in the figures; training would stop here"
+        ));
+    }
     let lengths = [("characters", Some(&found.document_characters)), ("tokens", found.document_tokens.as_ref())];
     for (unit, lengths) in lengths {
         if let Some(l) = lengths.filter(|_| found.documents > 0) {

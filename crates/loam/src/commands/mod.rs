@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod bench;
 pub mod completions;
 pub mod demo;
 pub mod doctor;
@@ -31,7 +32,7 @@ impl std::error::Error for Misuse {}
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let misused = error.is::<Misuse>()
         || error.is::<loam_train::recipe::RecipeError>()
-        || matches!(error.downcast_ref(), Some(loam_train::TrainError::Recipe(_)));
+        || matches!(error.downcast_ref(), Some(loam_train::TrainError::Recipe(_) | loam_train::TrainError::Request(_)));
     if misused { 2 } else { 1 }
 }
 

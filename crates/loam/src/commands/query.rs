@@ -22,7 +22,7 @@ pub fn run(arguments: &QueryArguments, _: &Global, terminal: Terminal) -> anyhow
     }
     let format = if terminal.json() { Format::Json } else { arguments.format };
     let text = match format {
-        Format::Table => result.to_table(None),
+        Format::Table => result.to_table(width()),
         Format::Json => result.to_json_lines(),
         Format::Csv => result.to_csv(),
     };
@@ -31,4 +31,9 @@ pub fn run(arguments: &QueryArguments, _: &Global, terminal: Terminal) -> anyhow
         terminal.part("\n")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Columns of the terminal; none where the table goes to a file or another program, which gets it whole.
+fn width() -> Option<usize> {
+    console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns))
 }

@@ -25,12 +25,12 @@ pub fn run(arguments: &ScoreArguments, global: &Global, terminal: Terminal) -> a
         terminal.result(format_args!("{logprob}  {id:>6}  {token:?}"))?;
     }
     match score.loss {
-        Some(loss) => terminal.say(format_args!(
+        Some(loss) => terminal.result(format_args!(
             "{loss:.4} nats a token, perplexity {:.2}, {} bits a byte over {} scored tokens",
             loss.exp(),
             score.bits_per_byte.map_or_else(|| "–".to_owned(), |bits| format!("{bits:.4}")),
             score.scored
-        )),
+        ))?,
         None => terminal.say("nothing to score: a text of one token has nothing before it"),
     }
     Ok(ExitCode::SUCCESS)

@@ -16,14 +16,14 @@ pub fn run(arguments: &TrainArguments, global: &Global, terminal: Terminal) -> a
     let (folder, outcome) = if arguments.resume {
         let folder = folder_to_resume(arguments)?;
         machine::stop_on_interrupt();
-        terminal.say(format_args!("run: {}", folder.display()));
+        watcher.name_folder(&folder);
         let outcome = session::resume(&folder, &session, &mut watcher)?;
         (folder, outcome)
     } else {
         let (recipe, name) = recipe(arguments)?;
         let folder = arguments.out.clone().unwrap_or_else(|| super::free_run(&name));
         machine::stop_on_interrupt();
-        terminal.say(format_args!("run: {}", folder.display()));
+        watcher.name_folder(&folder);
         let outcome = session::start(&recipe, &folder, &session, &mut watcher)?;
         (folder, outcome)
     };

@@ -58,7 +58,7 @@ fn line(text: &mut String, key: &str, value: Value) {
         Value::Automatic(example) => format!("# {name} = {example}"),
         Value::Excluded => return,
     };
-    let _ = writeln!(text, "{setting:<REASON_COLUMN$}# {reason}");
+    let _ = writeln!(text, "{setting:<width$} # {reason}", width = REASON_COLUMN - 1);
 }
 
 fn of_source(source: &SourceRecipe, name: &str) -> Value {

@@ -1,0 +1,81 @@
+//! `loam bench`.
+
+use super::Misuse;
+use crate::arguments::{BenchTrainArguments, Global};
+use crate::machine;
+use crate::progress::Watcher;
+use crate::terminal::{Terminal, count, short};
+use loam_train::bench::{self, Plan, SHAPES, StepSpeed};
+use std::io;
+use std::process::ExitCode;
+
+pub fn train(arguments: &BenchTrainArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
+    let device = machine::device(&global.device)?;
+    if arguments.steps == 0 {
+        return Err(Misuse("--steps 0: give at least one step to measure".into()).into());
+    }
+    let shape =
+        *SHAPES.iter().find(|shape| shape.name == arguments.config).expect("a name that the parser let through");
+    let plan = Plan {
+        shape,
+        steps: arguments.steps,
+        warmup: arguments.warmup,
+        seed: 1,
+        threads: rayon::current_num_threads(),
+    };
+    let mut watcher = Watcher::new(terminal);
+    watcher.doing(&format!("warming up {}", shape.name));
+    let speed = bench::measure(&plan, &device, |step, time| {
+        watcher.doing(&format!("step {step}/{}: {:.0} ms", plan.steps, time.as_secs_f64() * 1e3));
+    })?;
+    watcher.done();
+    if terminal.json() {
+        terminal.result(serde_json::to_string(&speed)?)?;
+    } else {
+        tell(&speed, terminal)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(speed: &StepSpeed, terminal: Terminal) -> io::Result<()> {
+    terminal.result(format_args!(
+        "{} in {}, {} parameters, {} on {}",
+        speed.shape,
+        speed.dtype,
+        short(speed.parameters as f64),
+        if speed.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", speed.threads) },
+        machine::processor()
+    ))?;
+    terminal.result(format_args!(
+        "{} tokens/s: {:.1} ms a step (median of {}; {:.1} to {:.1})",
+        count(speed.tokens_per_s as u64),
+        speed.ms_per_step,
+        speed.steps,
+        speed.ms_fastest,
+        speed.ms_slowest
+    ))?;
+    terminal.result(format_args!(
+        "{:.0} GFLOP/s, {:.0} % of the {:.0} that the registers can do",
+        speed.gflops,
+        100.0 * speed.share_of_peak,
+        speed.peak_gflops
+    ))?;
+    let faults =
+        speed.warm_page_faults.map_or_else(String::new, |faults| format!(" and {} page faults", count(faults)));
+    terminal.result(format_args!(
+        "{:.0} MB resident at most; {} bytes taken from the system{faults} once warm",
+        speed.peak_rss_mb,
+        count(speed.warm_bytes_taken)
+    ))?;
+    let total = speed.operations.iter().map(|operation| operation.ms).sum::<f64>();
+    for operation in &speed.operations {
+        terminal.result(format_args!(
+            "  {:<26} {:>9.2} ms {:>5.1} % {:>6.0} calls",
+            operation.name,
+            operation.ms,
+            100.0 * operation.ms / total,
+            operation.calls
+        ))?;
+    }
+    Ok(())
+}
