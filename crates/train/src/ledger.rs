@@ -166,7 +166,8 @@ impl Ledger {
     /// Opens the books at `step` with fresh held-out gradients.
     pub fn open<M: LanguageModel>(&mut self, model: &M, step: u64, device: &Device) {
         let start = Instant::now();
-        self.opened = Some(Opened { weights: parameters::values(model), domains: self.measure(model, device) });
+        let all: Vec<usize> = (0..self.domains.len()).collect();
+        self.opened = Some(Opened { weights: parameters::values(model), domains: self.measure(model, &all, device) });
         self.from_step = step;
         self.spent += start.elapsed();
     }
@@ -185,8 +186,9 @@ impl Ledger {
         let Some(opened) = self.opened.take() else { return };
         let start = Instant::now();
         let weights = parameters::values(model);
-        let middle = self.measure_between(model, &opened.weights, &weights, 0.5, device);
-        let closed = self.measure(model, device);
+        let all: Vec<usize> = (0..self.domains.len()).collect();
+        let middle = self.measure_between(model, &opened.weights, &weights, 0.5, &all, device);
+        let closed = self.measure(model, &all, device);
         let measured: Vec<f64> = opened.domains.iter().zip(&closed).map(|(a, b)| a.loss - b.loss).collect();
         let simpson = |((a, b), c): ((&Measured, &Measured), &Measured)| {
             weighted(&[(a, 1.0 / 6.0), (b, 4.0 / 6.0), (c, 1.0 / 6.0)])
@@ -198,14 +200,15 @@ impl Ledger {
         }
         let residual =
             |ledger: &Self, gradient: &[Tensor<1>], measured: f64| (ledger.value_of_all(gradient) - measured).abs();
-        let off = |ledger: &Self, gradients: &[Vec<Tensor<1>>]| {
-            let pairs = gradients.iter().zip(&measured).zip(&ledger.scales);
-            pairs.filter(|((g, m), scale)| residual(ledger, g, **m) > TOLERANCE * m.abs().max(**scale)).count() > 0
+        let is_off = |domain: &usize| {
+            let (measured, scale) = (measured[*domain], self.scales[*domain]);
+            residual(self, &gradients[*domain], measured) > TOLERANCE * measured.abs().max(scale)
         };
-        if off(self, &gradients) {
+        let off: Vec<usize> = (0..gradients.len()).filter(is_off).collect();
+        if !off.is_empty() {
             let mut means: Vec<Vec<Tensor<1>>> = Vec::new();
             for (place, weight) in GAUSS {
-                let point = self.measure_between(model, &opened.weights, &weights, place, device);
+                let point = self.measure_between(model, &opened.weights, &weights, place, &off, device);
                 let terms = point.iter().map(|measured| weighted(&[(measured, weight)]));
                 means = if means.is_empty() {
                     terms.collect()
@@ -213,9 +216,10 @@ impl Ledger {
                     means.into_iter().zip(terms).map(|(mean, term)| add(mean, term)).collect()
                 };
             }
-            for ((domain, gradient), finer) in gradients.iter_mut().enumerate().zip(means) {
-                if residual(self, &finer, measured[domain]) < residual(self, gradient, measured[domain]) {
-                    *gradient = finer;
+            for (domain, finer) in off.into_iter().zip(means) {
+                let miss = |gradient: &[Tensor<1>]| residual(self, gradient, measured[domain]);
+                if miss(&finer) < miss(&gradients[domain]) {
+                    gradients[domain] = finer;
                 }
             }
         }
@@ -276,24 +280,26 @@ impl Ledger {
         sources.chain(rest).flatten().sum()
     }
 
-    /// Loss and gradient of every domain at the point `place` of the way between two sets of weights.
+    /// Loss and gradient of these domains at the point `place` of the way between two sets of weights.
     fn measure_between<M: LanguageModel>(
         &mut self,
         model: &M,
         from: &[Tensor<1>],
         to: &[Tensor<1>],
         place: f64,
+        domains: &[usize],
         device: &Device,
     ) -> Vec<Measured> {
         let point = |index: usize| from[index].clone() * (1.0 - place) + to[index].clone() * place;
         let between = parameters::update(model.clone(), |index, _| point(index));
-        self.measure(&between, device)
+        self.measure(&between, domains, device)
     }
 
-    /// Loss and gradient of every domain, without dropout.
-    fn measure<M: LanguageModel>(&mut self, model: &M, device: &Device) -> Vec<Measured> {
-        let mut measured = Vec::with_capacity(self.domains.len());
-        for domain in &self.domains {
+    /// Loss and gradient of these domains, without dropout.
+    fn measure<M: LanguageModel>(&mut self, model: &M, domains: &[usize], device: &Device) -> Vec<Measured> {
+        let mut measured = Vec::with_capacity(domains.len());
+        for domain in domains {
+            let domain = &self.domains[*domain];
             let scale = 1.0 / batch::join(&domain.sequences).2.max(1) as f32;
             let mut sum: Option<Vec<Tensor<1>>> = None;
             let mut loss = 0.0;
