@@ -29,6 +29,7 @@ pub mod linear;
 pub mod matrix;
 pub mod norm;
 pub mod peak;
+pub mod rates;
 pub mod recurrent;
 pub mod reference;
 pub mod rotary;

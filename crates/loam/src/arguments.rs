@@ -299,6 +299,18 @@ pub enum Format {
 pub enum BenchCommand {
     /// Time a training step on random tokens: forward, backward, AdamW
     Train(BenchTrainArguments),
+    /// Time every operation by itself: matrix products, attention, norms, recurrent layers
+    Kernels(BenchKernelsArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Prints GFLOP/s where products dominate and GB/s where memory does; bare products at the same \
+                        shapes stand beside the operations that are built on them.\n\n\
+                        Examples:\n  loam bench kernels\n  loam bench kernels --repetitions 3 --threads 1 --json")]
+pub struct BenchKernelsArguments {
+    /// Calls of each operation, of which the fastest counts
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub repetitions: usize,
 }
 
 #[derive(Debug, Args)]

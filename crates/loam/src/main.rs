@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Some(Command::Runs(runs)) => commands::runs::run(runs, global, terminal),
         Some(Command::Query(query)) => commands::query::run(query, global, terminal),
         Some(Command::Bench(BenchCommand::Train(bench))) => commands::bench::train(bench, global, terminal),
+        Some(Command::Bench(BenchCommand::Kernels(bench))) => commands::bench::kernels(bench, terminal),
         Some(Command::Doctor) => commands::doctor::run(global, terminal),
         Some(Command::Completions(completions)) => commands::completions::run(completions),
     };

@@ -1,10 +1,11 @@
 //! `loam bench`.
 
 use super::Misuse;
-use crate::arguments::{BenchTrainArguments, Global};
+use crate::arguments::{BenchKernelsArguments, BenchTrainArguments, Global};
 use crate::machine;
 use crate::progress::Watcher;
 use crate::terminal::{Terminal, count, short};
+use loam_kernels::rates::{self, Rate};
 use loam_train::bench::{self, Plan, SHAPES, StepSpeed};
 use std::io;
 use std::process::ExitCode;
@@ -35,6 +36,43 @@ pub fn train(arguments: &BenchTrainArguments, global: &Global, terminal: Termina
         tell(&speed, terminal)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+pub fn kernels(arguments: &BenchKernelsArguments, terminal: Terminal) -> anyhow::Result<ExitCode> {
+    if arguments.repetitions == 0 {
+        return Err(Misuse("--repetitions 0: give at least one call to measure".into()).into());
+    }
+    let peak = loam_kernels::peak::multiply_adds();
+    terminal.say(format_args!(
+        "{}, {} threads; multiply-adds in registers: {peak:.0} GFLOP/s; best of {}",
+        machine::processor(),
+        rayon::current_num_threads(),
+        arguments.repetitions
+    ));
+    let mut group = String::new();
+    let mut written = Ok(());
+    rates::measure(arguments.repetitions, |rate| {
+        if written.is_ok() {
+            written = tell_rate(rate, &mut group, terminal);
+        }
+    });
+    written?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell_rate(rate: &Rate, group: &mut String, terminal: Terminal) -> io::Result<()> {
+    let ms = rate.seconds * 1e3;
+    if terminal.json() {
+        let line = serde_json::json!({
+            "group": rate.group, "name": rate.name, "ms": ms, "rate": rate.rate, "unit": rate.unit
+        });
+        return terminal.result(line);
+    }
+    if *group != rate.group {
+        group.clone_from(&rate.group);
+        terminal.result(format_args!("\n{group}"))?;
+    }
+    terminal.result(format_args!("  {:<38} {ms:>9.3} ms {:>8.1} {}", rate.name, rate.rate, rate.unit))
 }
 
 fn tell(speed: &StepSpeed, terminal: Terminal) -> io::Result<()> {
