@@ -64,14 +64,16 @@ checkpoint_every = 10
 
 #[test]
 fn a_run_is_killed_ten_times_and_ends_as_if_it_had_not_been() {
+    // Long enough that no kill comes too late.
+    const STEPS: [&str; 2] = ["--set", "train.steps=600"];
     let folder = tempfile::tempdir().unwrap();
     corpus(folder.path());
-    let whole = loam(folder.path(), &["train", "recipe.toml", "-o", "whole", "--quiet"]);
+    let whole = loam(folder.path(), &["train", "recipe.toml", STEPS[0], STEPS[1], "-o", "whole", "--quiet"]);
     assert!(whole.status.success(), "{}", words(&whole));
     // Moments that fall into preparing, training, checkpoints and the export, other ones on every machine.
     let mut kills = 0;
     for round in 0..10_u64 {
-        let start: &[&str] = &["train", "recipe.toml", "-o", "cut", "--quiet"];
+        let start: &[&str] = &["train", "recipe.toml", STEPS[0], STEPS[1], "-o", "cut", "--quiet"];
         let go_on: &[&str] = &["train", "--resume", "-o", "cut", "--quiet"];
         let arguments = if folder.path().join("cut/recipe.toml").exists() { go_on } else { start };
         let mut child = Command::new(env!("CARGO_BIN_EXE_loam"))
@@ -86,10 +88,13 @@ fn a_run_is_killed_ten_times_and_ends_as_if_it_had_not_been() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    assert!(kills > 0, "every run ended before its kill");
+    assert_eq!(kills, 10, "a run ended before its kill");
     let started = folder.path().join("cut/recipe.toml").exists();
-    let last: &[&str] =
-        if started { &["train", "--resume", "-o", "cut"] } else { &["train", "recipe.toml", "-o", "cut"] };
+    let last: &[&str] = if started {
+        &["train", "--resume", "-o", "cut"]
+    } else {
+        &["train", "recipe.toml", STEPS[0], STEPS[1], "-o", "cut"]
+    };
     let output = loam(folder.path(), last);
     assert!(output.status.success(), "{}", words(&output));
     let hash = |run: &str| {
@@ -204,6 +209,8 @@ fn help_teaches_and_tools_work() {
         &["query", "--help"],
         &["tokenizer", "train", "--help"],
         &["data", "inspect", "--help"],
+        &["bench", "train", "--help"],
+        &["bench", "kernels", "--help"],
         &["demo", "--help"],
     ] {
         let output = loam(at, command);
@@ -213,6 +220,15 @@ fn help_teaches_and_tools_work() {
     let doctor = loam(at, &["doctor"]);
     assert!(doctor.status.success(), "{}", words(&doctor));
     assert!(words(&doctor).contains("GFLOP/s"));
+    let bench = loam(at, &["bench", "train", "--config", "gpt-3m", "--steps", "2", "--warmup", "1", "--json"]);
+    let speed: serde_json::Value =
+        serde_json::from_slice(&bench.stdout).unwrap_or_else(|_| panic!("{}", words(&bench)));
+    for field in ["tokens_per_s", "ms_per_step", "gflops", "peak_gflops", "share_of_peak", "peak_rss_mb"] {
+        assert!(speed[field].as_f64().is_some_and(|value| value > 0.0), "{field}: {speed}");
+    }
+    assert!(speed["operations"].as_array().is_some_and(|operations| operations.len() > 5), "{speed}");
+    refused(at, &["bench", "train", "--config", "gpt-999"], 2, &["gpt-14m"]);
+    refused(at, &["bench", "train", "--steps", "0"], 2, &["--steps"]);
     let script = loam(at, &["completions", "bash"]);
     assert!(String::from_utf8_lossy(&script.stdout).contains("loam"));
     for kind in ["bpe", "wordpiece", "unigram", "word"] {
