@@ -319,11 +319,18 @@ pub struct BenchKernelsArguments {
                         resident. benches/peers has scripts that measure PyTorch on the same shapes.\n\n\
                         Examples:\n  loam bench train\n  \
                         loam bench train --config gpt-124m --steps 5 --json\n  \
+                        loam bench train --context 4096 --batch 1\n  \
                         loam bench train --threads 1")]
 pub struct BenchTrainArguments {
     /// Model and batch
     #[arg(long, value_name = "SHAPE", default_value = "gpt-14m", value_parser = shapes())]
     pub config: String,
+    /// Tokens a sequence, other than the shape's
+    #[arg(long, value_name = "N")]
+    pub context: Option<usize>,
+    /// Sequences a step, other than the shape's
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
     /// Steps to measure
     #[arg(long, default_value_t = 12, value_name = "N")]
     pub steps: usize,

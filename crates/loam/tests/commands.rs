@@ -229,6 +229,7 @@ fn help_teaches_and_tools_work() {
     assert!(speed["operations"].as_array().is_some_and(|operations| operations.len() > 5), "{speed}");
     refused(at, &["bench", "train", "--config", "gpt-999"], 2, &["gpt-14m"]);
     refused(at, &["bench", "train", "--steps", "0"], 2, &["--steps"]);
+    refused(at, &["bench", "train", "--context", "0"], 2, &["--context"]);
     let script = loam(at, &["completions", "bash"]);
     assert!(String::from_utf8_lossy(&script.stdout).contains("loam"));
     for kind in ["bpe", "wordpiece", "unigram", "word"] {

@@ -72,6 +72,10 @@ pub struct Operation {
 pub struct StepSpeed {
     /// The shape's name.
     pub shape: String,
+    /// Tokens a sequence.
+    pub context: usize,
+    /// Sequences a step.
+    pub batch: usize,
     /// Precision of the products.
     pub dtype: String,
     /// Threads.
@@ -181,6 +185,8 @@ pub fn measure(plan: &Plan, device: &Device, mut watch: impl FnMut(usize, Durati
     operations.push(Operation { name: "everything else".to_owned(), ms: rest.max(0.0), calls: 1.0 });
     Ok(StepSpeed {
         shape: shape.name.to_owned(),
+        context: shape.context,
+        batch: shape.batch,
         dtype: "f32".to_owned(),
         threads: plan.threads,
         parameters: count,

@@ -10,13 +10,27 @@ use loam_train::bench::{self, Plan, SHAPES, StepSpeed};
 use std::io;
 use std::process::ExitCode;
 
+/// Tokens of a step at most; more would not tell more.
+const MOST_TOKENS: usize = 1 << 16;
+
 pub fn train(arguments: &BenchTrainArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let device = machine::device(&global.device)?;
     if arguments.steps == 0 {
         return Err(Misuse("--steps 0: give at least one step to measure".into()).into());
     }
-    let shape =
+    let mut shape =
         *SHAPES.iter().find(|shape| shape.name == arguments.config).expect("a name that the parser let through");
+    shape.context = arguments.context.unwrap_or(shape.context);
+    shape.batch = arguments.batch.unwrap_or(shape.batch);
+    if !shape.context.checked_mul(shape.batch).is_some_and(|tokens| (1..=MOST_TOKENS).contains(&tokens)) {
+        return Err(Misuse(format!(
+            "--context {} with --batch {}: give sizes whose product is from 1 to {} tokens",
+            shape.context,
+            shape.batch,
+            count(MOST_TOKENS as u64)
+        ))
+        .into());
+    }
     let plan = Plan {
         shape,
         steps: arguments.steps,
@@ -77,9 +91,11 @@ fn tell_rate(rate: &Rate, group: &mut String, terminal: Terminal) -> io::Result<
 
 fn tell(speed: &StepSpeed, terminal: Terminal) -> io::Result<()> {
     terminal.result(format_args!(
-        "{} in {}, {} parameters, {} on {}",
+        "{} in {}, {} sequences of {} tokens, {} parameters, {} on {}",
         speed.shape,
         speed.dtype,
+        speed.batch,
+        count(speed.context as u64),
         short(speed.parameters as f64),
         if speed.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", speed.threads) },
         machine::processor()
