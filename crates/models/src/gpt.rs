@@ -7,9 +7,10 @@ use crate::weights;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use loam_nn::Dropout;
+use loam_nn::attention::{self, attend};
 use loam_nn::initialize::{Initializer, mix};
 use loam_nn::layers::{Embedding, LayerNorm, Linear};
-use loam_nn::{composed, ops};
+use loam_nn::ops;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::Path;
@@ -234,7 +235,10 @@ impl Block {
         let qkv = self.attn.c_attn.forward(self.ln_1.forward(x.clone()));
         let part = |index: usize| qkv.clone().slice([0..batch, 0..time, index * width..(index + 1) * width]);
         let (keys, values) = cache.extend(layer, part(1), part(2));
-        let attended = composed::cached_attention(part(0), keys, values, heads);
+        let split = |x: Tensor<3>, length: usize| -> Tensor<4> { x.reshape([batch, length, heads, width / heads]) };
+        let length = keys.dims()[1];
+        let (queries, keys, values) = (split(part(0), time), split(keys, length), split(values, length));
+        let attended = attend(queries, keys, values, attention::Attention::causal()).reshape([batch, time, width]);
         let x = self.attn.c_proj.forward_residual(attended, x);
         self.feed_forward(x, None)
     }

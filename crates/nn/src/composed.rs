@@ -50,23 +50,6 @@ pub fn causal_attention(qkv: Tensor<3>, heads: usize, dropout: Option<Dropout>) 
     probabilities.matmul(v).swap_dims(1, 2).reshape([batch, time, width])
 }
 
-/// Attention of new queries `[batch, new, width]` over all keys and values so far `[batch, time, width]`; the last
-/// query stands at the last key. For decoding with a cache, so without dropout.
-pub fn cached_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) -> Tensor<3> {
-    let [batch, new, width] = q.dims();
-    let time = k.dims()[1];
-    let split =
-        |x: Tensor<3>, length: usize| -> Tensor<4> { x.reshape([batch, length, heads, width / heads]).swap_dims(1, 2) };
-    let device = q.device();
-    let (q, k, v) = (split(q, new), split(k, time), split(v, time));
-    let mut scores = q.matmul(k.transpose()) * (1.0 / ((width / heads) as f32).sqrt());
-    if new > 1 {
-        let mask = Tensor::<2, Bool>::tril_mask([new, time], (time - new) as i64, &device);
-        scores = scores.mask_fill(mask.unsqueeze::<4>(), f32::NEG_INFINITY);
-    }
-    activation::softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([batch, new, width])
-}
-
 /// See [`crate::ops::embed`].
 pub fn embed(tokens: Tensor<2>, positions: Tensor<2>, ids: Tensor<2, Int>, first: usize) -> Tensor<3> {
     let [batch, time] = ids.dims();
