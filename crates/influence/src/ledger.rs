@@ -5,16 +5,16 @@
 //! Write `ℓ_d` for the mean loss on held-out domain *d* (nats a token), `g_d` for its gradient, and `Δw` for the change
 //! of the weights over an interval of training steps. Under the Adam denominators that were actually used, `Δw` is linear
 //! in the gradients, so it splits exactly into a term for each source, one for momentum carried over and one for weight
-//! decay: `Δw = Σ_s Δw_s + Δw_history + Δw_decay`. To first order the loss changes by `⟨g_d, Δw⟩`, and the value of
-//! source *s* for domain *d* is what its term took off the loss,
+//! decay: `Δw = Σ_s Δw_s + Δw_history + Δw_decay`. The loss changes by `⟨ḡ_d, Δw⟩`, with `ḡ_d` the mean gradient on the
+//! straight way from the interval's first weights to its last, and the value of source *s* for domain *d* is what its
+//! term took off the loss,
 //!
 //! ```text
-//! value(s, d) = − Σ_intervals ⟨ḡ_d, Δw_s⟩        ḡ_d = (g_d(start) + g_d(end)) / 2
+//! value(s, d) = − Σ_intervals ⟨ḡ_d, Δw_s⟩        ḡ_d ≈ Σ_i ω_i g_d(w_start + t_i Δw)
 //! ```
 //!
-//! The average of both ends of an interval (the trapezoid rule) cancels the second-order part of the loss's change, so
-//! that what remains is third order in the interval. Values are nats by which the held-out loss *came down*: positive is
-//! helpful, negative hurt. Nothing is normalized away.
+//! by a quadrature of one, three or seven points (`loam_train::ledger`). Values are nats by which the held-out loss *came
+//! down*: positive is helpful, negative hurt. Nothing is normalized away.
 //!
 //! # Whether it is true
 //!

@@ -5,6 +5,7 @@
 
 use crate::buffer::{CHUNK, SharedPointer};
 use crate::simd::{Arithmetic, vectorized};
+use crate::vector::add_multiple_chunk;
 use rayon::prelude::*;
 
 /// Elements whose step sizes stay in the nearest caches while the ledger's lines are booked, one after the other: long
@@ -33,21 +34,62 @@ pub struct AdamW {
 /// What one source of data contributed to a step, for one weight tensor.
 #[derive(Debug)]
 pub struct LedgerPart<'a> {
-    /// The source's share of this step's gradient; `None` is a gradient of zero.
-    pub gradient: Option<&'a [f32]>,
-    /// The source's share of the first moment, when momentum is credited to the sources that built it.
+    /// The source's share of this step's gradient.
+    pub gradient: &'a [f32],
+    /// The source's share of the first moment, as [`Reach`] counts it, when momentum is credited to the sources that
+    /// built it.
     pub momentum: Option<&'a mut [f32]>,
     /// Accumulates what the source moved the weight by.
     pub drift: &'a mut [f32],
 }
 
+/// How far a unit of momentum has moved each weight, R = Σ β₁ⁱ uᵢ over the steps i = 0, 1, … since the lines were
+/// settled, with u = lr c₁ / (√(v c₂) + ε).
+///
+/// A source's momentum fades by β₁ a step and moves the weight by u at each, also while the source has no text in the
+/// batch. Walking over every source's momentum at every step would cost more than the step. So momentum is kept in units
+/// of the first step after settling, in which it does not fade: a gradient of step i adds x = (1 - β₁) s g / β₁ⁱ to it
+/// and x R to the drift, with R before the step; what it moved the weight by since is x (Rₙ - R), whenever that is asked
+/// for. [`Reach::settle`] turns these into the drift itself, so an absent source costs nothing and a present one five
+/// passes over memory.
+#[derive(Debug)]
+pub struct Reach<'a> {
+    /// R, of the weight's length.
+    pub values: &'a mut [f32],
+    /// Steps since the lines were settled.
+    pub age: u32,
+}
+
+impl Reach<'_> {
+    /// Steps after which the lines must be settled: while 1 / β₁ⁱ stays below 32, the difference of two reaches keeps
+    /// all but a few of its bits.
+    pub fn longest(beta1: f32) -> u32 {
+        if beta1 <= 0.0 {
+            return 1;
+        }
+        ((32_f64.ln() / -f64::from(beta1).ln()) as u32).clamp(1, 64)
+    }
+
+    /// Makes `drift` what the source has moved the weight by, and counts `momentum` from the next step on. After all
+    /// sources of a weight the caller clears the reach.
+    pub fn settle(&self, beta1: f32, momentum: &mut [f32], drift: &mut [f32]) {
+        let len = self.values.len();
+        assert_eq!([momentum.len(), drift.len()], [len; 2], "lengths of momentum and drift for a reach of {len}");
+        let fade = f64::from(beta1).powi(self.age as i32) as f32;
+        let chunks = drift.par_chunks_mut(CHUNK).zip(momentum.par_chunks_mut(CHUNK));
+        chunks.zip(self.values.par_chunks(CHUNK)).for_each(|((drift, momentum), reach)| {
+            settle_chunk(drift, momentum, reach, fade);
+        });
+    }
+}
+
 /// The ledger's lines for one weight tensor. Every slice has the weight's length.
 #[derive(Debug)]
 pub struct LedgerLines<'a> {
-    /// One line a source.
+    /// One for each source that has a line and text in this step.
     pub parts: Vec<LedgerPart<'a>>,
-    /// Accumulates what momentum from earlier steps moved the weight by, where momentum has a line of its own.
-    pub history: Option<&'a mut [f32]>,
+    /// Where momentum is credited to the sources that built it.
+    pub reach: Option<Reach<'a>>,
     /// Accumulates what weight decay moved the weight by.
     pub decay: &'a mut [f32],
 }
@@ -84,13 +126,15 @@ impl AdamW {
     ///
     /// With u = lr c₁ / (√(v c₂) + ε) after the update of v, and s = `gradient_scale`:
     ///
-    /// - a part with `momentum` is credited with its own: momentum = β₁ momentum + (1 - β₁) s g, drift -= u momentum;
+    /// - a part with `momentum` is credited with its own, as [`Reach`] says; then R += β₁ⁱ u;
     /// - a part without is credited with this step's gradient only: drift -= u (1 - β₁) s g;
-    /// - history -= u β₁ m, with m before the step;
     /// - decay -= lr λ w, with w before the step.
     ///
-    /// When the parts' gradients sum to `gradient` (and, with momenta, the momenta summed to `first` before the step),
-    /// the lines sum to the change of the weight, up to rounding.
+    /// The change of the weight is the sum of all sources' lines (those of sources without a part included, as their
+    /// momentum goes on), of decay, and, where momentum is not credited, of what earlier steps' momentum did. So one
+    /// line need not be kept: it is what the others leave of the change.
+    ///
+    /// Panics when parts have momentum and the lines no reach, or the reach no momentum.
     pub fn step_with_ledger(
         &self,
         weight: &mut [f32],
@@ -102,7 +146,7 @@ impl AdamW {
         let constants = self.constants();
         let len = weight.len();
         check_lengths(len, [gradient.len(), first.len(), second.len()]);
-        let books = Books::new(lines, len);
+        let books = Books::new(lines, len, self.beta1);
         let chunks = weight.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
         let chunks = chunks.zip(first.par_chunks_mut(CHUNK)).zip(second.par_chunks_mut(CHUNK)).enumerate();
         chunks.for_each(|(chunk, (((weight, gradient), first), second))| {
@@ -167,7 +211,7 @@ vectorized! {
 
 /// [`LedgerPart`] as pointers that tasks may share.
 struct SharedPart<'a> {
-    gradient: Option<&'a [f32]>,
+    gradient: &'a [f32],
     momentum: Option<SharedPointer>,
     drift: SharedPointer,
 }
@@ -175,27 +219,36 @@ struct SharedPart<'a> {
 /// [`LedgerLines`] as pointers that tasks may share.
 struct Books<'a> {
     parts: Vec<SharedPart<'a>>,
-    history: Option<SharedPointer>,
+    reach: Option<SharedPointer>,
     decay: SharedPointer,
+    /// β₁ⁱ, with i the age of the reach.
+    fade: f32,
 }
 
 impl<'a> Books<'a> {
-    fn new(lines: &'a mut LedgerLines, len: usize) -> Self {
+    fn new(lines: &'a mut LedgerLines, len: usize, beta1: f32) -> Self {
         let shared = |line: &mut [f32]| {
             assert_eq!(line.len(), len, "a ledger line of {} elements for {len} weights", line.len());
             SharedPointer::new(line)
         };
+        let credited = lines.reach.is_some();
         let parts = lines.parts.iter_mut().map(|part| {
-            if let Some(gradient) = part.gradient {
-                assert_eq!(gradient.len(), len, "a part's gradient of {} elements for {len} weights", gradient.len());
-            }
+            assert_eq!(part.gradient.len(), len, "a part's gradient of {} elements", part.gradient.len());
+            assert_eq!(part.momentum.is_some(), credited, "momentum and reach go together");
             SharedPart {
                 gradient: part.gradient,
                 momentum: part.momentum.as_deref_mut().map(shared),
                 drift: shared(part.drift),
             }
         });
-        Self { parts: parts.collect(), history: lines.history.as_deref_mut().map(shared), decay: shared(lines.decay) }
+        let parts = parts.collect();
+        let age = lines.reach.as_ref().map_or(0, |reach| reach.age);
+        Self {
+            parts,
+            reach: lines.reach.as_mut().map(|reach| shared(reach.values)),
+            decay: shared(lines.decay),
+            fade: f64::from(beta1).powi(age as i32) as f32,
+        }
     }
 
     /// Updates one block, which starts at element `start`, and books it.
@@ -217,26 +270,20 @@ impl<'a> Books<'a> {
         let rates = &mut rates[..len];
         // SAFETY: `new` checked the lines' lengths against the weight's, and the range is this block's own.
         let line = |pointer: SharedPointer| unsafe { pointer.slice(start, len) };
-        if let Some(history) = self.history {
-            let mut before = [0.0; BLOCK];
-            let before = &mut before[..len];
-            before.copy_from_slice(first);
-            step_block(constants, weight, gradient, first, second, line(self.decay), rates);
-            subtract_product(line(history), rates, before, constants.beta1);
-        } else {
-            step_block(constants, weight, gradient, first, second, line(self.decay), rates);
-        }
+        step_block(constants, weight, gradient, first, second, line(self.decay), rates);
         let share = (1.0 - constants.beta1) * constants.gradient_scale;
+        let reach = self.reach.map(line);
         for SharedPart { gradient, momentum, drift } in &self.parts {
-            let gradient = gradient.map(|gradient| &gradient[start..][..len]);
-            match (*momentum, gradient) {
-                (Some(momentum), Some(gradient)) => {
-                    credit_gradient(line(*drift), line(momentum), rates, gradient, constants.beta1, share);
+            let gradient = &gradient[start..][..len];
+            match (*momentum, reach.as_deref()) {
+                (Some(momentum), Some(reach)) => {
+                    credit(line(*drift), line(momentum), gradient, reach, share / self.fade);
                 }
-                (Some(momentum), None) => credit_momentum(line(*drift), line(momentum), rates, constants.beta1),
-                (None, Some(gradient)) => subtract_product(line(*drift), rates, gradient, share),
-                (None, None) => {}
+                _ => subtract_product(line(*drift), rates, gradient, share),
             }
+        }
+        if let Some(reach) = reach {
+            add_multiple_chunk(reach, rates, self.fade);
         }
     }
 }
@@ -272,28 +319,22 @@ vectorized! {
 }
 
 vectorized! {
-    /// `momentum = beta1 · momentum + share · gradient; drift -= rates · momentum`.
-    fn credit_gradient<A>(
-        drift: &mut [f32],
-        momentum: &mut [f32],
-        rates: &[f32],
-        gradient: &[f32],
-        beta1: f32,
-        share: f32,
-    ) {
-        for (((drift, momentum), rate), gradient) in drift.iter_mut().zip(momentum).zip(rates).zip(gradient) {
-            *momentum = A::mul_add(beta1, *momentum, share * gradient);
-            *drift = A::mul_add(-rate, *momentum, *drift);
+    /// `momentum += share · gradient; drift += share · gradient · reach`.
+    fn credit<A>(drift: &mut [f32], momentum: &mut [f32], gradient: &[f32], reach: &[f32], share: f32) {
+        for (((drift, momentum), gradient), reach) in drift.iter_mut().zip(momentum).zip(gradient).zip(reach) {
+            let fresh = share * gradient;
+            *momentum += fresh;
+            *drift = A::mul_add(fresh, *reach, *drift);
         }
     }
 }
 
 vectorized! {
-    /// `momentum = beta1 · momentum; drift -= rates · momentum`.
-    fn credit_momentum<A>(drift: &mut [f32], momentum: &mut [f32], rates: &[f32], beta1: f32) {
-        for ((drift, momentum), rate) in drift.iter_mut().zip(momentum).zip(rates) {
-            *momentum *= beta1;
-            *drift = A::mul_add(-rate, *momentum, *drift);
+    /// `drift -= momentum · reach; momentum *= fade`.
+    fn settle_chunk<A>(drift: &mut [f32], momentum: &mut [f32], reach: &[f32], fade: f32) {
+        for ((drift, momentum), reach) in drift.iter_mut().zip(momentum).zip(reach) {
+            *drift = A::mul_add(-*momentum, *reach, *drift);
+            *momentum *= fade;
         }
     }
 }

@@ -9,10 +9,10 @@
 
 use crate::buffer::Output;
 use crate::matrix::{MatrixRef, product, product_at};
-use crate::sequence_products::{row_dot, sum_by_sequence};
+use crate::sequence_products::{row_count, row_dot, sum_by_sequence};
 use crate::simd::{LANES, sum_of_lanes, vectorized};
 use crate::softmax::{exponentials, maximum};
-use crate::vector::{add_chunk, scale_chunk};
+use crate::vector::{add_chunk, add_multiple_chunk, scale_chunk};
 use rayon::prelude::*;
 
 /// A target that is not counted.
@@ -149,7 +149,7 @@ pub fn with_sequence_products(
     directions: &[HeadDirection],
 ) -> (RowLosses, Vec<f64>) {
     let problem = Problem::new(x, weight, targets, width, options);
-    assert_eq!(ends.last().copied().unwrap_or(0), targets.len(), "the last end and the number of rows");
+    assert_eq!(row_count(ends), targets.len(), "the last end and the number of rows");
     for HeadDirection { weight, bias } in directions {
         assert_eq!(weight.len(), problem.weight.len(), "a direction [{}, {width}]", problem.vocabulary);
         assert!(bias.is_none_or(|bias| bias.len() == problem.vocabulary), "a direction [{}]", problem.vocabulary);
@@ -347,7 +347,7 @@ impl Gradients {
             let tasks = dbias.par_chunks_mut(TASK_COLUMNS).enumerate();
             tasks.for_each(|(task, dbias)| {
                 for (logits, factor) in logits.chunks_exact(vocabulary).zip(factors) {
-                    add_multiple(dbias, &logits[task * TASK_COLUMNS..][..dbias.len()], *factor);
+                    add_multiple_chunk(dbias, &logits[task * TASK_COLUMNS..][..dbias.len()], *factor);
                 }
             });
         }
@@ -406,15 +406,6 @@ vectorized! {
     fn subtract<A>(row: &mut [f32], value: f32) {
         for element in row {
             *element -= value;
-        }
-    }
-}
-
-vectorized! {
-    /// `sum += factor · row`.
-    fn add_multiple<A>(sum: &mut [f32], row: &[f32], factor: f32) {
-        for (sum, value) in sum.iter_mut().zip(row) {
-            *sum = A::mul_add(factor, *value, *sum);
         }
     }
 }

@@ -160,7 +160,7 @@ pub fn embedding(
 }
 
 /// The number of rows, which is the last end.
-fn row_count(ends: &[usize]) -> usize {
+pub(crate) fn row_count(ends: &[usize]) -> usize {
     assert!(ends.is_sorted(), "the ends of the sequences fall");
     ends.last().copied().unwrap_or(0)
 }

@@ -49,13 +49,27 @@ elementwise! {
 
 /// Σ aᵢ bᵢ: `f32` lanes over blocks, `f64` over blocks. The order is fixed by the length alone.
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len(), "a dot product of {} and {} elements", a.len(), b.len());
-    let partial = |(a, b): (&[f32], &[f32])| -> f64 {
-        a.chunks(BLOCK).zip(b.chunks(BLOCK)).map(|(a, b)| f64::from(dot_block(a, b))).sum()
+    dots(a, &[b])[0]
+}
+
+/// [`dot`] with each of several slices, bit for bit, in one pass over `a`.
+pub fn dots(a: &[f32], slices: &[&[f32]]) -> Vec<f64> {
+    for b in slices {
+        assert_eq!(a.len(), b.len(), "a dot product of {} and {} elements", a.len(), b.len());
+    }
+    let partials = |(task, a): (usize, &[f32])| -> Vec<f64> {
+        let mut sums = vec![0.0; slices.len()];
+        for (block, a) in a.chunks(BLOCK).enumerate() {
+            let start = task * 8 * CHUNK + block * BLOCK;
+            for (sum, b) in sums.iter_mut().zip(slices) {
+                *sum += f64::from(dot_block(a, &b[start..][..a.len()]));
+            }
+        }
+        sums
     };
-    // Collected before it is summed: rayon's own sum would follow the threads.
-    let partials: Vec<f64> = a.par_chunks(8 * CHUNK).zip(b.par_chunks(8 * CHUNK)).map(partial).collect();
-    partials.iter().sum()
+    // Collected before they are summed: rayon's own sum would follow the threads.
+    let partials: Vec<Vec<f64>> = a.par_chunks(8 * CHUNK).enumerate().map(partials).collect();
+    (0..slices.len()).map(|index| partials.iter().map(|sums| sums[index]).sum()).collect()
 }
 
 /// Σ aᵢ², as [`dot`].
@@ -67,6 +81,23 @@ pub fn sum_of_squares(a: &[f32]) -> f64 {
 pub fn add_assign(accumulator: &mut [f32], x: &[f32]) {
     assert_eq!(accumulator.len(), x.len(), "adding {} elements to {}", x.len(), accumulator.len());
     accumulator.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(accumulator, x)| add_chunk(accumulator, x));
+}
+
+/// Σ factor · x over several slices of one length, in one pass.
+pub fn combination(terms: &[(&[f32], f32)]) -> Vec<f32> {
+    let Some(((first, factor), rest)) = terms.split_first() else { return Vec::new() };
+    for (x, _) in rest {
+        assert_eq!(x.len(), first.len(), "a combination of {} and {} elements", first.len(), x.len());
+    }
+    let combine = |start: usize, x: &[f32], y: &mut [MaybeUninit<f32>]| {
+        let y = y.write_copy_of_slice(x);
+        scale_chunk(y, *factor);
+        for (x, factor) in rest {
+            add_multiple_chunk(y, &x[start..][..y.len()], *factor);
+        }
+    };
+    // SAFETY: the copy writes one element for each of `first`.
+    unsafe { map(first, combine) }
 }
 
 /// `x *= factor`, element by element.
@@ -127,6 +158,15 @@ vectorized! {
     pub(crate) fn multiply_chunk<A>(x: &mut [f32], factors: &[f32]) {
         for (x, factor) in x.iter_mut().zip(factors) {
             *x *= factor;
+        }
+    }
+}
+
+vectorized! {
+    /// `sum += factor · x`, on one thread.
+    pub(crate) fn add_multiple_chunk<A>(sum: &mut [f32], x: &[f32], factor: f32) {
+        for (sum, value) in sum.iter_mut().zip(x) {
+            *sum = A::mul_add(factor, *value, *sum);
         }
     }
 }

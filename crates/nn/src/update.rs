@@ -1,12 +1,12 @@
 //! One optimizer step on one parameter, with or without the ledger's bookkeeping: the fused pass on CPUs, composed
 //! elsewhere. All tensors are flat and carry no graph.
 
-use crate::device;
 use crate::fused;
+use crate::ops;
 use crate::profile::timer;
 use burn::backend::flex::{Flex, FlexTensor};
 use burn::tensor::{Device, Tensor};
-use loam_kernels::adamw::{AdamW, LedgerLines, LedgerPart};
+use loam_kernels::adamw::{AdamW, LedgerLines, LedgerPart, Reach};
 
 /// Adam's moments of one parameter.
 #[derive(Clone, Debug)]
@@ -24,13 +24,15 @@ impl Moments {
     }
 }
 
-/// Where one parameter's changes came from since the ledger was last booked.
+/// Where one parameter's changes came from since the ledger was last booked. What these lines leave of the change
+/// belongs to the one that is not kept.
 #[derive(Clone, Debug)]
 pub struct Lines {
-    /// One a source.
+    /// One a source that has a line.
     pub parts: Vec<Part>,
-    /// Change owed to momentum from earlier steps, where it is a line of its own.
-    pub history: Option<Tensor<1>>,
+    /// How far a unit of momentum has moved the weights, where momentum is credited to the sources that built it: see
+    /// [`loam_kernels::adamw::Reach`].
+    pub reach: Option<Tensor<1>>,
     /// Change owed to weight decay.
     pub decay: Tensor<1>,
 }
@@ -38,10 +40,38 @@ pub struct Lines {
 /// One source's line.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// The source's own momentum, where momentum is credited to the sources that built it.
+    /// The source's own momentum, in units of the first step after settling, where there is a reach.
     pub momentum: Option<Tensor<1>>,
-    /// Sum of the source's shares of the weight changes.
+    /// What the source moved the weights by, once settled.
     pub drift: Tensor<1>,
+}
+
+impl Lines {
+    /// Makes every drift what its source has done, `age` steps after the last time, and clears the reach.
+    pub fn settle(&mut self, beta1: f32, age: u32) {
+        let Some(reach) = &mut self.reach else { return };
+        if age == 0 {
+            return;
+        }
+        if !ops::fused(&*reach) {
+            for part in &mut self.parts {
+                let Some(momentum) = &mut part.momentum else { continue };
+                part.drift = part.drift.clone() - momentum.clone() * reach.clone();
+                *momentum = momentum.clone() * f64::from(beta1).powi(age as i32);
+            }
+            *reach = reach.zeros_like();
+            return;
+        }
+        let mut values = Owned::take(reach);
+        for part in &mut self.parts {
+            let Some(momentum) = &mut part.momentum else { continue };
+            let (mut m, mut drift) = (Owned::take(momentum), Owned::take(&mut part.drift));
+            Reach { values: values.values(), age }.settle(beta1, m.values(), drift.values());
+            (*momentum, part.drift) = (m.give(), drift.give());
+        }
+        values.values().fill(0.0);
+        *reach = values.give();
+    }
 }
 
 /// The in-place form of a CPU tensor.
@@ -64,7 +94,7 @@ impl Owned {
 
 /// One `AdamW` step: the new weights.
 pub fn adamw(hyper: &AdamW, mut weight: Tensor<1>, gradient: Tensor<1>, moments: &mut Moments) -> Tensor<1> {
-    if !device::has_kernels(&weight.device()) {
+    if !ops::fused(&weight) {
         let (weight, _) = composed_step(hyper, weight, gradient, moments);
         return weight;
     }
@@ -77,8 +107,8 @@ pub fn adamw(hyper: &AdamW, mut weight: Tensor<1>, gradient: Tensor<1>, moments:
     w.give()
 }
 
-/// The same step, its change booked to `lines`. `parts` are the gradients by source, none where a source had no
-/// sequence in this step; they sum to `gradient`.
+/// The same step, its change booked to `lines`, which were settled `age` steps ago. `parts` are the gradients of the
+/// sources that have a line, none where a source had no sequence in this step.
 pub fn adamw_with_ledger(
     hyper: &AdamW,
     mut weight: Tensor<1>,
@@ -86,40 +116,39 @@ pub fn adamw_with_ledger(
     parts: Vec<Option<Tensor<1>>>,
     moments: &mut Moments,
     lines: &mut Lines,
+    age: u32,
 ) -> Tensor<1> {
-    if !device::has_kernels(&weight.device()) {
-        return composed_with_ledger(hyper, weight, gradient, parts, moments, lines);
+    if !ops::fused(&weight) {
+        return composed_with_ledger(hyper, weight, gradient, parts, moments, lines, age);
     }
     let _timer = timer("adamw with ledger");
     let gradient = fused::slice(gradient);
-    let gradients: Vec<_> = parts.into_iter().map(|part| part.map(fused::slice)).collect();
     let mut w = Owned::take(&mut weight);
     let (mut m, mut v) = (Owned::take(&mut moments.first), Owned::take(&mut moments.second));
-    let mut owned: Vec<_> = lines
-        .parts
-        .iter_mut()
-        .map(|part| (part.momentum.as_mut().map(Owned::take), Owned::take(&mut part.drift)))
+    let present = lines.parts.iter_mut().zip(parts).filter_map(|(part, gradient)| Some((part, gradient?)));
+    let mut owned: Vec<_> = present
+        .map(|(part, gradient)| {
+            let (momentum, drift) = (part.momentum.as_mut().map(Owned::take), Owned::take(&mut part.drift));
+            (part, fused::slice(gradient), momentum, drift)
+        })
         .collect();
-    let mut history = lines.history.as_mut().map(Owned::take);
+    let mut reach = lines.reach.as_mut().map(Owned::take);
     let mut decay = Owned::take(&mut lines.decay);
+    let parts = owned.iter_mut().map(|(_, gradient, momentum, drift)| LedgerPart {
+        gradient: gradient.values(),
+        momentum: momentum.as_mut().map(Owned::values),
+        drift: drift.values(),
+    });
     let mut books = LedgerLines {
-        parts: owned
-            .iter_mut()
-            .zip(&gradients)
-            .map(|((momentum, drift), gradient)| LedgerPart {
-                gradient: gradient.as_ref().map(fused::Dense::values),
-                momentum: momentum.as_mut().map(Owned::values),
-                drift: drift.values(),
-            })
-            .collect(),
-        history: history.as_mut().map(Owned::values),
+        parts: parts.collect(),
+        reach: reach.as_mut().map(|reach| Reach { values: reach.values(), age }),
         decay: decay.values(),
     };
     hyper.step_with_ledger(w.values(), gradient.values(), m.values(), v.values(), &mut books);
-    for (part, (momentum, drift)) in lines.parts.iter_mut().zip(owned) {
+    for (part, _, momentum, drift) in owned {
         (part.momentum, part.drift) = (momentum.map(Owned::give), drift.give());
     }
-    lines.history = history.map(Owned::give);
+    lines.reach = reach.map(Owned::give);
     lines.decay = decay.give();
     (moments.first, moments.second) = (m.give(), v.give());
     w.give()
@@ -150,37 +179,67 @@ fn composed_with_ledger(
     parts: Vec<Option<Tensor<1>>>,
     moments: &mut Moments,
     lines: &mut Lines,
+    age: u32,
 ) -> Tensor<1> {
-    let (old_weight, old_first) = (weight.clone(), moments.first.clone());
+    let old_weight = weight.clone();
     let (weight, factor) = composed_step(hyper, weight, gradient, moments);
-    let share = (1.0 - hyper.beta1) * hyper.gradient_scale;
+    let share = f64::from((1.0 - hyper.beta1) * hyper.gradient_scale);
+    let fade = f64::from(hyper.beta1).powi(age as i32);
     for (line, gradient) in lines.parts.iter_mut().zip(parts) {
-        let fresh = gradient.map(|gradient| gradient * share);
-        let change = match (line.momentum.take(), fresh) {
-            (Some(momentum), fresh) => {
-                let momentum = momentum * hyper.beta1;
-                let momentum = fresh.map_or(momentum.clone(), |fresh| momentum + fresh);
-                line.momentum = Some(momentum.clone());
-                momentum
+        let Some(gradient) = gradient else { continue };
+        line.drift = match (&mut line.momentum, &lines.reach) {
+            (Some(momentum), Some(reach)) => {
+                let fresh = gradient * (share / fade);
+                *momentum = momentum.clone() + fresh.clone();
+                line.drift.clone() + fresh * reach.clone()
             }
-            (None, Some(fresh)) => fresh,
-            (None, None) => continue,
+            _ => line.drift.clone() - factor.clone() * gradient * share,
         };
-        line.drift = line.drift.clone() - factor.clone() * change;
     }
-    if let Some(history) = &mut lines.history {
-        *history = history.clone() - factor * old_first * hyper.beta1;
+    if let Some(reach) = &mut lines.reach {
+        *reach = reach.clone() + factor * fade;
     }
     lines.decay = lines.decay.clone() - old_weight * (hyper.learning_rate * hyper.weight_decay);
     weight
 }
 
+/// a + b; in the memory of `a` where nobody else holds it.
+pub fn add(mut a: Tensor<1>, b: Tensor<1>) -> Tensor<1> {
+    if !ops::fused(&a) {
+        return a + b;
+    }
+    let mut sum = Owned::take(&mut a);
+    loam_kernels::vector::add_assign(sum.values(), fused::slice(b).values());
+    sum.give()
+}
+
+/// Σ factor · tensor over several tensors of one length.
+pub fn combination(terms: &[(&Tensor<1>, f64)]) -> Tensor<1> {
+    if terms.first().is_some_and(|(tensor, _)| ops::fused(*tensor)) {
+        let terms: Vec<_> = terms.iter().map(|(tensor, factor)| (fused::slice((*tensor).clone()), *factor)).collect();
+        let terms: Vec<_> = terms.iter().map(|(tensor, factor)| (tensor.values(), *factor as f32)).collect();
+        return fused::flat(loam_kernels::vector::combination(&terms));
+    }
+    let terms = terms.iter().map(|(tensor, factor)| (*tensor).clone() * *factor);
+    terms.reduce(|a, b| a + b).expect("at least one tensor")
+}
+
 /// ⟨a, b⟩, summed in f64 on CPUs.
 pub fn dot(a: Tensor<1>, b: Tensor<1>) -> f64 {
-    if device::has_kernels(&a.device()) {
+    if ops::fused(&a) {
         return loam_kernels::vector::dot(fused::slice(a).values(), fused::slice(b).values());
     }
     f64::from((a * b).sum().into_scalar::<f32>())
+}
+
+/// ⟨a, b⟩ for every b, in one pass over a.
+pub fn dots(a: &Tensor<1>, vectors: &[&Tensor<1>]) -> Vec<f64> {
+    if !ops::fused(a) {
+        return vectors.iter().map(|b| dot(a.clone(), (*b).clone())).collect();
+    }
+    let vectors: Vec<_> = vectors.iter().map(|b| fused::slice((*b).clone())).collect();
+    let vectors: Vec<_> = vectors.iter().map(fused::Dense::values).collect();
+    loam_kernels::vector::dots(fused::slice(a.clone()).values(), &vectors)
 }
 
 /// The sum of squares, in f64 on CPUs.

@@ -227,7 +227,7 @@ fn what_is_no_run_is_an_error_with_a_hint() {
 
 /// Writes the synthetic run and its page where `LOAM_FIXTURE` says, to look at.
 #[test]
-#[ignore = "for looking at the page: LOAM_FIXTURE=DIR cargo test --release -p loam-report --test page -- --ignored"]
+#[ignore = "for looking at the page: LOAM_FIXTURE=DIR cargo test --release --workspace --test page -- --ignored"]
 fn a_page_to_look_at() {
     let run = std::path::PathBuf::from(std::env::var("LOAM_FIXTURE").unwrap());
     fixture::write(&run);

@@ -54,8 +54,10 @@ pub struct Checkpoint {
     pub weights: Vec<Tensor<1>>,
     /// Adam's moments, in the same order.
     pub moments: Vec<Moments>,
-    /// For each parameter, each source's momentum; empty where the ledger does not credit it.
+    /// For each parameter, the momentum of each source that has a line; empty where the ledger does not credit it.
     pub momenta: Vec<Vec<Tensor<1>>>,
+    /// The places of these sources in the data, in the same order.
+    pub sources: Vec<usize>,
     /// Where the run stands.
     pub state: State,
 }
@@ -93,7 +95,7 @@ pub fn write(checkpoints: &Path, names: &[Parameter], checkpoint: &Checkpoint) -
     for (index, (name, moments)) in names.iter().zip(&checkpoint.moments).enumerate() {
         optimizer.push((format!("first.{}", name.name), name.shape.clone(), host(&moments.first)));
         optimizer.push((format!("second.{}", name.name), name.shape.clone(), host(&moments.second)));
-        for (source, momentum) in checkpoint.momenta.get(index).into_iter().flatten().enumerate() {
+        for (source, momentum) in checkpoint.sources.iter().zip(checkpoint.momenta.get(index).into_iter().flatten()) {
             optimizer.push((format!("source.{source}.{}", name.name), name.shape.clone(), host(momentum)));
         }
     }
@@ -184,16 +186,11 @@ pub fn read_state(folder: &Path) -> Result<State, TrainError> {
     serde_json::from_str(&text).map_err(|error| TrainError::format(&path, format!("is not a state: {error}")))
 }
 
-/// Reads a checkpoint back; `sources` momenta a parameter where the ledger credits them.
+/// Reads a checkpoint back, with the momenta of these sources.
 ///
 /// # Errors
 /// When it is damaged or belongs to another model.
-pub fn read(
-    folder: &Path,
-    names: &[Parameter],
-    sources: Option<usize>,
-    device: &Device,
-) -> Result<Checkpoint, TrainError> {
+pub fn read(folder: &Path, names: &[Parameter], sources: &[usize], device: &Device) -> Result<Checkpoint, TrainError> {
     let state = read_state(folder)?;
     let (model, optimizer) = (Tensors::open(&folder.join(MODEL))?, Tensors::open(&folder.join(OPTIMIZER))?);
     let get = |file: &Tensors, path: &str, name: String, parameter: &Parameter| -> Result<Tensor<1>, TrainError> {
@@ -206,18 +203,18 @@ pub fn read(
             None => Err(TrainError::format(&folder.join(path), format!("lacks {name}; the recipe's model has it"))),
         }
     };
-    let mut checkpoint = Checkpoint { weights: Vec::new(), moments: Vec::new(), momenta: Vec::new(), state };
+    let mut checkpoint =
+        Checkpoint { weights: Vec::new(), moments: Vec::new(), momenta: Vec::new(), sources: sources.to_vec(), state };
     for parameter in names {
         checkpoint.weights.push(get(&model, MODEL, parameter.name.clone(), parameter)?);
         checkpoint.moments.push(Moments {
             first: get(&optimizer, OPTIMIZER, format!("first.{}", parameter.name), parameter)?,
             second: get(&optimizer, OPTIMIZER, format!("second.{}", parameter.name), parameter)?,
         });
-        if let Some(sources) = sources {
-            let momenta = (0..sources)
-                .map(|source| get(&optimizer, OPTIMIZER, format!("source.{source}.{}", parameter.name), parameter));
-            checkpoint.momenta.push(momenta.collect::<Result<_, _>>()?);
-        }
+        let momenta = sources
+            .iter()
+            .map(|source| get(&optimizer, OPTIMIZER, format!("source.{source}.{}", parameter.name), parameter));
+        checkpoint.momenta.push(momenta.collect::<Result<_, _>>()?);
     }
     Ok(checkpoint)
 }

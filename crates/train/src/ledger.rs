@@ -4,11 +4,11 @@
 //! denominators that it used, every source's gradient has its share, momentum from earlier steps has one, weight decay
 //! has one. Over an interval of steps the ledger adds up each line's share of the weight change, a vector a line, and
 //! at the interval's end takes its product with the domain's mean gradient ḡ_d on the straight way from the interval's
-//! first weights to its last. ⟨ḡ_d, Δw⟩ is the change in loss exactly; the mean is taken by Simpson's rule, which needs
-//! one gradient in the middle beside those at the ends and is exact for changes of up to fourth order. The mean of the
-//! two ends alone (the trapezoid rule) was measured to leave ten times as much unexplained, because a training path
-//! zigzags across steep walls. Where more than a small part still stays unexplained (a spike of the gradient at an
-//! end), four inner points are taken instead (Gauss & Legendre) for the domains that they explain better.
+//! first weights to its last. ⟨ḡ_d, Δw⟩ is the change in loss exactly. The mean is taken by the nested rules of Gauss,
+//! Kronrod and Patterson (Patterson 1968): the gradient in the middle; where that leaves more than a small part of the
+//! change unexplained, three points; then seven. Each rule uses the points of the one before. None looks at the ends,
+//! where single gradients were measured to be hundreds of times longer than a little way inside, because a training path
+//! zigzags between steep walls.
 //!
 //! The value of a line is −⟨ḡ_d, Δw_line⟩: nats a held-out token by which it brought the loss down. The lines of an
 //! interval sum to −⟨ḡ_d, Δw⟩, and the change measured on the same held-out sequences stands beside them, so the books
@@ -17,22 +17,29 @@
 //! Momentum: nine tenths of an `AdamW` step (β₁ = 0.9) is gradient from earlier steps. By default it is credited to the
 //! sources that built it: each source keeps its own momentum, and their sum is Adam's. With `momentum = "history"` it
 //! stands as a line of its own.
+//!
+//! Since the lines sum to Δw, one of them need not be kept: it is what the others leave of Δw (with the weights'
+//! roundings, some 10⁻⁷ of them). Momentum's line is, where it has one; else that of the heaviest source.
 
 use crate::batch;
 use crate::record::LedgerRow;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use loam_corpus::Sequence;
+use loam_kernels::adamw::Reach;
 use loam_models::LanguageModel;
 use loam_nn::parameters::{self, Parameter};
 use loam_nn::update::{self, Lines, Part};
 use std::time::{Duration, Instant};
 
-/// Four-point Gauss–Legendre quadrature on [0, 1]: places and weights.
-const GAUSS: [(f64, f64); 4] = [
-    (0.069_431_844_202_973_7, 0.173_927_422_568_726_9),
-    (0.330_009_478_207_571_9, 0.326_072_577_431_273_1),
-    (0.669_990_521_792_428_1, 0.326_072_577_431_273_1),
-    (0.930_568_155_797_026_3, 0.173_927_422_568_726_9),
+/// The nested quadrature rules on [0, 1] (Patterson 1968): the pairs of points that each adds to the one before,
+/// as distances from the middle, and then the weights of the middle and of each pair so far.
+const RULES: [(&[f64], &[f64]); 3] = [
+    (&[], &[1.0]),
+    (&[0.387_298_334_620_741_7], &[0.444_444_444_444_444_4, 0.277_777_777_777_777_8]),
+    (
+        &[0.480_245_634_354_010_2, 0.217_121_874_673_401_28],
+        &[0.225_458_269_329_237_1, 0.134_244_044_934_166_6, 0.052_328_113_013_233_6, 0.200_698_707_387_981_1],
+    ),
 ];
 
 /// Part of an interval's change (or of the usual one, where it is larger) that may stay unexplained before the ledger
@@ -47,27 +54,49 @@ pub struct Domain {
     pub sequences: Vec<Sequence>,
 }
 
-struct Measured {
-    loss: f64,
-    gradient: Vec<Tensor<1>>,
-}
-
 /// The beginning of an interval.
 struct Opened {
     weights: Vec<Tensor<1>>,
-    domains: Vec<Measured>,
+    /// Of each domain.
+    losses: Vec<f64>,
+}
+
+/// What a ledger is kept of, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Names of the sources.
+    pub sources: Vec<String>,
+    /// The source whose line is what the others leave, where momentum is credited: best the one that is most often in a
+    /// batch.
+    pub heaviest: usize,
+    /// β₁ where each source is credited with its own momentum; none where momentum has a line of its own.
+    pub credit: Option<f32>,
+    /// Longest interval in steps.
+    pub refresh_every: u64,
+    /// Longest interval as a share of the steps before it, at least one step: the loss falls fastest, and is most curved,
+    /// at a run's beginning.
+    pub growth: f64,
+    /// Sequences a micro-batch of held-out text.
+    pub micro_batch: usize,
+}
+
+impl Settings {
+    /// The sources that have a line, by their place among the lines.
+    fn lined(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.sources.len()).filter(|source| self.credit.is_none() || *source != self.heaviest)
+    }
 }
 
 /// The open books of a run.
 pub struct Ledger {
-    sources: Vec<String>,
+    settings: Settings,
     domains: Vec<Domain>,
-    micro_batch: usize,
     lines: Vec<Lines>,
+    /// Steps since the lines were settled.
+    age: u32,
     opened: Option<Opened>,
     from_step: u64,
     tokens: Vec<u64>,
-    refresh_every: u64,
     /// Usual size of an interval's change, by domain; a resumed run goes on with what it was.
     pub scales: Vec<f64>,
     /// Booked rows, oldest first.
@@ -79,38 +108,30 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Empty books; `credit` gives each source its own momentum.
-    pub fn new(
-        sources: Vec<String>,
-        domains: Vec<Domain>,
-        parameters: &[Parameter],
-        credit: bool,
-        refresh_every: u64,
-        micro_batch: usize,
-        device: &Device,
-    ) -> Self {
+    /// Empty books.
+    pub fn new(settings: Settings, domains: Vec<Domain>, parameters: &[Parameter], device: &Device) -> Self {
         let zeros = |parameter: &Parameter| Tensor::zeros([parameter.count()], device);
+        let credit = settings.credit.is_some();
         let lines = parameters
             .iter()
             .map(|parameter| Lines {
-                parts: sources
-                    .iter()
+                parts: settings
+                    .lined()
                     .map(|_| Part { momentum: credit.then(|| zeros(parameter)), drift: zeros(parameter) })
                     .collect(),
-                history: (!credit).then(|| zeros(parameter)),
+                reach: credit.then(|| zeros(parameter)),
                 decay: zeros(parameter),
             })
             .collect();
         Self {
-            tokens: vec![0; sources.len()],
+            tokens: vec![0; settings.sources.len()],
             scales: vec![0.0; domains.len()],
-            sources,
+            settings,
             domains,
-            micro_batch,
             lines,
+            age: 0,
             opened: None,
             from_step: 0,
-            refresh_every: refresh_every.max(1),
             rows: Vec::new(),
             refreshes: 0,
             spent: Duration::ZERO,
@@ -122,26 +143,65 @@ impl Ledger {
         &mut self.lines[parameter]
     }
 
+    /// Steps since the lines were settled.
+    pub fn age(&self) -> u32 {
+        self.age
+    }
+
+    /// Whether a source has a line of its own, so that its gradients are asked for.
+    pub fn has_line(&self, source: usize) -> bool {
+        self.settings.lined().any(|lined| lined == source)
+    }
+
+    /// The sources that have a line, by their place among the lines.
+    pub fn lined_sources(&self) -> Vec<usize> {
+        self.settings.lined().collect()
+    }
+
+    /// Of what there is for every source, what belongs to each line.
+    pub fn by_line<T>(&self, mut by_source: Vec<Option<T>>) -> Vec<Option<T>> {
+        self.settings.lined().map(|source| by_source.get_mut(source).and_then(Option::take)).collect()
+    }
+
+    /// Ends an optimizer step whose parts were written into the lines.
+    pub fn end_step(&mut self) {
+        self.age += 1;
+        if self.settings.credit.is_some_and(|beta1| self.age >= Reach::longest(beta1)) {
+            let start = Instant::now();
+            self.settle();
+            self.spent += start.elapsed();
+        }
+    }
+
+    /// Makes the drifts what their sources have done so far.
+    fn settle(&mut self) {
+        if let Some(beta1) = self.settings.credit {
+            for lines in &mut self.lines {
+                lines.settle(beta1, self.age);
+            }
+        }
+        self.age = 0;
+    }
+
     /// Counts training tokens of a source.
     pub fn count(&mut self, source: usize, tokens: usize) {
         self.tokens[source] += tokens as u64;
     }
 
-    /// Share of an optimizer step's time that goes to the books: the step is bound by memory, and this is the share of
-    /// vectors that it reads and writes for them.
-    pub fn share_of_step(&self) -> f64 {
-        let credited = self.lines.first().is_some_and(|lines| lines.history.is_none());
+    /// Share of an optimizer step's time that goes to the books, where so many sources with a line had text in it: the
+    /// step is bound by memory, and this is the share of vectors that it reads and writes for them.
+    pub fn share_of_step(&self, present: usize) -> f64 {
         // Weights and two moments are read and written, the gradient is read.
         let plain = 7.0;
-        let books = if credited { 5 * self.sources.len() + 2 } else { 3 * self.sources.len() + 4 } as f64;
+        let books = if self.settings.credit.is_some() { 4 + 5 * present } else { 2 + 3 * present } as f64;
         books / (plain + books)
     }
 
     /// Bytes of the vectors that the ledger holds at most; see [`vectors`].
     pub fn memory_bytes(&self) -> u64 {
         let parameters: u64 = self.lines.iter().map(|lines| lines.decay.dims()[0] as u64).sum();
-        let credited = self.lines.first().is_some_and(|lines| lines.history.is_none());
-        4 * parameters * vectors(self.sources.len(), self.domains.len(), credited) as u64
+        let (sources, credited) = (self.settings.sources.len(), self.settings.credit.is_some());
+        4 * parameters * vectors(sources, credited) as u64
     }
 
     /// Held-out tokens a domain that a refresh reads.
@@ -149,8 +209,10 @@ impl Ledger {
         self.domains.iter().map(|domain| batch::join(&domain.sequences).2).max().unwrap_or(0)
     }
 
-    /// Each source's momentum, a list for every parameter; empty lists where momentum is a line of its own.
+    /// The momentum of each source that has a line, a list for every parameter; empty lists where momentum is a line of
+    /// its own. Right after booking only, when nothing is left to settle.
     pub fn momenta(&self) -> Vec<Vec<Tensor<1>>> {
+        assert_eq!(self.age, 0, "momenta in the middle of an interval");
         self.lines.iter().map(|lines| lines.parts.iter().filter_map(|part| part.momentum.clone()).collect()).collect()
     }
 
@@ -163,19 +225,17 @@ impl Ledger {
         }
     }
 
-    /// Opens the books at `step` with fresh held-out gradients.
+    /// Opens the books at `step`.
     pub fn open<M: LanguageModel>(&mut self, model: &M, step: u64, device: &Device) {
         let start = Instant::now();
-        let all: Vec<usize> = (0..self.domains.len()).collect();
-        self.opened = Some(Opened { weights: parameters::values(model), domains: self.measure(model, &all, device) });
+        self.opened = Some(Opened { weights: parameters::values(model), losses: self.losses(model, device) });
         self.from_step = step;
         self.spent += start.elapsed();
     }
 
-    /// Whether the interval that is open should be booked at `step`. Intervals begin at one step and grow with the
-    /// run, because the loss falls fastest, and is most curved, at its beginning.
+    /// Whether the interval that is open should be booked at `step`.
     pub fn due(&self, step: u64) -> bool {
-        step - self.from_step >= (self.from_step / 4).clamp(1, self.refresh_every)
+        step - self.from_step >= interval(self.from_step, self.settings.growth, self.settings.refresh_every)
     }
 
     /// Books the interval that ends at `step` and opens the next one.
@@ -185,165 +245,179 @@ impl Ledger {
         }
         let Some(opened) = self.opened.take() else { return };
         let start = Instant::now();
+        self.settle();
         let weights = parameters::values(model);
-        let all: Vec<usize> = (0..self.domains.len()).collect();
-        let middle = self.measure_between(model, &opened.weights, &weights, 0.5, &all, device);
-        let closed = self.measure(model, &all, device);
-        let measured: Vec<f64> = opened.domains.iter().zip(&closed).map(|(a, b)| a.loss - b.loss).collect();
-        let simpson = |((a, b), c): ((&Measured, &Measured), &Measured)| {
-            weighted(&[(a, 1.0 / 6.0), (b, 4.0 / 6.0), (c, 1.0 / 6.0)])
-        };
-        let mut gradients: Vec<_> = opened.domains.iter().zip(&middle).zip(&closed).map(simpson).collect();
-        drop(middle);
-        for (scale, measured) in self.scales.iter_mut().zip(&measured) {
+        let moved = |(to, from)| update::combination(&[(to, 1.0), (from, -1.0)]);
+        let change: Vec<_> = weights.iter().zip(&opened.weights).map(moved).collect();
+        let losses = self.losses(model, device);
+        for (domain, (before, after)) in opened.losses.iter().zip(&losses).enumerate() {
+            let measured = before - after;
+            let scale = &mut self.scales[domain];
             *scale = if *scale == 0.0 { measured.abs() } else { 0.9 * *scale + 0.1 * measured.abs() };
-        }
-        let residual =
-            |ledger: &Self, gradient: &[Tensor<1>], measured: f64| (ledger.value_of_all(gradient) - measured).abs();
-        let is_off = |domain: &usize| {
-            let (measured, scale) = (measured[*domain], self.scales[*domain]);
-            residual(self, &gradients[*domain], measured) > TOLERANCE * measured.abs().max(scale)
-        };
-        let off: Vec<usize> = (0..gradients.len()).filter(is_off).collect();
-        if !off.is_empty() {
-            let mut means: Vec<Vec<Tensor<1>>> = Vec::new();
-            for (place, weight) in GAUSS {
-                let point = self.measure_between(model, &opened.weights, &weights, place, &off, device);
-                let terms = point.iter().map(|measured| weighted(&[(measured, weight)]));
-                means = if means.is_empty() {
-                    terms.collect()
-                } else {
-                    means.into_iter().zip(terms).map(|(mean, term)| add(mean, term)).collect()
-                };
-            }
-            for (domain, finer) in off.into_iter().zip(means) {
-                let miss = |gradient: &[Tensor<1>]| residual(self, gradient, measured[domain]);
-                if miss(&finer) < miss(&gradients[domain]) {
-                    gradients[domain] = finer;
-                }
-            }
-        }
-        for (domain, gradient) in gradients.iter().enumerate() {
-            self.book_domain(domain, gradient, measured[domain], step);
+            let tolerance = TOLERANCE * measured.abs().max(*scale);
+            let gradient =
+                self.mean_gradient(model, domain, &opened.weights, &weights, &change, measured, tolerance, device);
+            self.book_domain(domain, &gradient, &change, measured, step);
         }
         for lines in &mut self.lines {
             let cleared = |tensor: &Tensor<1>| tensor.zeros_like();
             for part in &mut lines.parts {
                 part.drift = cleared(&part.drift);
             }
-            lines.history = lines.history.as_ref().map(cleared);
             lines.decay = cleared(&lines.decay);
         }
         self.tokens.fill(0);
-        self.opened = Some(Opened { weights, domains: closed });
+        self.opened = Some(Opened { weights, losses });
         self.from_step = step;
         self.spent += start.elapsed();
     }
 
-    /// The rows of one domain for the interval that ends at `step`.
-    fn book_domain(&mut self, domain: usize, gradient: &[Tensor<1>], measured: f64, step: u64) {
-        let mut rows = Vec::new();
-        for (source, name) in self.sources.iter().enumerate() {
-            let value = self.value(gradient, |lines| Some(&lines.parts[source].drift));
-            rows.push(("source", name.as_str(), value, self.tokens[source]));
+    /// The rows of one domain for the interval that ends at `step`, in which the weights moved by `change`.
+    fn book_domain(&mut self, domain: usize, gradient: &[Tensor<1>], change: &[Tensor<1>], measured: f64, step: u64) {
+        // Decay, the whole change, and the lines of the sources that have one.
+        let mut values = vec![0.0; 2 + self.settings.lined().count()];
+        for ((gradient, lines), change) in gradient.iter().zip(&self.lines).zip(change) {
+            let vectors: Vec<_> =
+                [&lines.decay, change].into_iter().chain(lines.parts.iter().map(|part| &part.drift)).collect();
+            for (value, product) in values.iter_mut().zip(update::dots(gradient, &vectors)) {
+                *value -= product;
+            }
         }
-        rows.push(("history", "", self.value(gradient, |lines| lines.history.as_ref()), 0));
-        rows.push(("decay", "", self.value(gradient, |lines| Some(&lines.decay)), 0));
-        rows.push(("measured", "", Some(measured), 0));
+        let (decay, all) = (values[0], values[1]);
+        let mut by_source = vec![None; self.settings.sources.len()];
+        for (source, value) in self.settings.lined().zip(&values[2..]) {
+            by_source[source] = Some(*value);
+        }
+        let left = all - decay - values[2..].iter().sum::<f64>();
+        let names = self.settings.sources.iter().map(String::as_str);
+        let mut rows: Vec<_> = names
+            .zip(by_source)
+            .zip(&self.tokens)
+            .map(|((name, value), tokens)| ("source", name, value.unwrap_or(left), *tokens))
+            .collect();
+        if self.settings.credit.is_none() {
+            rows.push(("history", "", left, 0));
+        }
+        rows.extend([("decay", "", decay, 0), ("measured", "", measured, 0)]);
         let domain = &self.domains[domain].name;
-        self.rows.extend(rows.into_iter().filter_map(|(line, source, value, tokens)| {
-            Some(LedgerRow {
-                from_step: self.from_step,
-                step,
-                domain: domain.clone(),
-                line: line.to_owned(),
-                source: source.to_owned(),
-                value: value?,
-                tokens,
-            })
+        self.rows.extend(rows.into_iter().map(|(line, source, value, tokens)| LedgerRow {
+            from_step: self.from_step,
+            step,
+            domain: domain.clone(),
+            line: line.to_owned(),
+            source: source.to_owned(),
+            value,
+            tokens,
         }));
     }
 
-    /// −⟨gradient, line⟩ over all parameters; none where the books have no such line.
-    fn value<'a>(&'a self, gradient: &[Tensor<1>], line: impl Fn(&'a Lines) -> Option<&'a Tensor<1>>) -> Option<f64> {
-        let products =
-            gradient.iter().zip(&self.lines).map(|(g, lines)| Some(update::dot(g.clone(), line(lines)?.clone())));
-        products.sum::<Option<f64>>().map(|product| -product)
-    }
-
-    /// The sum of all lines' values.
-    fn value_of_all(&self, gradient: &[Tensor<1>]) -> f64 {
-        let sources =
-            (0..self.sources.len()).map(|source| self.value(gradient, |lines| Some(&lines.parts[source].drift)));
-        let rest =
-            [self.value(gradient, |lines| lines.history.as_ref()), self.value(gradient, |lines| Some(&lines.decay))];
-        sources.chain(rest).flatten().sum()
-    }
-
-    /// Loss and gradient of these domains at the point `place` of the way between two sets of weights.
-    fn measure_between<M: LanguageModel>(
+    /// The mean gradient of a domain's loss on the way between two sets of weights, `change` apart, over which the loss
+    /// fell by `measured`: by the first of the rules that explains this within `tolerance`, else by the one that comes
+    /// nearest.
+    fn mean_gradient<M: LanguageModel>(
         &mut self,
         model: &M,
+        domain: usize,
         from: &[Tensor<1>],
         to: &[Tensor<1>],
-        place: f64,
-        domains: &[usize],
+        change: &[Tensor<1>],
+        measured: f64,
+        tolerance: f64,
         device: &Device,
-    ) -> Vec<Measured> {
-        let point = |index: usize| from[index].clone() * (1.0 - place) + to[index].clone() * place;
-        let between = parameters::update(model.clone(), |index, _| point(index));
-        self.measure(&between, domains, device)
-    }
-
-    /// Loss and gradient of these domains, without dropout.
-    fn measure<M: LanguageModel>(&mut self, model: &M, domains: &[usize], device: &Device) -> Vec<Measured> {
-        let mut measured = Vec::with_capacity(domains.len());
-        for domain in domains {
-            let domain = &self.domains[*domain];
-            let scale = 1.0 / batch::join(&domain.sequences).2.max(1) as f32;
-            let mut sum: Option<Vec<Tensor<1>>> = None;
-            let mut loss = 0.0;
-            for group in domain.sequences.chunks(self.micro_batch.max(1)) {
-                let (inputs, targets, _) = batch::join(group);
-                let (inputs, targets) = batch::tensors(&inputs, &targets, group.len(), device);
-                let part = model.loss(inputs, targets, scale, None);
-                loss += f64::from(part.clone().into_scalar::<f32>());
-                let gradients = present(model, parameters::gradients(model, part.backward()), device);
-                sum = Some(match sum {
-                    None => gradients,
-                    Some(sum) => add(sum, gradients),
-                });
+    ) -> Vec<Tensor<1>> {
+        let mut at = |place: f64| {
+            let point = |index: usize| update::combination(&[(&from[index], 1.0 - place), (&to[index], place)]);
+            let between = parameters::update(model.clone(), |index, _| point(index));
+            self.gradient(&between, domain, device)
+        };
+        // The middle's gradient, then the sum of each pair's.
+        let mut found = vec![at(0.5)];
+        let mut best: Option<(f64, Vec<Tensor<1>>)> = None;
+        for (pairs, weights) in RULES {
+            found.extend(pairs.iter().map(|distance| add(at(0.5 - distance), at(0.5 + distance))));
+            let terms = |index: usize| found.iter().zip(weights).map(move |(sum, weight)| (&sum[index], *weight));
+            let mean: Vec<_> = if pairs.is_empty() {
+                found[0].clone()
+            } else {
+                (0..change.len()).map(|index| update::combination(&terms(index).collect::<Vec<_>>())).collect()
+            };
+            let miss = (value(&mean, change) - measured).abs();
+            if best.as_ref().is_none_or(|(least, _)| miss < *least) {
+                best = Some((miss, mean));
             }
-            measured.push(Measured { loss, gradient: sum.unwrap_or_default() });
-            self.refreshes += 1;
+            if miss <= tolerance {
+                break;
+            }
         }
-        measured
+        best.map(|(_, mean)| mean).unwrap_or_default()
+    }
+
+    /// The loss of every domain, without dropout and gradients.
+    fn losses<M: LanguageModel>(&self, model: &M, device: &Device) -> Vec<f64> {
+        let model = model.clone().valid();
+        (0..self.domains.len())
+            .map(|domain| {
+                self.parts(domain, device, |x, y, scale| f64::from(model.loss(x, y, scale, None).into_scalar::<f32>()))
+                    .sum()
+            })
+            .collect()
+    }
+
+    /// The gradient of a domain's loss, without dropout.
+    fn gradient<M: LanguageModel>(&mut self, model: &M, domain: usize, device: &Device) -> Vec<Tensor<1>> {
+        self.refreshes += 1;
+        let gradients = self.parts(domain, device, |x, y, scale| {
+            let loss = model.loss(x, y, scale, None);
+            present(model, parameters::gradients(model, loss.backward()), device)
+        });
+        gradients.reduce(add).unwrap_or_default()
+    }
+
+    /// What `measure` finds in each micro-batch of a domain: inputs, targets, and the scale that makes the sum a mean.
+    fn parts<'a, T>(
+        &'a self,
+        domain: usize,
+        device: &'a Device,
+        measure: impl Fn(Tensor<2, Int>, Tensor<1, Int>, f32) -> T + 'a,
+    ) -> impl Iterator<Item = T> + 'a {
+        let sequences = &self.domains[domain].sequences;
+        let scale = 1.0 / batch::join(sequences).2.max(1) as f32;
+        sequences.chunks(self.settings.micro_batch.max(1)).map(move |group| {
+            let (inputs, targets, _) = batch::join(group);
+            let (inputs, targets) = batch::tensors(&inputs, &targets, group.len(), device);
+            measure(inputs, targets, scale)
+        })
     }
 }
 
-/// Vectors of the model's size that a ledger holds at most: its lines, each source's gradient of the step at hand, the
-/// interval's first weights and a point between them and the last, and for each domain the gradients at both ends, at a
-/// point between, and up to two means of them.
-pub fn vectors(sources: usize, domains: usize, credited: bool) -> usize {
-    let lines = if credited { 2 * sources + 1 } else { sources + 2 };
-    // Gradients by source are gone when the books are done, and the points between are not there before.
-    lines + 1 + domains + sources.max(1 + 4 * domains)
+/// Steps of the interval that begins at a step.
+fn interval(from_step: u64, growth: f64, refresh_every: u64) -> u64 {
+    ((from_step as f64 * growth) as u64).clamp(1, refresh_every.max(1))
 }
 
-/// The weighted sum of gradients.
-fn weighted(parts: &[(&Measured, f64)]) -> Vec<Tensor<1>> {
-    let parameters = parts.first().map_or(0, |(measured, _)| measured.gradient.len());
-    (0..parameters)
-        .map(|index| {
-            let terms = parts.iter().map(|(measured, weight)| measured.gradient[index].clone() * *weight);
-            terms.reduce(|a, b| a + b).expect("at least one term")
-        })
-        .collect()
+/// Intervals of a run of so many steps, but for those that checkpoints end.
+pub fn intervals(steps: u64, growth: f64, refresh_every: u64) -> u64 {
+    let next = |from: &u64| Some(from + interval(*from, growth, refresh_every));
+    std::iter::successors(Some(0), next).take_while(|from| *from < steps).count() as u64
+}
+
+/// Vectors of the model's size that a ledger holds at most: its lines, the interval's first weights, and either each
+/// source's gradient of the step at hand or what booking takes: the change, a point on the way, the gradients of the
+/// largest quadrature rule (the middle's, three pairs', one more) and two means.
+pub fn vectors(sources: usize, credited: bool) -> usize {
+    // With momentum credited, momentum and drift of all sources but one, reach and decay.
+    let lines = if credited { 2 * sources.max(1) } else { sources + 1 };
+    lines + 1 + sources.max(9)
+}
+
+/// −⟨gradient, change⟩ over all parameters: what the change brought the loss down by.
+fn value(gradient: &[Tensor<1>], change: &[Tensor<1>]) -> f64 {
+    -gradient.iter().zip(change).map(|(g, change)| update::dot(g.clone(), change.clone())).sum::<f64>()
 }
 
 /// The sum of two gradients.
 pub(crate) fn add(sum: Vec<Tensor<1>>, more: Vec<Tensor<1>>) -> Vec<Tensor<1>> {
-    sum.into_iter().zip(more).map(|(a, b)| a + b).collect()
+    sum.into_iter().zip(more).map(|(a, b)| update::add(a, b)).collect()
 }
 
 /// Gradients with zeros where a parameter had none.
@@ -358,4 +432,28 @@ pub(crate) fn present<M: LanguageModel>(
         .zip(gradients)
         .map(|(parameter, gradient)| gradient.unwrap_or_else(|| Tensor::zeros([parameter.count()], &device)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULES;
+
+    #[test]
+    fn each_rule_integrates_polynomials_of_its_degree() {
+        let mut distances: Vec<f64> = Vec::new();
+        for ((pairs, weights), degree) in RULES.iter().zip([1, 5, 11]) {
+            distances.extend(*pairs);
+            for power in 0..=degree {
+                let at = |x: f64| x.powi(power);
+                let pairs = distances.iter().zip(&weights[1..]);
+                let sum: f64 = pairs.map(|(distance, weight)| weight * (at(0.5 - distance) + at(0.5 + distance))).sum();
+                let whole = sum + weights[0] * at(0.5);
+                assert!(
+                    (whole - 1.0 / f64::from(power + 1)).abs() < 1e-14,
+                    "x^{power} by {} points",
+                    2 * distances.len() + 1
+                );
+            }
+        }
+    }
 }

@@ -35,7 +35,8 @@ pub struct Optimizer {
 pub struct StepGradients {
     /// Sum over the step.
     pub total: Vec<Tensor<1>>,
-    /// The same by source, where the ledger runs; none for a source without a sequence in this step.
+    /// The same by source, where the ledger runs; none for a source without a sequence in this step. Of a source that
+    /// has no line of its own it is not read.
     pub by_source: Vec<Option<Vec<Tensor<1>>>>,
 }
 
@@ -70,9 +71,11 @@ impl Optimizer {
         step: u64,
         mut ledger: Option<&mut Ledger>,
     ) -> M {
-        let mut by_source = gradients.by_source;
+        let age = ledger.as_deref().map_or(0, Ledger::age);
+        // Only of the sources that have a line of their own.
+        let mut by_line = ledger.as_deref().map(|ledger| ledger.by_line(gradients.by_source)).unwrap_or_default();
         let mut totals = gradients.total.into_iter();
-        parameters::update(model, |index, weight| {
+        let model = parameters::update(model, |index, weight| {
             let hyper = AdamW {
                 learning_rate,
                 beta1: self.constants.beta1,
@@ -92,10 +95,14 @@ impl Optimizer {
                         part.as_mut()
                             .map(|part| std::mem::replace(&mut part[index], Tensor::empty([0], &weight.device())))
                     };
-                    let parts = by_source.iter_mut().map(taken).collect();
-                    update::adamw_with_ledger(&hyper, weight, total, parts, moments, ledger.lines(index))
+                    let parts = by_line.iter_mut().map(taken).collect();
+                    update::adamw_with_ledger(&hyper, weight, total, parts, moments, ledger.lines(index), age)
                 }
             }
-        })
+        });
+        if let Some(ledger) = ledger {
+            ledger.end_step();
+        }
+        model
     }
 }

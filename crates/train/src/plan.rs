@@ -1,13 +1,18 @@
 //! From a recipe to the portions of a run: sequences a micro-batch, micro-batches a step, steps.
 
+use crate::ledger;
 use crate::recipe::{self, Length, ModelRecipe, Recipe, TokenizerRecipe, TrainRecipe};
 use loam_corpus::{HeldOutPlan, PreparePlan, Prepared, SourcePlan, Split, TokenizerKind, TokenizerPlan};
 
 /// Tokens of an automatic micro-batch at most: enough to keep every product large, few enough for memory.
 const MICRO_BATCH_TOKENS: usize = 2048;
 
-/// Share of the training time that automatic ledger settings may spend on held-out gradients.
-const LEDGER_BUDGET: f64 = 0.04;
+/// Held-out tokens that automatic ledger settings may take gradients of, as a share of the training tokens. A token costs
+/// more there than in training, since the batches are smaller.
+const LEDGER_BUDGET: f64 = 0.03;
+
+/// Held-out gradients that booking an interval takes for a domain, on average: one in the middle, and sometimes more.
+const GRADIENTS_AN_INTERVAL: f64 = 1.5;
 
 /// The portions of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +57,22 @@ pub fn ledger_tokens(recipe: &Recipe, portions: &Portions, domains: usize) -> us
     recipe.ledger.tokens.map_or_else(
         || {
             let allowed = LEDGER_BUDGET * recipe.ledger.refresh_every as f64 * portions.batch_tokens() as f64;
-            // Two gradients an interval: in its middle and at its end.
-            let sequences = (allowed / 2.0 / domains.max(1) as f64 / portions.context as f64) as usize;
+            let sequences =
+                (allowed / GRADIENTS_AN_INTERVAL / domains.max(1) as f64 / portions.context as f64) as usize;
             sequences.max(1) * portions.context
         },
         |tokens| tokens as usize,
     )
+}
+
+/// By how much of the steps so far a ledger's interval may grow: a quarter, or a third or a half where so many intervals
+/// would cost more than the budget.
+pub fn ledger_growth(recipe: &Recipe, portions: &Portions, domains: usize, tokens: usize, steps: u64) -> f64 {
+    let allowed = LEDGER_BUDGET * steps as f64 * portions.batch_tokens() as f64;
+    let intervals = allowed / GRADIENTS_AN_INTERVAL / domains.max(1) as f64 / tokens.max(1) as f64;
+    let growths = [1.0 / 4.0, 1.0 / 3.0, 1.0 / 2.0];
+    let fits = |growth: &f64| ledger::intervals(steps, *growth, recipe.ledger.refresh_every) as f64 <= intervals;
+    growths.into_iter().find(fits).unwrap_or(growths[2])
 }
 
 /// Steps of a run that is given in steps or epochs; none when it is given in minutes.
@@ -108,4 +123,21 @@ pub fn prepare_plan(recipe: &Recipe) -> PreparePlan {
         },
     };
     PreparePlan { sources: sources.collect(), held_out: held_out.collect(), tokenizer }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_run_has_coarser_intervals() {
+        let mut recipe = Recipe::default();
+        recipe.ledger.refresh_every = 20;
+        let portions = Portions { context: 256, sequences: 2, micro_batches: 4 };
+        let growth = |steps| ledger_growth(&recipe, &portions, 2, 256, steps);
+        assert_eq!(growth(100), 0.5);
+        assert_eq!(growth(2000), 0.25);
+        assert_eq!(ledger::intervals(8, 0.25, 20), 8);
+        assert_eq!(ledger::intervals(20, 1.0, 4), 7);
+    }
 }

@@ -78,9 +78,7 @@ pub fn start(
     recipe.check()?;
     check(recipe)?;
     if let (ModelRecipe::New(shape), TokenizerRecipe::Train { vocab, .. }) = (&recipe.model, &recipe.tokenizer) {
-        let named = recipe.data.held_out.len();
-        let domains = if named > 0 { named } else { recipe.data.sources.len() };
-        fits(configuration(shape, *vocab).parameters(), recipe, domains, session)?;
+        fits(configuration(shape, *vocab).parameters(), recipe, session)?;
     }
     let run = Run::create(folder)?;
     save_recipe(&run, recipe)?;
@@ -133,13 +131,12 @@ fn configuration(shape: &ModelShape, vocabulary: usize) -> GptConfig {
 }
 
 /// Refuses a model whose weights, gradients, moments and ledger alone would not fit the memory.
-fn fits(parameters: Option<u64>, recipe: &Recipe, domains: usize, session: &Session) -> Result<(), TrainError> {
+fn fits(parameters: Option<u64>, recipe: &Recipe, session: &Session) -> Result<(), TrainError> {
     let Some(memory) = session.memory_bytes else { return Ok(()) };
     // Weights, two moments, the step's gradient and a micro-batch's.
     let plain = 5;
     let credited = recipe.ledger.momentum == Momentum::Sources;
-    let books =
-        if recipe.ledger.enabled { ledger::vectors(recipe.data.sources.len(), domains, credited) as u64 } else { 0 };
+    let books = if recipe.ledger.enabled { ledger::vectors(recipe.data.sources.len(), credited) as u64 } else { 0 };
     let bytes = |vectors: u64| parameters.and_then(|count| count.checked_mul(4 * vectors));
     if bytes(plain + books).is_some_and(|needed| needed <= memory) {
         return Ok(());
@@ -221,7 +218,7 @@ fn go(
         }
         ModelRecipe::New(shape) => {
             let config = configuration(shape, tokenizer.vocabulary());
-            fits(config.parameters(), &recipe, prepared.held_out().len(), session)?;
+            fits(config.parameters(), &recipe, session)?;
             Gpt::new(config, recipe.train.seed, &device)?
         }
     };

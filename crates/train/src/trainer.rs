@@ -118,9 +118,16 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 name: summary.name.clone(),
                 sequences: evaluation_sequences(prepared.held_out_stream(index), portions.context, Some(tokens)),
             });
-            let credit = recipe.ledger.momentum == Momentum::Sources;
-            let every = recipe.ledger.refresh_every;
-            Ledger::new(sources, domains.collect(), &names, credit, every, portions.sequences, &plain)
+            let credited = recipe.ledger.momentum == Momentum::Sources;
+            let settings = ledger::Settings {
+                heaviest: heaviest(prepared),
+                sources,
+                credit: credited.then_some(constants.beta1),
+                refresh_every: recipe.ledger.refresh_every,
+                growth: plan::ledger_growth(recipe, &portions, held_out.len(), tokens, steps),
+                micro_batch: portions.sequences,
+            };
+            Ledger::new(settings, domains.collect(), &names, &plain)
         });
         let loader = Loader::new(prepared, portions.context, portions.sequences, train.seed)?;
         let mut trainer = Self {
@@ -173,8 +180,8 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
     fn restore(&mut self, step: u64) -> Result<(), TrainError> {
         let folder = checkpoint::folder(&self.run.checkpoints(), step);
         let credited = self.recipe.ledger.momentum == Momentum::Sources;
-        let sources = (self.ledger.is_some() && credited).then(|| self.prepared.sources().len());
-        let saved = checkpoint::read(&folder, &self.names, sources, &self.session.device)?;
+        let lines = self.ledger.as_ref().filter(|_| credited).map(Ledger::lined_sources).unwrap_or_default();
+        let saved = checkpoint::read(&folder, &self.names, &lines, &self.session.device)?;
         if saved.state.data_hash != self.prepared.hash() {
             return Err(TrainError::Request(format!(
                 "{} was trained on other data (hash {} then, {} now); start a new run for new data",
@@ -303,44 +310,52 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         let mut by_source: Vec<Option<Vec<Tensor<1>>>> = vec![None; sources];
         let mut losses: Vec<Option<(f64, u64)>> = vec![None; sources];
         let mut sum = 0.0;
-        for (index, batch) in batches.iter().enumerate() {
-            let (inputs, targets) =
-                batch::tensors(&batch.inputs, &batch.targets, batch.sequences, &self.session.device);
-            let seed =
-                mix(mix(self.recipe.train.seed ^ 0xd80b)
-                    ^ mix(step * self.portions.micro_batches as u64 + index as u64));
-            let loss = self.model().loss(inputs, targets, scale, Some(seed));
-            let value = f64::from(loss.clone().into_scalar::<f32>());
-            if !value.is_finite() {
-                return Err(self.non_finite("loss"));
-            }
-            sum += value;
-            let entry = losses[batch.source].get_or_insert((0.0, 0));
-            *entry = (entry.0 + value / f64::from(scale), entry.1 + batch.tokens as u64);
-            let gradients =
-                ledger::present(self.model(), parameters::gradients(self.model(), loss.backward()), &self.device);
-            if self.ledger.is_some() {
-                let start = Instant::now();
-                let part = &mut by_source[batch.source];
-                *part = Some(match part.take() {
-                    None => gradients.clone(),
-                    Some(part) => ledger::add(part, gradients.clone()),
+        // Source by source, so that a source's gradient is one sum that both the step and its books can use.
+        let mut order: Vec<usize> = (0..batches.len()).collect();
+        order.sort_by_key(|index| batches[*index].source);
+        for group in order.chunk_by(|a, b| batches[*a].source == batches[*b].source) {
+            let mut part: Option<Vec<Tensor<1>>> = None;
+            for &index in group {
+                let (value, gradients) = self.micro_batch(&batches[index], scale, step, index)?;
+                sum += value;
+                let entry = losses[batches[index].source].get_or_insert((0.0, 0));
+                *entry = (entry.0 + value / f64::from(scale), entry.1 + batches[index].tokens as u64);
+                part = Some(match part {
+                    None => gradients,
+                    Some(part) => ledger::add(part, gradients),
                 });
-                self.charge(start);
+            }
+            let (source, part) = (batches[group[0]].source, part.expect("a group is not empty"));
+            if self.ledger.as_ref().is_some_and(|ledger| ledger.has_line(source)) {
+                by_source[source] = Some(part.clone());
             }
             total = Some(match total {
-                None => gradients,
-                Some(total) => ledger::add(total, gradients),
+                None => part,
+                Some(total) => ledger::add(total, part),
             });
         }
         let total = total.ok_or_else(|| TrainError::Request("a step without data".into()))?;
         Ok((StepGradients { total, by_source }, sum, losses))
     }
 
-    fn charge(&mut self, start: Instant) {
-        if let Some(ledger) = &mut self.ledger {
-            ledger.spent += start.elapsed();
+    /// Loss, times `scale`, and gradients of the `index`-th micro-batch of a step.
+    fn micro_batch(
+        &self,
+        batch: &MicroBatch,
+        scale: f32,
+        step: u64,
+        index: usize,
+    ) -> Result<(f64, Vec<Tensor<1>>), TrainError> {
+        let (inputs, targets) = batch::tensors(&batch.inputs, &batch.targets, batch.sequences, &self.session.device);
+        let number = step * self.portions.micro_batches as u64 + index as u64;
+        let seed = mix(mix(self.recipe.train.seed ^ 0xd80b) ^ mix(number));
+        let loss = self.model().loss(inputs, targets, scale, Some(seed));
+        let value = f64::from(loss.clone().into_scalar::<f32>());
+        if !value.is_finite() {
+            return Err(self.non_finite("loss"));
         }
+        let gradients = parameters::gradients(self.model(), loss.backward());
+        Ok((value, ledger::present(self.model(), gradients, &self.device)))
     }
 
     fn step(&mut self) -> Result<StepOutcome, TrainError> {
@@ -355,12 +370,13 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         let rate = train.lr * train.schedule.factor(self.state.step, self.steps, warmup, train.min_lr);
         let clip = self.optimizer.clip_factor(norm);
         let model = self.model.take().expect("the optimizer gave the model back");
+        let present = gradients.by_source.iter().flatten().count();
         let start = Instant::now();
         let number = self.state.step + 1;
         self.model = Some(self.optimizer.step(model, gradients, clip, rate as f32, number, self.ledger.as_mut()));
         let model = self.model.as_ref().expect("the optimizer gave the model back");
         if let Some(ledger) = &mut self.ledger {
-            ledger.spent += start.elapsed().mul_f64(ledger.share_of_step());
+            ledger.spent += start.elapsed().mul_f64(ledger.share_of_step(present));
             for batch in &batches {
                 ledger.count(batch.source, batch.tokens);
             }
@@ -478,6 +494,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
             weights: parameters::values(self.model()),
             moments: self.optimizer.moments.clone(),
             momenta: self.ledger.as_ref().map(Ledger::momenta).unwrap_or_default(),
+            sources: self.ledger.as_ref().map(Ledger::lined_sources).unwrap_or_default(),
             state: State {
                 ledger_scales: self.ledger.as_ref().map(|ledger| ledger.scales.clone()).unwrap_or_default(),
                 ..self.state.clone()
@@ -529,7 +546,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         if !folder.exists() {
             return Ok(None);
         }
-        let saved = checkpoint::read(&folder, &self.names, None, &self.session.device)?;
+        let saved = checkpoint::read(&folder, &self.names, &[], &self.session.device)?;
         let mut weights = saved.weights.into_iter();
         Ok(Some(parameters::update(self.model().clone(), |_, _| weights.next().expect("a value for every parameter"))))
     }
@@ -546,4 +563,10 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
             memory_bytes: ledger.memory_bytes(),
         })
     }
+}
+
+/// The source that the loader draws most often.
+fn heaviest(prepared: &Prepared) -> usize {
+    let shares = prepared.sources().iter().map(|source| source.share).enumerate();
+    shares.max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(0, |(source, _)| source)
 }

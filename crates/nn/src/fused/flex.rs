@@ -65,6 +65,12 @@ fn attention_shape(qkv: &Dense, heads: usize) -> AttentionShape {
     AttentionShape { batch: shape[0], time: shape[1], heads, head_width: shape[2] / 3 / heads }
 }
 
+/// A CPU tensor of one dimension.
+pub(crate) fn flat(values: Vec<f32>) -> Tensor<1> {
+    let length = values.len();
+    tensor(values, [length])
+}
+
 /// See [`crate::ops::token_losses`].
 pub(crate) fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let targets = ids(&targets.try_into_primitive::<Flex>().expect("targets on the CPU"));

@@ -8,7 +8,7 @@ mod flex;
 pub(crate) mod pointwise;
 pub(crate) mod recurrent;
 
-pub(crate) use flex::{Dense, slice, token_losses};
+pub(crate) use flex::{Dense, flat, slice, token_losses};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};

@@ -94,18 +94,18 @@ impl PointwiseKernels for Flex {
         [output(g.dx, x.shape()), output(g.dgamma, gamma.shape())]
     }
 
-    fn kernel_embed_tokens(table: Float, ids_: Integer, scale: f32) -> Float {
+    fn kernel_embed_tokens(table: Float, tokens: Integer, scale: f32) -> Float {
         let _timer = timer("embedding");
         let table = Dense::new(table);
-        let (shape, width) = (ids_.shape().to_vec(), table.shape()[1]);
-        output(embedding::gather_tokens(table.values(), &ids(&ids_), width, scale), [shape[0], shape[1], width])
+        let (shape, width) = (tokens.shape().to_vec(), table.shape()[1]);
+        output(embedding::gather_tokens(table.values(), &ids(&tokens), width, scale), [shape[0], shape[1], width])
     }
 
-    fn kernel_embed_tokens_backward(dy: Float, ids_: Integer, vocabulary: usize, scale: f32) -> Float {
+    fn kernel_embed_tokens_backward(dy: Float, tokens: Integer, vocabulary: usize, scale: f32) -> Float {
         let _timer = timer("embedding, backward");
         let dy = Dense::new(dy);
         let width = dy.shape()[2];
-        let table = embedding::scatter_tokens(dy.values(), &ids(&ids_), vocabulary, width, scale, None);
+        let table = embedding::scatter_tokens(dy.values(), &ids(&tokens), vocabulary, width, scale, None);
         output(table, [vocabulary, width])
     }
 }
