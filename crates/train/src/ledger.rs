@@ -10,8 +10,11 @@
 //! where single gradients were measured to be hundreds of times longer than a little way inside, because a training path
 //! zigzags between steep walls.
 //!
+//! Each interval takes losses and gradients on other sequences of the domain. On the same few throughout, the values of a
+//! small run were those of these few: they moved by more than their size when more were taken.
+//!
 //! The value of a line is −⟨ḡ_d, Δw_line⟩: nats a held-out token by which it brought the loss down. The lines of an
-//! interval sum to −⟨ḡ_d, Δw⟩, and the change measured on the same held-out sequences stands beside them, so the books
+//! interval sum to −⟨ḡ_d, Δw⟩, and the change measured on the same sequences stands beside them, so the books
 //! can be seen to close. The ancestor is In-Run Data Shapley (Wang et al. 2024), published for SGD.
 //!
 //! Momentum: nine tenths of an `AdamW` step (β₁ = 0.9) is gradient from earlier steps. By default it is credited to the
@@ -44,13 +47,13 @@ const RULES: [(&[f64], &[f64]); 3] = [
 
 /// Part of an interval's change (or of the usual one, where it is larger) that may stay unexplained before the ledger
 /// looks closer.
-const TOLERANCE: f64 = 0.03;
+const TOLERANCE: f64 = 0.05;
 
 /// A held-out domain as the ledger sees it.
 pub struct Domain {
     /// Its name.
     pub name: String,
-    /// The sequences on which gradient and loss are taken, the same throughout.
+    /// The sequences from which each interval draws those on which its gradients and losses are taken.
     pub sequences: Vec<Sequence>,
 }
 
@@ -76,6 +79,8 @@ pub struct Settings {
     /// Longest interval as a share of the steps before it, at least one step: the loss falls fastest, and is most curved,
     /// at a run's beginning.
     pub growth: f64,
+    /// Sequences of a domain that an interval draws: other ones each time, so that a run's values rest on many.
+    pub sequences: usize,
     /// Sequences a micro-batch of held-out text.
     pub micro_batch: usize,
 }
@@ -94,6 +99,8 @@ pub struct Ledger {
     lines: Vec<Lines>,
     /// Steps since the lines were settled.
     age: u32,
+    /// Intervals booked, which decides what the next one draws.
+    booked: u64,
     opened: Option<Opened>,
     from_step: u64,
     tokens: Vec<u64>,
@@ -130,6 +137,7 @@ impl Ledger {
             domains,
             lines,
             age: 0,
+            booked: 0,
             opened: None,
             from_step: 0,
             rows: Vec::new(),
@@ -204,9 +212,30 @@ impl Ledger {
         4 * parameters * vectors(sources, credited) as u64
     }
 
-    /// Held-out tokens a domain that a refresh reads.
+    /// Held-out tokens a domain that each gradient is taken on.
     pub fn tokens_per_domain(&self) -> usize {
-        self.domains.iter().map(|domain| batch::join(&domain.sequences).2).max().unwrap_or(0)
+        (0..self.domains.len()).map(|domain| batch::join(&self.drawn(domain)).2).max().unwrap_or(0)
+    }
+
+    /// Takes back what an earlier session booked.
+    pub fn restore_rows(&mut self, rows: Vec<LedgerRow>) {
+        let measured = rows.iter().filter(|row| row.line == "measured").count() as u64;
+        self.booked = measured / self.domains.len().max(1) as u64;
+        self.rows = rows;
+    }
+
+    /// The sequences of a domain that the interval at hand is measured on.
+    fn drawn(&self, domain: usize) -> Vec<Sequence> {
+        let all = &self.domains[domain].sequences;
+        let count = self.settings.sequences.max(1);
+        if count >= all.len() {
+            return all.clone();
+        }
+        // Steps of about the golden section visit every sequence before any comes again, and spread early ones evenly.
+        let stride = coprime_near(all.len() as f64 * 0.618_033_988_75, all.len());
+        let first = self.booked as u128 * count as u128;
+        let place = |index: u128| ((first + index) * stride as u128 % all.len() as u128) as usize;
+        (0..count as u128).map(|index| all[place(index)].clone()).collect()
     }
 
     /// The momentum of each source that has a line, a list for every parameter; empty lists where momentum is a line of
@@ -267,6 +296,10 @@ impl Ledger {
             lines.decay = cleared(&lines.decay);
         }
         self.tokens.fill(0);
+        self.booked += 1;
+        // The next interval is measured on other sequences, unless this one had them all.
+        let all = self.domains.iter().all(|domain| domain.sequences.len() <= self.settings.sequences.max(1));
+        let losses = if all { losses } else { self.losses(model, device) };
         self.opened = Some(Opened { weights, losses });
         self.from_step = step;
         self.spent += start.elapsed();
@@ -357,8 +390,8 @@ impl Ledger {
         let model = model.clone().valid();
         (0..self.domains.len())
             .map(|domain| {
-                self.parts(domain, device, |x, y, scale| f64::from(model.loss(x, y, scale, None).into_scalar::<f32>()))
-                    .sum()
+                let loss = |x, y, scale| f64::from(model.loss(x, y, scale, None).into_scalar::<f32>());
+                self.parts(domain, device, loss).into_iter().sum()
             })
             .collect()
     }
@@ -370,24 +403,38 @@ impl Ledger {
             let loss = model.loss(x, y, scale, None);
             present(model, parameters::gradients(model, loss.backward()), device)
         });
-        gradients.reduce(add).unwrap_or_default()
+        gradients.into_iter().reduce(add).unwrap_or_default()
     }
 
     /// What `measure` finds in each micro-batch of a domain: inputs, targets, and the scale that makes the sum a mean.
-    fn parts<'a, T>(
-        &'a self,
+    fn parts<T>(
+        &self,
         domain: usize,
-        device: &'a Device,
-        measure: impl Fn(Tensor<2, Int>, Tensor<1, Int>, f32) -> T + 'a,
-    ) -> impl Iterator<Item = T> + 'a {
-        let sequences = &self.domains[domain].sequences;
-        let scale = 1.0 / batch::join(sequences).2.max(1) as f32;
-        sequences.chunks(self.settings.micro_batch.max(1)).map(move |group| {
+        device: &Device,
+        measure: impl Fn(Tensor<2, Int>, Tensor<1, Int>, f32) -> T,
+    ) -> Vec<T> {
+        let sequences = self.drawn(domain);
+        let scale = 1.0 / batch::join(&sequences).2.max(1) as f32;
+        let groups = sequences.chunks(self.settings.micro_batch.max(1)).map(|group| {
             let (inputs, targets, _) = batch::join(group);
             let (inputs, targets) = batch::tensors(&inputs, &targets, group.len(), device);
             measure(inputs, targets, scale)
-        })
+        });
+        groups.collect()
     }
+}
+
+/// The number nearest to `about` that has no common factor with `count`.
+fn coprime_near(about: f64, count: usize) -> usize {
+    let common = |mut a: usize, mut b: usize| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let about = about as usize;
+    let near = (0..=count).flat_map(|distance| [about.saturating_sub(distance), about + distance]);
+    near.filter(|stride| *stride > 0).find(|stride| common(*stride, count) == 1).unwrap_or(1)
 }
 
 /// Steps of the interval that begins at a step.

@@ -13,7 +13,7 @@ use crate::run::Run;
 use crate::session::{Observer, Session, StepProgress};
 use crate::tensorboard::EventWriter;
 use burn::tensor::{Device, Tensor};
-use loam_corpus::{Loader, MicroBatch, Prepared, Sequence, evaluation_sequences};
+use loam_corpus::{IGNORE, Loader, MicroBatch, Prepared, Sequence, TokenStream, evaluation_sequences};
 use loam_models::LanguageModel;
 use loam_nn::initialize::mix;
 use loam_nn::parameters::{self, Parameter};
@@ -22,6 +22,9 @@ use std::time::Instant;
 
 /// Rows of `metrics.parquet` that a run aims at for each of its per-step metrics.
 const METRIC_ROWS: u64 = 2000;
+
+/// Sequences of a held-out domain that the ledger draws from at most.
+const LEDGER_SEQUENCES: usize = 4096;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,7 +119,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
             let tokens = plan::ledger_tokens(recipe, &portions, held_out.len());
             let domains = prepared.held_out().iter().enumerate().map(|(index, summary)| Domain {
                 name: summary.name.clone(),
-                sequences: evaluation_sequences(prepared.held_out_stream(index), portions.context, Some(tokens)),
+                sequences: ledger_sequences(prepared.held_out_stream(index), portions.context),
             });
             let credited = recipe.ledger.momentum == Momentum::Sources;
             let settings = ledger::Settings {
@@ -125,6 +128,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 credit: credited.then_some(constants.beta1),
                 refresh_every: recipe.ledger.refresh_every,
                 growth: plan::ledger_growth(recipe, &portions, held_out.len(), tokens, steps),
+                sequences: tokens / portions.context,
                 micro_batch: portions.sequences,
             };
             Ledger::new(settings, domains.collect(), &names, &plain)
@@ -199,7 +203,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
             ledger.scales.clone_from(&saved.state.ledger_scales);
             ledger.scales.resize(self.held_out.len(), 0.0);
             if self.run.ledger().exists() {
-                ledger.rows = crate::table::read(&self.run.ledger(), step)?;
+                ledger.restore_rows(crate::table::read(&self.run.ledger(), step)?);
             }
         }
         self.loader.seek(&saved.state.position);
@@ -563,6 +567,17 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
             memory_bytes: ledger.memory_bytes(),
         })
     }
+}
+
+/// Sequences of a held-out domain that the ledger's intervals draw from, spread over it. A short one at the end is left
+/// out where there are others, since it would count as much as a whole one.
+fn ledger_sequences(stream: &TokenStream, context: usize) -> Vec<Sequence> {
+    let mut sequences = evaluation_sequences(stream, context, Some(LEDGER_SEQUENCES * context));
+    let counted = |sequence: &Sequence| sequence.targets.iter().filter(|target| **target != IGNORE).count();
+    if sequences.len() > 1 && sequences.last().is_some_and(|last| counted(last) < context / 2) {
+        sequences.pop();
+    }
+    sequences
 }
 
 /// The source that the loader draws most often.

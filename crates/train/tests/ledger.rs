@@ -115,6 +115,7 @@ fn check(credit: bool, heaviest: usize, interval: u64) {
         credit: credit.then_some(CONSTANTS.beta1),
         refresh_every: interval,
         growth: 0.25,
+        sequences: domain.len(),
         micro_batch: 4,
     };
     let mut optimizer = Optimizer::new(CONSTANTS, &names, &device);
@@ -192,7 +193,7 @@ fn check(credit: bool, heaviest: usize, interval: u64) {
         usual = f64::max(usual, measured.abs());
         let truth = held_out_loss(&before, &domain) - held_out_loss(&model, &domain);
         assert!((measured - truth).abs() < 1e-5, "measured {measured}, truth {truth}");
-        assert!((booked - measured).abs() < 0.03 * usual + 2e-5, "booked {booked}, measured {measured}");
+        assert!((booked - measured).abs() < 0.05 * usual + 2e-5, "booked {booked}, measured {measured}");
         before = model.clone();
         sources.iter_mut().chain([&mut history, &mut decay]).for_each(Plain::clear);
     }

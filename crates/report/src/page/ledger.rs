@@ -77,7 +77,7 @@ pub(super) fn section(ledger: &Ledger, summary: &LedgerSummary, facts: &Facts, c
         cost: facts.ledger_cost.as_ref().map(|cost| {
             format!(
                 "The ledger took {} of wall time, {} on top of training without it: {}, each over {} held-out tokens \
-                 a domain, and {} of memory.",
+                 of a domain, and {} of memory.",
                 numbers::duration(cost.seconds),
                 numbers::percent(cost.overhead),
                 counted(cost.refreshes, "fresh held-out gradient", "fresh held-out gradients"),

@@ -44,7 +44,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("ledger.enabled", "book what each source did for each held-out domain"),
     ("ledger.refresh_every", "steps between fresh held-out gradients; fewer close the books better"),
     ("ledger.momentum", "credited to the sources that built it, or history: its own line"),
-    ("ledger.tokens", "held-out tokens a domain for each refresh; automatic by default"),
+    ("ledger.tokens", "held-out tokens a domain, others each refresh; automatic by default"),
     ("baseline.enabled", "unigram, bigram, trigram to compare with"),
     ("baseline.tokens", "training tokens that they see at most"),
 ];
