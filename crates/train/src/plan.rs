@@ -14,6 +14,9 @@ const LEDGER_BUDGET: f64 = 0.03;
 /// Held-out gradients that booking an interval takes for a domain, on average: one in the middle, and sometimes more.
 const GRADIENTS_AN_INTERVAL: f64 = 1.5;
 
+/// By how much of the steps so far an interval of the ledger may grow, the finest first.
+const GROWTHS: [f64; 3] = [1.0 / 4.0, 1.0 / 3.0, 1.0 / 2.0];
+
 /// The portions of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Portions {
@@ -51,28 +54,32 @@ impl Portions {
     }
 }
 
-/// Held-out tokens a domain that each ledger refresh reads, when the recipe leaves it open: what the budget of time
-/// allows, in whole sequences, at least one.
-pub fn ledger_tokens(recipe: &Recipe, portions: &Portions, domains: usize) -> usize {
+/// Held-out tokens a domain that the ledger draws for each interval, when the recipe leaves it open: what the budget
+/// allows once intervals are as fine as they may be, in whole sequences, at least one. Many intervals come first, since
+/// each draws other text.
+pub fn ledger_tokens(recipe: &Recipe, portions: &Portions, domains: usize, steps: u64) -> usize {
     recipe.ledger.tokens.map_or_else(
         || {
-            let allowed = LEDGER_BUDGET * recipe.ledger.refresh_every as f64 * portions.batch_tokens() as f64;
-            let sequences =
-                (allowed / GRADIENTS_AN_INTERVAL / domains.max(1) as f64 / portions.context as f64) as usize;
-            sequences.max(1) * portions.context
+            let finest = ledger::intervals(steps, GROWTHS[0], recipe.ledger.refresh_every) as f64;
+            let allowed = sequences_allowed(portions, domains, portions.context, steps);
+            ((allowed / finest) as usize).max(1) * portions.context
         },
         |tokens| tokens as usize,
     )
 }
 
+/// How often the budget allows so many held-out tokens of every domain.
+fn sequences_allowed(portions: &Portions, domains: usize, tokens: usize, steps: u64) -> f64 {
+    let allowed = LEDGER_BUDGET * steps as f64 * portions.batch_tokens() as f64;
+    allowed / GRADIENTS_AN_INTERVAL / domains.max(1) as f64 / tokens.max(1) as f64
+}
+
 /// By how much of the steps so far a ledger's interval may grow: a quarter, or a third or a half where so many intervals
 /// would cost more than the budget.
 pub fn ledger_growth(recipe: &Recipe, portions: &Portions, domains: usize, tokens: usize, steps: u64) -> f64 {
-    let allowed = LEDGER_BUDGET * steps as f64 * portions.batch_tokens() as f64;
-    let intervals = allowed / GRADIENTS_AN_INTERVAL / domains.max(1) as f64 / tokens.max(1) as f64;
-    let growths = [1.0 / 4.0, 1.0 / 3.0, 1.0 / 2.0];
+    let intervals = sequences_allowed(portions, domains, tokens, steps);
     let fits = |growth: &f64| ledger::intervals(steps, *growth, recipe.ledger.refresh_every) as f64 <= intervals;
-    growths.into_iter().find(fits).unwrap_or(growths[2])
+    GROWTHS.into_iter().find(fits).unwrap_or(GROWTHS[2])
 }
 
 /// Steps of a run that is given in steps or epochs; none when it is given in minutes.
@@ -135,6 +142,7 @@ mod tests {
         recipe.ledger.refresh_every = 20;
         let portions = Portions { context: 256, sequences: 2, micro_batches: 4 };
         let growth = |steps| ledger_growth(&recipe, &portions, 2, 256, steps);
+        assert_eq!(ledger_tokens(&recipe, &portions, 2, 100), 256);
         assert_eq!(growth(100), 0.5);
         assert_eq!(growth(2000), 0.25);
         assert_eq!(ledger::intervals(8, 0.25, 20), 8);

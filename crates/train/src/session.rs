@@ -248,7 +248,8 @@ fn go(
     recipe.train.length = Length::Steps(steps);
     recipe.train.batch_tokens = portions.batch_tokens();
     recipe.train.micro_batch_tokens = Some(portions.micro_batch_tokens());
-    recipe.ledger.tokens = Some(plan::ledger_tokens(&recipe, &portions, prepared.held_out().len()) as u64);
+    let domains = prepared.held_out().len();
+    recipe.ledger.tokens = Some(plan::ledger_tokens(&recipe, &portions, domains, steps) as u64);
     save_recipe(run, &recipe)?;
     log(
         observer,

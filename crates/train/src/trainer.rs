@@ -116,7 +116,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         }
         let sources: Vec<String> = prepared.sources().iter().map(|source| source.name.clone()).collect();
         let ledger = recipe.ledger.enabled.then(|| {
-            let tokens = plan::ledger_tokens(recipe, &portions, held_out.len());
+            let tokens = plan::ledger_tokens(recipe, &portions, held_out.len(), steps);
             let domains = prepared.held_out().iter().enumerate().map(|(index, summary)| Domain {
                 name: summary.name.clone(),
                 sequences: ledger_sequences(prepared.held_out_stream(index), portions.context),

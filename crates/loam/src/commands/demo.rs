@@ -111,7 +111,7 @@ fn recipe(corpus: &loam_corpus::CargoCorpus, arguments: &DemoArguments) -> Recip
     train.eval_tokens = 8192;
     train.checkpoint_every = 500;
     train.seed = arguments.seed;
-    recipe.ledger.refresh_every = 30;
+    recipe.ledger.refresh_every = 40;
     recipe
 }
 
