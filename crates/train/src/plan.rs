@@ -9,7 +9,7 @@ const MICRO_BATCH_TOKENS: usize = 2048;
 
 /// Held-out tokens that automatic ledger settings may take gradients of, as a share of the training tokens. A token costs
 /// more there than in training, since the batches are smaller.
-const LEDGER_BUDGET: f64 = 0.03;
+const LEDGER_BUDGET: f64 = 0.025;
 
 /// Held-out gradients that booking an interval takes for a domain, on average: one in the middle, and sometimes more.
 const GRADIENTS_AN_INTERVAL: f64 = 1.5;
