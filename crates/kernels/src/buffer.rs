@@ -57,6 +57,10 @@ impl SharedPointer {
         Self(slice.as_mut_ptr())
     }
 
+    pub(crate) fn from_raw(pointer: *mut f32) -> Self {
+        Self(pointer)
+    }
+
     /// The address of element `index`.
     pub(crate) fn at(self, index: usize) -> *mut f32 {
         self.0.wrapping_add(index)

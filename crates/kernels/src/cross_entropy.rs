@@ -8,7 +8,7 @@
 //! ignored target of the caller's choice.
 
 use crate::buffer::Output;
-use crate::matrix::{MatrixRef, product, product_at};
+use crate::matrix::{Beginning, MatrixRef, Precision, product, product_at};
 use crate::sequence_products::{row_count, row_dot, sum_by_sequence};
 use crate::simd::{LANES, sum_of_lanes, vectorized};
 use crate::softmax::{exponentials, maximum};
@@ -51,11 +51,13 @@ pub struct Options<'a> {
     pub scale: f32,
     /// The target whose rows are not counted: [`IGNORE`], or the id of a padding token.
     pub ignore: u32,
+    /// Of the products. The softmax is in `f32`.
+    pub precision: Precision,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { bias: None, row_weights: None, smoothing: 0.0, scale: 1.0, ignore: IGNORE }
+        Self { bias: None, row_weights: None, smoothing: 0.0, scale: 1.0, ignore: IGNORE, precision: Precision::F32 }
     }
 }
 
@@ -101,8 +103,9 @@ pub fn forward(
     width: usize,
     scale: f32,
     want_gradients: bool,
+    precision: Precision,
 ) -> CrossEntropy {
-    let problem = Problem::new(x, weight, targets, width, Options { scale, ..Options::default() });
+    let problem = Problem::new(x, weight, targets, width, Options { scale, precision, ..Options::default() });
     let (losses, gradients) = problem.run(want_gradients, &mut |_| {});
     CrossEntropy {
         loss_sum: problem.weighted_sum(&losses),
@@ -111,8 +114,8 @@ pub fn forward(
 }
 
 /// The loss of each row in nats, `[rows]`; 0 at ignored rows. Operands as in [`forward`].
-pub fn losses(x: &[f32], weight: &[f32], targets: &[u32], width: usize) -> Vec<f32> {
-    let problem = Problem::new(x, weight, targets, width, Options::default());
+pub fn losses(x: &[f32], weight: &[f32], targets: &[u32], width: usize, precision: Precision) -> Vec<f32> {
+    let problem = Problem::new(x, weight, targets, width, Options { precision, ..Options::default() });
     problem.by_row(&problem.run(false, &mut |_| {}).0)
 }
 
@@ -160,7 +163,13 @@ pub fn with_sequence_products(
         let mut projected = vec![0.0; rows * width];
         for (d, direction) in directions.iter().enumerate() {
             let matrix = MatrixRef::new(direction.weight, problem.vocabulary, width);
-            product(MatrixRef::new(chunk.logits, rows, problem.vocabulary), matrix, &mut projected, false);
+            product(
+                MatrixRef::new(chunk.logits, rows, problem.vocabulary),
+                matrix,
+                &mut projected,
+                false,
+                Precision::F32,
+            );
             let row_product = |i: usize| {
                 let along = row_dot(&projected[i * width..][..width], &chunk.x[i * width..][..width]);
                 let logits = &chunk.logits[i * problem.vocabulary..][..problem.vocabulary];
@@ -255,7 +264,7 @@ impl<'a> Problem<'a> {
     /// The losses of the counted rows, and the gradients when asked for; `look` sees every chunk.
     fn run(&self, want_gradients: bool, look: &mut dyn FnMut(&Chunk)) -> (Vec<f64>, Option<HeadGradients>) {
         let mut gradients = want_gradients.then(|| Gradients::new(self));
-        let (width, vocabulary) = (self.width, self.vocabulary);
+        let (width, vocabulary, precision) = (self.width, self.vocabulary, self.options.precision);
         let most_rows = LOGITS.checked_div(vocabulary).unwrap_or(0).max(FEWEST_ROWS).min(self.counted.len());
         // Equal chunks: a short last one would use the threads badly.
         let chunks = self.counted.len().div_ceil(most_rows.max(1)).max(1);
@@ -270,7 +279,13 @@ impl<'a> Problem<'a> {
             let pointer = logits.pointer();
             // SAFETY: the product writes the first `rows.len() * vocabulary` logits, which the slice then covers.
             let logits = unsafe {
-                product_at(MatrixRef::new(x, rows.len(), width), weight.transposed(), pointer.at(0), false);
+                product_at(
+                    MatrixRef::new(x, rows.len(), width),
+                    weight.transposed(),
+                    pointer.at(0),
+                    Beginning::Nothing,
+                    precision,
+                );
                 pointer.slice(0, rows.len() * vocabulary)
             };
             let losses = &mut losses[first..][..rows.len()];
@@ -340,7 +355,7 @@ impl Gradients {
 
     fn add(&mut self, problem: &Problem, chunk: &Chunk) {
         let Chunk { rows, first, x, logits, factors } = chunk;
-        let (width, vocabulary) = (problem.width, problem.vocabulary);
+        let (width, vocabulary, precision) = (problem.width, problem.vocabulary, problem.options.precision);
         let dlogits = MatrixRef::new(logits, rows.len(), vocabulary);
         let weight = MatrixRef::new(problem.weight, vocabulary, width);
         if let Some(dbias) = &mut self.dbias {
@@ -355,13 +370,13 @@ impl Gradients {
             let pointer = self.dx.pointer();
             // SAFETY: the product writes the chunk's rows of `dx`, which the slice then covers.
             let dx = unsafe {
-                product_at(dlogits, weight, pointer.at(first * width), false);
+                product_at(dlogits, weight, pointer.at(first * width), Beginning::Nothing, precision);
                 pointer.slice(first * width, rows.len() * width)
             };
             dx.par_chunks_mut(width).zip(factors).for_each(|(dx, factor)| scale_chunk(dx, *factor));
         } else {
             let mut dx = vec![0.0; rows.len() * width];
-            product(dlogits, weight, &mut dx, false);
+            product(dlogits, weight, &mut dx, false, precision);
             for ((dx, factor), row) in dx.chunks_exact_mut(width).zip(factors).zip(*rows) {
                 scale_chunk(dx, *factor);
                 // SAFETY: row `row` of `dx`, initialized in `new`.
@@ -372,7 +387,8 @@ impl Gradients {
         scaled.par_chunks_mut(width).zip(factors).for_each(|(x, factor)| scale_chunk(x, *factor));
         let scaled = MatrixRef::new(&scaled, rows.len(), width);
         // SAFETY: `dweight` has room for the product; the first chunk stores it, the others accumulate.
-        unsafe { product_at(dlogits.transposed(), scaled, self.dweight.pointer().at(0), *first > 0) };
+        let beginning = if *first > 0 { Beginning::Itself } else { Beginning::Nothing };
+        unsafe { product_at(dlogits.transposed(), scaled, self.dweight.pointer().at(0), beginning, precision) };
     }
 
     fn finish(mut self, problem: &Problem) -> HeadGradients {

@@ -1,12 +1,11 @@
 //! The affine layer `y = x w + b`, optionally added to a residual stream.
 
 use crate::buffer::{Output, sum_in_order};
-use crate::matrix::{MatrixRef, product_at, product_of};
+use crate::matrix::{Beginning, MatrixRef, Precision, product_at, product_of};
 use crate::simd::vectorized;
 use rayon::prelude::*;
-use std::mem::MaybeUninit;
 
-/// Rows that one task fills or sums. Fixed, so that sums do not depend on the number of threads.
+/// Rows that one task sums. Fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 64;
 
 /// What [`backward`] returns.
@@ -31,38 +30,38 @@ pub fn forward(
     residual: Option<&[f32]>,
     inputs: usize,
     outputs: usize,
+    precision: Precision,
 ) -> Vec<f32> {
     assert_eq!(bias.len(), outputs, "bias [{outputs}]");
     let rows = row_count(x, weight, inputs, outputs, residual.map_or(0, <[f32]>::len));
     if rows == 0 || outputs == 0 {
         return Vec::new();
     }
+    let beginning = residual.map_or(Beginning::Bias(bias), |residual| Beginning::BiasAndResidual(bias, residual));
     let mut y = Output::new(rows * outputs);
-    // The bias is laid down first and the product accumulates on it: one pass fewer than adding it afterward.
-    match residual {
-        None => y.slots().par_chunks_mut(ROWS * outputs).for_each(|y| fill_rows(bias, y)),
-        Some(residual) => {
-            assert_eq!(residual.len(), rows * outputs, "residual [{rows}, {outputs}]");
-            let chunks = y.slots().par_chunks_mut(ROWS * outputs).zip(residual.par_chunks(ROWS * outputs));
-            chunks.for_each(|(y, residual)| add_to_rows(residual, bias, y));
-        }
-    }
-    // SAFETY: the loops above wrote every row, so the product accumulates on initialized memory.
+    // SAFETY: the product writes every element and reads none.
     unsafe {
-        let y_pointer = y.pointer().at(0);
-        product_at(MatrixRef::new(x, rows, inputs), MatrixRef::new(weight, inputs, outputs), y_pointer, true);
+        let (x, weight) = (MatrixRef::new(x, rows, inputs), MatrixRef::new(weight, inputs, outputs));
+        product_at(x, weight, y.pointer().at(0), beginning, precision);
         y.written()
     }
 }
 
 /// The gradients of [`forward`] given `dy`, `[rows, outputs]`: `dx = dy wᵀ`, `dw = xᵀ dy`, `db = Σ dy` over rows.
-pub fn backward(x: &[f32], weight: &[f32], dy: &[f32], inputs: usize, outputs: usize) -> LinearGradients {
+pub fn backward(
+    x: &[f32],
+    weight: &[f32],
+    dy: &[f32],
+    inputs: usize,
+    outputs: usize,
+    precision: Precision,
+) -> LinearGradients {
     let rows = row_count(x, weight, inputs, outputs, dy.len());
     assert_eq!(dy.len(), rows * outputs, "dy [{rows}, {outputs}]");
     let dy_matrix = MatrixRef::new(dy, rows, outputs);
     LinearGradients {
-        dx: product_of(dy_matrix, MatrixRef::new(weight, inputs, outputs).transposed()),
-        dweight: product_of(MatrixRef::new(x, rows, inputs).transposed(), dy_matrix),
+        dx: product_of(dy_matrix, MatrixRef::new(weight, inputs, outputs).transposed(), precision),
+        dweight: product_of(MatrixRef::new(x, rows, inputs).transposed(), dy_matrix, precision),
         dbias: column_sums(dy, outputs),
     }
 }
@@ -87,23 +86,6 @@ fn row_count(x: &[f32], weight: &[f32], inputs: usize, outputs: usize, result_le
     let rows = x.len().checked_div(inputs).or_else(|| result_len.checked_div(outputs)).unwrap_or(0);
     assert_eq!(x.len(), rows * inputs, "x [{rows}, {inputs}]");
     rows
-}
-
-/// Every row of `y` becomes `bias`.
-pub(crate) fn fill_rows(bias: &[f32], y: &mut [MaybeUninit<f32>]) {
-    for row in y.chunks_exact_mut(bias.len()) {
-        row.write_copy_of_slice(bias);
-    }
-}
-
-vectorized! {
-    fn add_to_rows<A>(residual: &[f32], bias: &[f32], y: &mut [MaybeUninit<f32>]) {
-        for (y, residual) in y.chunks_exact_mut(bias.len()).zip(residual.chunks_exact(bias.len())) {
-            for ((y, residual), bias) in y.iter_mut().zip(residual).zip(bias) {
-                y.write(residual + bias);
-            }
-        }
-    }
 }
 
 vectorized! {

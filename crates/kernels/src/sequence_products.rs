@@ -13,7 +13,7 @@
 //! entry summed in the order of the rows.
 
 use crate::buffer::Output;
-use crate::matrix::{MatrixRef, product_at};
+use crate::matrix::{Beginning, MatrixRef, Precision, product_at};
 use crate::simd::{LANES, sum_of_lanes, vectorized};
 use crate::vector::dot_block;
 use rayon::prelude::*;
@@ -59,7 +59,7 @@ pub fn linear(x: &[f32], dy: &[f32], ends: &[usize], directions: &[MatrixRef]) -
             let pointer = projected.pointer();
             // SAFETY: the product writes the first `rows * columns` elements, which the slice then covers.
             let projected = unsafe {
-                product_at(left, direction, pointer.at(0), false);
+                product_at(left, direction, pointer.at(0), Beginning::Nothing, Precision::F32);
                 pointer.slice(0, rows * columns)
             };
             let tasks = results.par_chunks_mut(ROWS * directions.len()).enumerate();

@@ -8,6 +8,7 @@ use loam_kernels::attention::{
 };
 use loam_kernels::dropout::Dropout;
 use loam_kernels::heads::{HeadLayout, HeadView};
+use loam_kernels::matrix::Precision;
 use loam_kernels::reference::{PlainAttention, widen};
 use std::ops::Range;
 use support::calculus::{differences, inner};
@@ -475,12 +476,12 @@ fn the_packed_causal_form_is_the_general_one() {
         let mut random = Random(81);
         let shape = AttentionShape { batch: 2, time: 70, heads: 3, head_width: 8 };
         let qkv = random.values(2 * 70 * 3 * 24);
-        let (out, log_sum_exp) = attention::forward(&qkv, shape, None);
+        let (out, log_sum_exp) = attention::forward(&qkv, shape, None, Precision::F32);
         let views = HeadLayout::packed(2, 70, 3, 3, 8).map(|layout| HeadView::new(&qkv, layout));
         let [q, k, v] = views;
         let causal = Attention { mask: Mask::causal(), ..Attention::default() };
         assert_eq!((out.clone(), log_sum_exp.clone()), attend(q, k, v, &causal));
-        let dqkv = attention::backward(&qkv, &out, &log_sum_exp, &out, shape, None);
+        let dqkv = attention::backward(&qkv, &out, &log_sum_exp, &out, shape, None, Precision::F32);
         let gradients = attend_backward(q, k, v, &out, &log_sum_exp, &out, &causal);
         let [dq, dk, dv] = views.map(|view| taken(&dqkv, view.layout()));
         assert_close("dq", &dq, &widen(&gradients.dq), 1e-6);

@@ -5,6 +5,7 @@ mod support;
 use loam_kernels::attention::{self, AttentionShape};
 use loam_kernels::cross_entropy::{self, IGNORE};
 use loam_kernels::dropout::{Dropout, attention_mask};
+use loam_kernels::matrix::Precision;
 use loam_kernels::matrix::{MatrixRef, product};
 use loam_kernels::reference::{self, widen};
 use loam_kernels::{activation, adamw::AdamW, embedding, linear, norm, vector};
@@ -63,12 +64,12 @@ fn linear_layers() {
                 for residual in [None, Some(&residual[..])] {
                     // Without inputs, outputs or residual nothing tells the number of rows.
                     let rows = if inputs == 0 && residual.is_none() { 0 } else { rows };
-                    let y = linear::forward(&x, &weight, &bias, residual, inputs, outputs);
+                    let y = linear::forward(&x, &weight, &bias, residual, inputs, outputs, Precision::F32);
                     let wide = residual.map(widen);
                     let plain = reference::linear(&wide_x, &wide_weight, &wide_bias, wide.as_deref(), rows, inputs);
                     assert_close("y", &y, &plain, 1e-5);
                 }
-                let gradients = linear::backward(&x, &weight, &dy, inputs, outputs);
+                let gradients = linear::backward(&x, &weight, &dy, inputs, outputs, Precision::F32);
                 let (dx, dweight, dbias) =
                     reference::linear_backward(&wide_x, &wide_weight, &widen(&dy), rows, inputs, outputs);
                 assert_close("dx", &gradients.dx, &dx, 1e-5);
@@ -157,13 +158,13 @@ fn attention_with_and_without_dropout() {
                 let qkv = random.values(shape.batch * shape.time * 3 * shape.width());
                 let dout = random.values(shape.batch * shape.time * shape.width());
                 let mask = dropout.map(|dropout| widen(&attention_mask(shape, dropout)));
-                let (out, log_sum_exp) = attention::forward(&qkv, shape, dropout);
+                let (out, log_sum_exp) = attention::forward(&qkv, shape, dropout, Precision::F32);
                 let (plain, plain_sums) = reference::attention(&widen(&qkv), shape, mask.as_deref());
                 assert_close("out", &out, &plain, 1e-5);
                 if shape.width() > 0 {
                     assert_close("log_sum_exp", &log_sum_exp, &plain_sums, 1e-5);
                 }
-                let dqkv = attention::backward(&qkv, &out, &log_sum_exp, &dout, shape, dropout);
+                let dqkv = attention::backward(&qkv, &out, &log_sum_exp, &dout, shape, dropout, Precision::F32);
                 let plain = reference::attention_backward(&widen(&qkv), &widen(&dout), shape, mask.as_deref());
                 assert_close("dqkv", &dqkv, &plain, 1e-5);
             }
@@ -182,11 +183,11 @@ fn attention_with_rising_scores_over_many_key_tiles() {
     }
     let dout = random.values(shape.time * 2);
     at_every_level(|| {
-        let (out, log_sum_exp) = attention::forward(&qkv, shape, None);
+        let (out, log_sum_exp) = attention::forward(&qkv, shape, None, Precision::F32);
         let (plain, plain_sums) = reference::attention(&widen(&qkv), shape, None);
         assert_close("out", &out, &plain, 1e-4);
         assert_close("log_sum_exp", &log_sum_exp, &plain_sums, 1e-5);
-        let dqkv = attention::backward(&qkv, &out, &log_sum_exp, &dout, shape, None);
+        let dqkv = attention::backward(&qkv, &out, &log_sum_exp, &dout, shape, None, Precision::F32);
         let plain = reference::attention_backward(&widen(&qkv), &widen(&dout), shape, None);
         assert_close("dqkv", &dqkv, &plain, 1e-4);
     });
@@ -210,13 +211,18 @@ fn cross_entropies() {
                     let (losses, dx, dweight) =
                         reference::cross_entropy(&widen(&x), &widen(&weight), &targets, width, 0.125);
                     let total = losses.iter().sum::<f64>() * 0.125;
-                    assert_close("losses", &cross_entropy::losses(&x, &weight, &targets, width), &losses, 1e-5);
-                    let result = cross_entropy::forward(&x, &weight, &targets, width, 0.125, true);
+                    assert_close(
+                        "losses",
+                        &cross_entropy::losses(&x, &weight, &targets, width, Precision::F32),
+                        &losses,
+                        1e-5,
+                    );
+                    let result = cross_entropy::forward(&x, &weight, &targets, width, 0.125, true, Precision::F32);
                     assert_close("loss_sum", &[result.loss_sum], &[total], 1e-6);
                     let gradients = result.gradients.expect("gradients were asked for");
                     assert_close("dx", &gradients.0, &dx, 1e-5);
                     assert_close("dweight", &gradients.1, &dweight, 1e-5);
-                    let alone = cross_entropy::forward(&x, &weight, &targets, width, 0.125, false);
+                    let alone = cross_entropy::forward(&x, &weight, &targets, width, 0.125, false, Precision::F32);
                     assert_eq!((alone.loss_sum, alone.gradients), (result.loss_sum, None));
                 }
             }
@@ -232,20 +238,20 @@ fn cross_entropy_in_several_chunks_and_at_the_extremes() {
     let (x, weight) = (random.values(rows * width), random.values(vocabulary * width));
     let targets = random.ids(rows, vocabulary);
     let (losses, dx, dweight) = reference::cross_entropy(&widen(&x), &widen(&weight), &targets, width, 1.0);
-    let result = cross_entropy::forward(&x, &weight, &targets, width, 1.0, true);
+    let result = cross_entropy::forward(&x, &weight, &targets, width, 1.0, true, Precision::F32);
     assert_close("loss_sum", &[result.loss_sum], &[losses.iter().sum()], 1e-6);
     let gradients = result.gradients.expect("gradients were asked for");
     assert_close("dx", &gradients.0, &dx, 1e-5);
     assert_close("dweight", &gradients.1, &dweight, 1e-5);
     // A certain and right, then a certain and wrong answer, at logits of ±1e4.
-    let result = cross_entropy::losses(&[1e4, 1e4], &[1.0, -1.0], &[0, 1], 1);
+    let result = cross_entropy::losses(&[1e4, 1e4], &[1.0, -1.0], &[0, 1], 1, Precision::F32);
     assert_close("losses", &result, &[0.0, 2e4], 1e-6);
 }
 
 #[test]
 #[should_panic(expected = "target 7 of row 1 is outside a vocabulary of 3")]
 fn a_target_outside_the_vocabulary_is_refused() {
-    let _ = cross_entropy::losses(&[0.0; 4], &[0.0; 6], &[2, 7], 2);
+    let _ = cross_entropy::losses(&[0.0; 4], &[0.0; 6], &[2, 7], 2, Precision::F32);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod support;
 use loam_kernels::attention::{self, AttentionShape};
 use loam_kernels::cross_entropy::{self, IGNORE};
 use loam_kernels::dropout::{Dropout, attention_mask};
+use loam_kernels::matrix::Precision;
 use loam_kernels::reference::{self, widen};
 use loam_kernels::{activation, embedding, linear, norm};
 use support::Random;
@@ -25,7 +26,7 @@ fn linear_gradients() {
         inner(&reference::linear(x, weight, bias, Some(&wide_residual), rows, inputs), &dy)
     };
     let plain = reference::linear_backward(&wide_x, &wide_weight, &widen(&dy), rows, inputs, outputs);
-    let fast = linear::backward(&x, &weight, &dy, inputs, outputs);
+    let fast = linear::backward(&x, &weight, &dy, inputs, outputs, Precision::F32);
     check("dx", &differences(&x, |x| loss(x, &wide_weight, &wide_bias)), &plain.0, &fast.dx);
     check("dweight", &differences(&weight, |weight| loss(&wide_x, weight, &wide_bias)), &plain.1, &fast.dweight);
     check("dbias", &differences(&bias, |bias| loss(&wide_x, &wide_weight, bias)), &plain.2, &fast.dbias);
@@ -74,8 +75,8 @@ fn attention_gradients() {
         let mask = dropout.map(|dropout| widen(&attention_mask(shape, dropout)));
         let expected = differences(&qkv, |qkv| inner(&reference::attention(qkv, shape, mask.as_deref()).0, &dout));
         let plain = reference::attention_backward(&widen(&qkv), &widen(&dout), shape, mask.as_deref());
-        let (out, log_sum_exp) = attention::forward(&qkv, shape, dropout);
-        let fast = attention::backward(&qkv, &out, &log_sum_exp, &dout, shape, dropout);
+        let (out, log_sum_exp) = attention::forward(&qkv, shape, dropout, Precision::F32);
+        let fast = attention::backward(&qkv, &out, &log_sum_exp, &dout, shape, dropout, Precision::F32);
         check("dqkv", &expected, &plain, &fast);
     }
 }
@@ -91,7 +92,7 @@ fn cross_entropy_gradients() {
         reference::cross_entropy(x, weight, &targets, width, scale).0.iter().sum::<f64>() * scale
     };
     let (_, plain_dx, plain_dweight) = reference::cross_entropy(&wide_x, &wide_weight, &targets, width, scale);
-    let result = cross_entropy::forward(&x, &weight, &targets, width, scale as f32, true);
+    let result = cross_entropy::forward(&x, &weight, &targets, width, scale as f32, true, Precision::F32);
     let (dx, dweight) = result.gradients.expect("gradients were asked for");
     check("dx", &differences(&x, |x| loss(x, &wide_weight)), &plain_dx, &dx);
     check("dweight", &differences(&weight, |weight| loss(&wide_x, weight)), &plain_dweight, &dweight);

@@ -3,6 +3,7 @@
 mod support;
 
 use loam_kernels::cross_entropy::{self, HeadDirection, IGNORE, Options};
+use loam_kernels::matrix::Precision;
 use loam_kernels::reference::{heads, widen};
 use support::calculus::{check, differences};
 use support::{Random, assert_close, assert_deterministic, at_every_level, bits};
@@ -21,6 +22,7 @@ fn every_option_against_the_reference() {
                         let mut targets = random.ids(rows, vocabulary);
                         targets.iter_mut().step_by(3).for_each(|target| *target = ignore);
                         let options = Options {
+                            precision: Precision::F32,
                             bias: given.then(|| &bias[..]),
                             row_weights: given.then(|| &row_weights[..]),
                             smoothing,
@@ -100,13 +102,13 @@ fn without_options_it_is_the_plain_loss() {
     let (x, weight) = (random.values(rows * width), random.values(vocabulary * width));
     let targets = random.ids(rows, vocabulary);
     at_every_level(|| {
-        let plain = cross_entropy::forward(&x, &weight, &targets, width, 0.5, true);
+        let plain = cross_entropy::forward(&x, &weight, &targets, width, 0.5, true, Precision::F32);
         let options = Options { scale: 0.5, row_weights: Some(&[1.0; 77]), ..Options::default() };
         let result = cross_entropy::with_options(&x, &weight, &targets, width, options, true);
         let (gradients, (dx, dweight)) = (result.gradients.unwrap(), plain.gradients.unwrap());
         assert_eq!(result.loss_sum, plain.loss_sum);
         assert_eq!((bits(&gradients.dx), bits(&gradients.dweight)), (bits(&dx), bits(&dweight)));
-        assert_eq!(bits(&result.losses), bits(&cross_entropy::losses(&x, &weight, &targets, width)));
+        assert_eq!(bits(&result.losses), bits(&cross_entropy::losses(&x, &weight, &targets, width, Precision::F32)));
     });
 }
 
@@ -123,6 +125,7 @@ fn gradients_are_differences() {
     };
     let plain = head(&wide_x, &wide_weight, &wide_bias);
     let options = Options {
+        precision: Precision::F32,
         bias: Some(&bias),
         row_weights: Some(&row_weights),
         smoothing: smoothing as f32,
@@ -151,6 +154,7 @@ fn products_by_sequence_are_products_with_each_gradient() {
         targets[59] = IGNORE;
         let row_weights = random.values(rows);
         let options = Options {
+            precision: Precision::F32,
             bias: Some(&bias),
             row_weights: Some(&row_weights),
             smoothing: 0.1,

@@ -7,7 +7,6 @@ use crate::heads::{HeadLayout, HeadView};
 use crate::matrix::{Operand, Target, strided_product};
 use crate::softmax::{backward_row, backward_row_with_dropout, soft_cap_with_slopes};
 use crate::vector::{add_chunk, dot_block, multiply_chunk};
-use gemm::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -272,9 +271,9 @@ impl<'a> QueryHead<'a> {
         // SAFETY: the operands lie in their slices; the tiles hold `count * width` elements.
         unsafe {
             let (sizes, target) = ([count, width, head_width], tile_of(scores.as_mut_ptr()));
-            strided_product(sizes, query, key.transposed(), problem.product_factor(), target, Parallelism::None);
+            strided_product(sizes, query, key.transposed(), problem.product_factor(), target, problem.precision);
             let target = tile_of(gradients.as_mut_ptr());
-            strided_product(sizes, dout, value.transposed(), 1.0, target, Parallelism::None);
+            strided_product(sizes, dout, value.transposed(), 1.0, target, problem.precision);
         }
         let rows = scores.chunks_exact_mut(width).zip(gradients.chunks_exact_mut(width));
         for (query, (scores, gradients)) in queries.zip(rows) {
@@ -285,10 +284,10 @@ impl<'a> QueryHead<'a> {
         // SAFETY: as above; the caller vouches for the targets.
         unsafe {
             let sizes = [count, head_width, width];
-            strided_product(sizes, gradients, key, problem.scale, dquery, Parallelism::None);
+            strided_product(sizes, gradients, key, problem.scale, dquery, problem.precision);
             let sizes = [width, head_width, count];
-            strided_product(sizes, gradients.transposed(), query, problem.scale, dkey, Parallelism::None);
-            strided_product(sizes, probabilities.transposed(), dout, 1.0, dvalue, Parallelism::None);
+            strided_product(sizes, gradients.transposed(), query, problem.scale, dkey, problem.precision);
+            strided_product(sizes, probabilities.transposed(), dout, 1.0, dvalue, problem.precision);
         }
     }
 

@@ -7,7 +7,6 @@ use crate::heads::{HeadLayout, HeadView};
 use crate::matrix::{Operand, Target, strided_product};
 use crate::softmax::{exponentials, maximum, soft_cap};
 use crate::vector::scale_chunk;
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 /// `softmax(scale · q kᵀ) v` for each head, over the keys that the mask shows.
@@ -94,7 +93,7 @@ unsafe fn forward_tile(
         // SAFETY: the views hold these rows; `scores` holds `count * width` elements.
         unsafe {
             let sizes = [count, width, head_width];
-            strided_product(sizes, query, key.transposed(), problem.product_factor(), target, Parallelism::None);
+            strided_product(sizes, query, key.transposed(), problem.product_factor(), target, problem.precision);
         }
         // SAFETY: this task's own rows.
         let accumulate = accumulates(&mut started, live_queries == queries, || unsafe {
@@ -134,7 +133,7 @@ unsafe fn forward_tile(
         let target = out.target(row, live_queries.start, head_of_row, accumulate);
         // SAFETY: as above; the target is this task's rows, written or cleared before any accumulates.
         unsafe {
-            strided_product([count, head_width, width], probabilities, value, 1.0, target, Parallelism::None);
+            strided_product([count, head_width, width], probabilities, value, 1.0, target, problem.precision);
         }
     }
     if !started {

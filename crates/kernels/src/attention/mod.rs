@@ -28,7 +28,7 @@ pub use packed::{AttentionShape, backward, forward};
 use crate::buffer::SharedPointer;
 use crate::dropout::Dropout;
 use crate::heads::{HeadLayout, HeadView};
-use crate::matrix::{Operand, Target};
+use crate::matrix::{Operand, Precision, Target};
 use mask::Spans;
 use std::ops::Range;
 
@@ -49,6 +49,8 @@ pub struct Attention<'a> {
     pub soft_cap: Option<f32>,
     /// Probabilities are multiplied by [`probability_mask`] after the softmax.
     pub dropout: Option<Dropout>,
+    /// Of the products of queries, keys, probabilities and values, and of their gradients. The softmax is in `f32`.
+    pub precision: Precision,
 }
 
 /// Inputs that were found to fit together, and what follows from them.
@@ -59,6 +61,7 @@ struct Problem<'a> {
     scale: f32,
     soft_cap: Option<f32>,
     dropout: Option<Dropout>,
+    precision: Precision,
     spans: Spans,
 }
 
@@ -85,6 +88,7 @@ impl<'a> Problem<'a> {
             scale: attention.scale.unwrap_or(1.0 / (head_width as f32).sqrt()),
             soft_cap: attention.soft_cap,
             dropout: attention.dropout,
+            precision: attention.precision,
             spans: Spans::new(&attention.mask, batch, queries.time, keys.time),
         }
     }

@@ -3,6 +3,7 @@
 use super::{Attention, Mask, attend, attend_backward_packed};
 use crate::dropout::Dropout;
 use crate::heads::{HeadLayout, HeadView};
+use crate::matrix::Precision;
 
 /// The sizes of causal self-attention. The width of the model is `heads * head_width`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +32,8 @@ impl AttentionShape {
     }
 }
 
-fn causal(dropout: Option<Dropout>) -> Attention<'static> {
-    Attention { mask: Mask::causal(), dropout, ..Attention::default() }
+fn causal(dropout: Option<Dropout>, precision: Precision) -> Attention<'static> {
+    Attention { mask: Mask::causal(), dropout, precision, ..Attention::default() }
 }
 
 /// Attention over packed `qkv`, `[batch, time, 3 * width]`: queries, keys and values, each `[heads, head_width]`.
@@ -40,9 +41,14 @@ fn causal(dropout: Option<Dropout>) -> Attention<'static> {
 /// Returns the output, `[batch, time, width]`, and the natural logarithm of each row's sum of exponentials,
 /// `[batch, heads, time]`, for [`backward`]. With `dropout`, probabilities are multiplied by
 /// [`super::attention_mask`] after the softmax.
-pub fn forward(qkv: &[f32], shape: AttentionShape, dropout: Option<Dropout>) -> (Vec<f32>, Vec<f32>) {
+pub fn forward(
+    qkv: &[f32],
+    shape: AttentionShape,
+    dropout: Option<Dropout>,
+    precision: Precision,
+) -> (Vec<f32>, Vec<f32>) {
     let [q, k, v] = shape.views(qkv);
-    attend(q, k, v, &causal(dropout))
+    attend(q, k, v, &causal(dropout, precision))
 }
 
 /// The gradient of [`forward`] with respect to `qkv`, `[batch, time, 3 * width]`, from what it returned, `dout`
@@ -54,7 +60,8 @@ pub fn backward(
     dout: &[f32],
     shape: AttentionShape,
     dropout: Option<Dropout>,
+    precision: Precision,
 ) -> Vec<f32> {
     let [q, k, v] = shape.views(qkv);
-    attend_backward_packed(q, k, v, out, log_sum_exp, dout, &causal(dropout))
+    attend_backward_packed(q, k, v, out, log_sum_exp, dout, &causal(dropout, precision))
 }

@@ -3,7 +3,7 @@
 use super::{Bench, values};
 use crate::activation::{self, Activation};
 use crate::cross_entropy::{self, HeadDirection, Options};
-use crate::matrix::MatrixRef;
+use crate::matrix::{MatrixRef, Precision};
 use crate::{dropout, embedding, linear, norm, sequence_products};
 use std::hint::black_box;
 
@@ -58,13 +58,14 @@ pub(super) fn products_by_sequence(bench: &mut Bench, rows: usize, width: usize,
             bench.line(&name, seconds, operations * directions.len(), "GFLOP/s");
         }
         let weight = values(inputs * outputs);
-        let seconds = bench.best(|| _ = black_box(linear::backward(&x, &weight, &dy, inputs, outputs)));
+        let seconds = bench.best(|| _ = black_box(linear::backward(&x, &weight, &dy, inputs, outputs, Precision::F32)));
         bench.line("  its backward pass", seconds, 2 * operations, "GFLOP/s");
     }
     let (x, weight, bias) = (values(rows * width), values(vocabulary * width), values(vocabulary));
     let targets: Vec<u32> = (0..rows as u32).map(|i| dropout::hash([3, 4], i) % vocabulary as u32).collect();
     let operations = 6 * rows * width * vocabulary;
-    let seconds = bench.best(|| _ = black_box(cross_entropy::forward(&x, &weight, &targets, width, 1.0, true)));
+    let seconds =
+        bench.best(|| _ = black_box(cross_entropy::forward(&x, &weight, &targets, width, 1.0, true, Precision::F32)));
     bench.line("cross_entropy with gradients", seconds, operations, "GFLOP/s");
     let smooth = Options { smoothing: 0.1, ..Options::default() };
     let seconds = bench.best(|| _ = black_box(cross_entropy::with_options(&x, &weight, &targets, width, smooth, true)));

@@ -7,6 +7,7 @@ mod recurrent;
 mod transformer;
 
 use crate::dropout;
+use crate::matrix::Precision;
 use std::time::Instant;
 use transformer::Shape;
 
@@ -33,7 +34,10 @@ pub fn measure(repetitions: usize, mut report: impl FnMut(&Rate)) {
         Shape { name: "GPT, 14 M", batch: 8, time: 256, width: 384, heads: 6, layers: 6, vocabulary: 8192 },
         Shape { name: "demonstration", batch: 2, time: 256, width: 192, heads: 6, layers: 5, vocabulary: 4096 },
     ] {
-        transformer::training_step(&mut bench, &shape);
+        transformer::training_step(&mut bench, &shape, Precision::F32);
+        if Precision::Bf16.is_native() {
+            transformer::training_step(&mut bench, &shape, Precision::Bf16);
+        }
     }
     positions::masks(&mut bench);
     positions::rotations(&mut bench);

@@ -1,7 +1,7 @@
 //! Recurrent layers, beside the bare products in them.
 
 use super::{Bench, values};
-use crate::matrix::{MatrixRef, product};
+use crate::matrix::{MatrixRef, Precision, product};
 use crate::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm};
 use std::hint::black_box;
 
@@ -15,12 +15,12 @@ fn bare_products(bench: &mut Bench, gates: usize, shape: RecurrentShape) {
     let weight_hh = MatrixRef::new(&weight_hh, columns, hidden);
     let mut step = vec![0.0; batch * columns];
     let seconds = bench.best(|| {
-        product(MatrixRef::new(&x, rows, inputs), weight_ih.transposed(), &mut da, false);
+        product(MatrixRef::new(&x, rows, inputs), weight_ih.transposed(), &mut da, false, Precision::F32);
     });
     bench.line("  product of the input", seconds, 2 * rows * columns * inputs, "GFLOP/s");
     let seconds = bench.best(|| {
         for state in state.chunks_exact(batch * hidden) {
-            product(MatrixRef::new(state, batch, hidden), weight_hh.transposed(), &mut step, false);
+            product(MatrixRef::new(state, batch, hidden), weight_hh.transposed(), &mut step, false, Precision::F32);
         }
     });
     bench.line("  products of the steps", seconds, 2 * rows * columns * hidden, "GFLOP/s");
@@ -29,14 +29,14 @@ fn bare_products(bench: &mut Bench, gates: usize, shape: RecurrentShape) {
     let mut dstate = vec![0.0; batch * hidden];
     let seconds = bench.best(|| {
         let all = MatrixRef::new(&da, rows, columns);
-        product(all, weight_ih, &mut dx, false);
-        product(all.transposed(), MatrixRef::new(&x, rows, inputs), &mut dweight_ih, false);
-        product(all.transposed(), MatrixRef::new(&state, rows, hidden), &mut dweight_hh, false);
+        product(all, weight_ih, &mut dx, false, Precision::F32);
+        product(all.transposed(), MatrixRef::new(&x, rows, inputs), &mut dweight_ih, false, Precision::F32);
+        product(all.transposed(), MatrixRef::new(&state, rows, hidden), &mut dweight_hh, false, Precision::F32);
     });
     bench.line("  products of the gradients", seconds, 2 * rows * columns * (2 * inputs + hidden), "GFLOP/s");
     let seconds = bench.best(|| {
         for da in da.chunks_exact(batch * columns) {
-            product(MatrixRef::new(da, batch, columns), weight_hh, &mut dstate, false);
+            product(MatrixRef::new(da, batch, columns), weight_hh, &mut dstate, false, Precision::F32);
         }
     });
     bench.line("  products of the steps backward", seconds, 2 * rows * columns * hidden, "GFLOP/s");

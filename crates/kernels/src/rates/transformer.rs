@@ -4,7 +4,7 @@ use super::{Bench, values};
 use crate::adamw::{AdamW, LedgerLines, LedgerPart, Reach};
 use crate::attention::{self, AttentionShape};
 use crate::dropout::{self, Dropout};
-use crate::matrix::{MatrixRef, product};
+use crate::matrix::{MatrixRef, Precision, product};
 use crate::{activation, cross_entropy, embedding, linear, norm, vector};
 use std::hint::black_box;
 
@@ -20,7 +20,13 @@ pub(super) struct Shape {
 }
 
 /// A linear layer with its gradients, beside the three bare products.
-fn linear_layer(bench: &mut Bench, name: &str, rows: usize, inputs: usize, outputs: usize, residual: bool) {
+fn linear_layer(
+    bench: &mut Bench,
+    name: &str,
+    [rows, inputs, outputs]: [usize; 3],
+    residual: bool,
+    precision: Precision,
+) {
     let (x, weight, bias) = (values(rows * inputs), values(inputs * outputs), values(outputs));
     let (dy, residual) = (values(rows * outputs), residual.then(|| values(rows * outputs)));
     let (x_matrix, weight_matrix) = (MatrixRef::new(&x, rows, inputs), MatrixRef::new(&weight, inputs, outputs));
@@ -31,26 +37,27 @@ fn linear_layer(bench: &mut Bench, name: &str, rows: usize, inputs: usize, outpu
         let seconds = bench.best(action);
         bench.line(&format!("{name} {inputs}→{outputs} {part}"), seconds, operations, "GFLOP/s");
     };
-    time("product", operations, &mut || product(x_matrix, weight_matrix, &mut y, false));
+    time("product", operations, &mut || product(x_matrix, weight_matrix, &mut y, false, precision));
     time("forward", operations, &mut || {
-        black_box(linear::forward(&x, &weight, &bias, residual.as_deref(), inputs, outputs));
+        black_box(linear::forward(&x, &weight, &bias, residual.as_deref(), inputs, outputs, precision));
     });
     time("products dx, dw", 2 * operations, &mut || {
-        product(dy_matrix, weight_matrix.transposed(), &mut dx, false);
-        product(x_matrix.transposed(), dy_matrix, &mut dweight, false);
+        product(dy_matrix, weight_matrix.transposed(), &mut dx, false, precision);
+        product(x_matrix.transposed(), dy_matrix, &mut dweight, false, precision);
     });
     time("backward", 2 * operations, &mut || {
-        black_box(linear::backward(&x, &weight, &dy, inputs, outputs));
+        black_box(linear::backward(&x, &weight, &dy, inputs, outputs, precision));
     });
 }
 
 /// The operations of one training step of a GPT.
-pub(super) fn training_step(bench: &mut Bench, shape: &Shape) {
+pub(super) fn training_step(bench: &mut Bench, shape: &Shape, precision: Precision) {
     let Shape { batch, time, width, heads, layers, vocabulary, .. } = *shape;
     let (rows, hidden) = (batch * time, 4 * width);
     bench.group(format!(
-        "{}: rows {rows}, width {width}, heads {heads}, context {time}, vocabulary {vocabulary}",
-        shape.name
+        "{}, {}: rows {rows}, width {width}, heads {heads}, context {time}, vocabulary {vocabulary}",
+        shape.name,
+        precision.name()
     ));
     for (name, inputs, outputs, residual) in [
         ("qkv", width, 3 * width, false),
@@ -58,7 +65,7 @@ pub(super) fn training_step(bench: &mut Bench, shape: &Shape) {
         ("up", width, hidden, false),
         ("down", hidden, width, true),
     ] {
-        linear_layer(bench, name, rows, inputs, outputs, residual);
+        linear_layer(bench, name, [rows, inputs, outputs], residual, precision);
     }
 
     let bytes = 4 * rows * hidden;
@@ -89,11 +96,11 @@ pub(super) fn training_step(bench: &mut Bench, shape: &Shape) {
     let operations = 2 * rows * time * width;
     for dropout in [None, Some(setting)] {
         let suffix = if dropout.is_some() { " with dropout" } else { "" };
-        let seconds = bench.best(|| _ = black_box(attention::forward(&qkv, attention_shape, dropout)));
+        let seconds = bench.best(|| _ = black_box(attention::forward(&qkv, attention_shape, dropout, precision)));
         bench.line(&format!("attention{suffix}"), seconds, operations, "GFLOP/s");
-        let (out, sums) = attention::forward(&qkv, attention_shape, dropout);
+        let (out, sums) = attention::forward(&qkv, attention_shape, dropout, precision);
         let seconds = bench.best(|| {
-            black_box(attention::backward(&qkv, &out, &sums, dy, attention_shape, dropout));
+            black_box(attention::backward(&qkv, &out, &sums, dy, attention_shape, dropout, precision));
         });
         bench.line(&format!("attention{suffix} backward"), seconds, operations * 5 / 2, "GFLOP/s");
     }
@@ -103,21 +110,21 @@ pub(super) fn training_step(bench: &mut Bench, shape: &Shape) {
     let operations = 2 * rows * width * vocabulary;
     let scale = 1.0 / rows as f32;
     let seconds = bench.best(|| {
-        black_box(cross_entropy::forward(x, &weight, &targets, width, scale, false));
+        black_box(cross_entropy::forward(x, &weight, &targets, width, scale, false, precision));
     });
     bench.line("cross_entropy, loss only", seconds, operations, "GFLOP/s");
     let seconds = bench.best(|| {
-        black_box(cross_entropy::forward(x, &weight, &targets, width, scale, true));
+        black_box(cross_entropy::forward(x, &weight, &targets, width, scale, true, precision));
     });
     bench.line("cross_entropy with gradients", seconds, 3 * operations, "GFLOP/s");
     let mut logits = values(rows * vocabulary);
     let (mut dx, mut dweight) = (values(rows * width), weight.clone());
     let weight_matrix = MatrixRef::new(&weight, vocabulary, width);
     let seconds = bench.best(|| {
-        product(MatrixRef::new(x, rows, width), weight_matrix.transposed(), &mut logits, false);
+        product(MatrixRef::new(x, rows, width), weight_matrix.transposed(), &mut logits, false, precision);
         let logits = MatrixRef::new(&logits, rows, vocabulary);
-        product(logits, weight_matrix, &mut dx, false);
-        product(logits.transposed(), MatrixRef::new(x, rows, width), &mut dweight, false);
+        product(logits, weight_matrix, &mut dx, false, precision);
+        product(logits.transposed(), MatrixRef::new(x, rows, width), &mut dweight, false, precision);
     });
     bench.line("  its three products", seconds, 3 * operations, "GFLOP/s");
 

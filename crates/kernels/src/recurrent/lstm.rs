@@ -4,7 +4,7 @@ use super::{Packing, Panels, RecurrentShape, RecurrentWeights, project, step_pro
 use crate::buffer::{Output, SharedPointer, with_scratch};
 use crate::elementary::{sigmoid, tanh};
 use crate::linear::column_sums;
-use crate::matrix::{MatrixRef, Target, product_of};
+use crate::matrix::{MatrixRef, Precision, Target, product_of};
 use crate::simd::vectorized;
 use std::mem::MaybeUninit;
 
@@ -223,11 +223,11 @@ pub fn backward(
     let (dgates, states) = unsafe { (dgates.written(), states.written()) };
     let x = packing.pack(x, inputs);
     let dgates_matrix = MatrixRef::new(&dgates, rows, GATES * width);
-    let dx = product_of(dgates_matrix, MatrixRef::new(weights.weight_ih, GATES * width, inputs));
+    let dx = product_of(dgates_matrix, MatrixRef::new(weights.weight_ih, GATES * width, inputs), Precision::F32);
     LstmGradients {
         dx: packing.unpack(&dx, inputs),
-        dweight_ih: product_of(dgates_matrix.transposed(), MatrixRef::new(&x, rows, inputs)),
-        dweight_hh: product_of(dgates_matrix.transposed(), MatrixRef::new(&states, rows, width)),
+        dweight_ih: product_of(dgates_matrix.transposed(), MatrixRef::new(&x, rows, inputs), Precision::F32),
+        dweight_hh: product_of(dgates_matrix.transposed(), MatrixRef::new(&states, rows, width), Precision::F32),
         dbias: column_sums(&dgates, GATES * width),
         dinitial_hidden: packing.unsort(&dhidden, width),
         dinitial_cell: packing.unsort(&dcell, width),

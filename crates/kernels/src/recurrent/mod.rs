@@ -12,9 +12,7 @@ pub mod gru;
 pub mod lstm;
 
 use crate::buffer::Output;
-use crate::linear::fill_rows;
-use crate::matrix::{MatrixRef, Operand, Target, product_at, strided_product};
-use gemm::Parallelism;
+use crate::matrix::{Beginning, MatrixRef, Operand, Precision, Target, product_at, strided_product};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -248,12 +246,16 @@ fn project(x: &[f32], weight_ih: &[f32], bias: &[f32], rows: usize, inputs: usiz
         return Vec::new();
     }
     let mut gates = Output::new(rows * columns);
-    // The bias is laid down first and the product accumulates on it: one pass fewer than adding it afterward.
-    gates.slots().par_chunks_mut(COPY_ROWS * columns).for_each(|rows| fill_rows(bias, rows));
     let weight = MatrixRef::new(weight_ih, columns, inputs).transposed();
-    // SAFETY: the loop above wrote every row, so the product accumulates on initialized memory.
+    // SAFETY: the product writes every element and reads none.
     unsafe {
-        product_at(MatrixRef::new(x, rows, inputs), weight, gates.pointer().at(0), true);
+        product_at(
+            MatrixRef::new(x, rows, inputs),
+            weight,
+            gates.pointer().at(0),
+            Beginning::Bias(bias),
+            Precision::F32,
+        );
         gates.written()
     }
 }
@@ -272,5 +274,5 @@ fn units(block: usize, hidden: usize) -> Range<usize> {
 unsafe fn step_product(sizes: [usize; 3], left: *const f32, left_stride: usize, right: *const f32, target: Target) {
     let right = Operand::rows(right, sizes[1]);
     // SAFETY: promised by the caller.
-    unsafe { strided_product(sizes, Operand::rows(left, left_stride), right, 1.0, target, Parallelism::None) }
+    unsafe { strided_product(sizes, Operand::rows(left, left_stride), right, 1.0, target, Precision::F32) }
 }

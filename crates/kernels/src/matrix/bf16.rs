@@ -1,0 +1,508 @@
+//! Matrix products of bf16 operands with `f32` accumulation, by AVX-512's `VDPBF16PS`.
+//!
+//! Operands come and results go as `f32`. While they are packed, operands are rounded to bf16 (to nearest, ties to even;
+//! subnormal numbers to zero), two neighbors along the inner dimension to a 32-bit word, as the instruction takes them.
+//! It multiplies them exactly and adds both products to an `f32`, so a result differs from the exact product of the
+//! rounded operands by `f32` rounding alone.
+//!
+//! The blocking is that of Goto and van de Geijn (2008): a block of the right operand is packed into panels of
+//! [`PANEL`] columns, which the threads share; each thread packs tiles of rows of the left one for itself; and a tile of
+//! [`ROWS`] by [`PANEL`] results stays in registers over an inner block. How the inner dimension is cut depends on its
+//! length and on the number of columns, so results do not depend on the number of threads.
+
+use super::{Beginning, Operand, Start, Target};
+use crate::buffer::SharedPointer;
+use rayon::prelude::*;
+use std::arch::x86_64::*;
+use std::cell::Cell;
+use std::thread::LocalKey;
+
+/// Elements of a 512-bit register of `f32`.
+const LANES: usize = 16;
+/// Rows of results in registers.
+const ROWS: usize = 6;
+/// Registers of a row of results. With [`ROWS`] this makes 24 chains, which hide the latency of the instruction.
+const VECTORS: usize = 4;
+/// Columns of a panel.
+const PANEL: usize = VECTORS * LANES;
+/// Inner elements that a tile of results is summed over in registers; even.
+const INNER: usize = 512;
+/// Rows of the left operand that a thread packs at a time: with [`INNER`], a quarter of a MiB.
+const TILE: usize = 42 * ROWS;
+/// Words of the right operand that are packed at a time: 8 MiB.
+const SHARED_WORDS: usize = 2 << 20;
+/// Columns of such a block.
+const SHARED_COLUMNS: usize = 4096;
+/// Words between two packed rows beyond their length, so that the rows of a tile fall into different sets of the cache.
+const STAGGER: usize = 16;
+
+/// Memory that each thread keeps from call to call.
+type Scratch = LocalKey<Cell<Vec<u32>>>;
+
+thread_local! {
+    static PANELS: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
+    static TILES: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Whether the machine has the instruction.
+pub(super) fn is_available() -> bool {
+    is_x86_feature_detected!("avx512bf16")
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+}
+
+/// `target = factor · left right`, added to what `beginning` says; `left` is `[rows, inner]`, `right` is
+/// `[inner, columns]`, and nothing is empty. On all of rayon's threads when `parallel`.
+///
+/// # Safety
+///
+/// [`is_available`]. The pointers cover the matrices that sizes and strides describe; the target overlaps nothing, and
+/// is initialized when the product begins with it.
+pub(super) unsafe fn product(
+    [rows, columns, inner]: [usize; 3],
+    left: Operand,
+    right: Operand,
+    factor: f32,
+    target: Target,
+    beginning: Beginning,
+    parallel: bool,
+) {
+    let block_columns = columns.min(SHARED_COLUMNS);
+    let width = block_columns.next_multiple_of(PANEL);
+    // Whole inner blocks, as many as fit.
+    let block_inner = ((2 * SHARED_WORDS / width / INNER).max(1) * INNER).min(inner.next_multiple_of(2));
+    with_words(&PANELS, width * block_inner / 2, |packed| {
+        let packed = Words(packed.as_mut_ptr());
+        for first_column in (0..columns).step_by(block_columns) {
+            for first_inner in (0..inner).step_by(block_inner) {
+                let block = Block {
+                    left: At { row: 0, column: first_inner, operand: left },
+                    right: At { row: first_inner, column: first_column, operand: right },
+                    rows,
+                    columns: block_columns.min(columns - first_column),
+                    inner: block_inner.min(inner - first_inner),
+                    packed,
+                    factor,
+                    first_column,
+                    target: SharedPointer::from_raw(target.pointer),
+                    target_stride: target.row_stride,
+                    beginning: if first_inner > 0 { Beginning::Itself } else { beginning },
+                };
+                // SAFETY: the block lies in the product, and the words hold its part of the right operand.
+                unsafe { block.run(parallel) };
+            }
+        }
+    });
+}
+
+fn with_words<T>(scratch: &'static Scratch, len: usize, action: impl FnOnce(&mut [u32]) -> T) -> T {
+    scratch.with(|cell| {
+        // Taken, not borrowed: an action that comes back here on the same thread gets memory of its own.
+        let mut words = cell.take();
+        if words.len() < len {
+            words.resize(len, 0);
+        }
+        let result = action(&mut words[..len]);
+        cell.set(words);
+        result
+    })
+}
+
+/// Packed words that tasks write and read in parts of their own.
+#[derive(Clone, Copy)]
+struct Words(*mut u32);
+
+// SAFETY: a plain address; each use keeps to its own part.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
+impl Words {
+    fn at(self, index: usize) -> *mut u32 {
+        self.0.wrapping_add(index)
+    }
+}
+
+/// An operand from some row and column on.
+#[derive(Clone, Copy)]
+struct At {
+    row: usize,
+    column: usize,
+    operand: Operand,
+}
+
+// SAFETY: operands are read only.
+unsafe impl Send for At {}
+// SAFETY: as above.
+unsafe impl Sync for At {}
+
+impl At {
+    fn element(self, row: usize, column: usize) -> *const f32 {
+        let Operand { pointer, row_stride, column_stride } = self.operand;
+        pointer.wrapping_add((self.row + row) * row_stride + (self.column + column) * column_stride)
+    }
+}
+
+/// The part of a product whose right operand is packed at one time.
+struct Block<'a> {
+    left: At,
+    right: At,
+    rows: usize,
+    columns: usize,
+    inner: usize,
+    packed: Words,
+    factor: f32,
+    /// Of the target.
+    first_column: usize,
+    target: SharedPointer,
+    target_stride: usize,
+    beginning: Beginning<'a>,
+}
+
+impl Block<'_> {
+    /// # Safety
+    ///
+    /// As of [`product`].
+    unsafe fn run(&self, parallel: bool) {
+        let panels = self.columns.div_ceil(PANEL);
+        // SAFETY: each panel has words of its own.
+        let pack = |panel: usize| unsafe { self.pack_panel(panel, panels) };
+        if !parallel {
+            (0..panels).for_each(pack);
+            with_words(&TILES, tile_words(self.rows.min(TILE)), |words| {
+                for first in (0..self.rows).step_by(TILE) {
+                    // SAFETY: the panels are packed.
+                    unsafe { self.multiply(first, TILE.min(self.rows - first), panels, words) };
+                }
+            });
+            return;
+        }
+        (0..panels).into_par_iter().for_each(pack);
+        // As much for each thread as for the others, and no more than its cache holds.
+        let shares = 2 * rayon::current_num_threads();
+        let tile = self.rows.div_ceil(shares).next_multiple_of(ROWS).min(TILE);
+        (0..self.rows.div_ceil(tile)).into_par_iter().with_max_len(1).for_each(|index| {
+            let first = index * tile;
+            with_words(&TILES, tile_words(tile), |words| {
+                // SAFETY: the panels are packed, and each task writes its own rows.
+                unsafe { self.multiply(first, tile.min(self.rows - first), panels, words) };
+            });
+        });
+    }
+
+    /// The inner blocks: where each begins, and how long it is.
+    fn inner_blocks(&self) -> impl Iterator<Item = (usize, usize)> {
+        let inner = self.inner;
+        (0..inner).step_by(INNER).map(move |first| (first, INNER.min(inner - first)))
+    }
+
+    /// The words of a panel of an inner block: `[pairs, PANEL]`.
+    fn panel_words(&self, panel: usize, panels: usize, first: usize, length: usize) -> *mut u32 {
+        self.packed.at((panels * (first / 2) + panel * length.div_ceil(2)) * PANEL)
+    }
+
+    /// # Safety
+    ///
+    /// Nobody else touches the panel's words.
+    unsafe fn pack_panel(&self, panel: usize, panels: usize) {
+        let first_column = panel * PANEL;
+        let columns = PANEL.min(self.columns - first_column);
+        let strides = (self.right.operand.row_stride, self.right.operand.column_stride);
+        for (first, length) in self.inner_blocks() {
+            let source = self.right.element(first, first_column);
+            let words = self.panel_words(panel, panels, first, length);
+            // SAFETY: the elements lie in the operand, and the words are this panel's.
+            unsafe { interleave(source, strides, length, columns, words, PANEL) };
+        }
+    }
+
+    /// Multiplies `count` rows from `first` on with all panels.
+    ///
+    /// # Safety
+    ///
+    /// The panels are packed, `words` has [`tile_words`] of the rows, and nobody else touches the target's rows.
+    unsafe fn multiply(&self, first: usize, count: usize, panels: usize, words: &mut [u32]) {
+        let Operand { row_stride, column_stride, .. } = self.left.operand;
+        for (first_inner, length) in self.inner_blocks() {
+            let pairs = length.div_ceil(2);
+            let source = self.left.element(first, first_inner);
+            // Rows whose elements lie side by side are rounded where they stand. Of others, whose columns lie side by
+            // side, two columns are interleaved, as for the right operand.
+            let by_rows = column_stride == 1;
+            let (row_step, pair_step) =
+                if by_rows { (pairs.next_multiple_of(LANES) + STAGGER, 1) } else { (1, padded(count)) };
+            // SAFETY: the elements lie in the operand; the words hold the tile.
+            unsafe {
+                if by_rows {
+                    round_rows(source, row_stride, count, length, words.as_mut_ptr(), row_step);
+                } else {
+                    let strides = (column_stride, row_stride);
+                    for from in (0..count).step_by(PANEL) {
+                        let source = source.wrapping_add(from * row_stride);
+                        let columns = PANEL.min(count - from);
+                        let words = words.as_mut_ptr().wrapping_add(from);
+                        interleave(source, strides, length, columns, words, pair_step);
+                    }
+                }
+            }
+            for panel in 0..panels {
+                let right = self.panel_words(panel, panels, first_inner, length);
+                let columns = PANEL.min(self.columns - panel * PANEL);
+                let column = self.first_column + panel * PANEL;
+                let beginning = if first_inner > 0 { Beginning::Itself } else { self.beginning };
+                for row in (0..count).step_by(ROWS) {
+                    let tile = Tile {
+                        pairs,
+                        left: words.as_ptr().wrapping_add(row * row_step),
+                        row_step,
+                        pair_step,
+                        right,
+                        target: self.target.at((first + row) * self.target_stride + column),
+                        target_stride: self.target_stride,
+                        rows: ROWS.min(count - row),
+                        columns,
+                        factor: self.factor,
+                        beginning: beginning.at(first + row, column),
+                    };
+                    // SAFETY: the words hold the tile's operands, the target its results.
+                    unsafe {
+                        match columns.div_ceil(LANES) {
+                            1 => multiply_tile::<1>(&tile),
+                            2 => multiply_tile::<2>(&tile),
+                            3 => multiply_tile::<3>(&tile),
+                            _ => multiply_tile::<VECTORS>(&tile),
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows of a tile as they are packed: whole panels of columns where it is interleaved.
+fn padded(rows: usize) -> usize {
+    rows.next_multiple_of(PANEL)
+}
+
+/// Words that a tile of so many rows takes, whichever way it is packed.
+fn tile_words(rows: usize) -> usize {
+    let by_rows = rows.next_multiple_of(ROWS) * (INNER / 2 + STAGGER);
+    by_rows.max((padded(rows) + STAGGER) * INNER / 2)
+}
+
+/// Operands and results of [`multiply_tile`].
+struct Tile {
+    pairs: usize,
+    /// Word `(i, q)` is at `i * row_step + q * pair_step`.
+    left: *const u32,
+    row_step: usize,
+    pair_step: usize,
+    /// `[pairs, PANEL]`.
+    right: *const u32,
+    target: *mut f32,
+    target_stride: usize,
+    rows: usize,
+    columns: usize,
+    factor: f32,
+    beginning: Start,
+}
+
+/// The first `count` lanes.
+fn lanes(count: usize) -> __mmask16 {
+    if count >= LANES { !0 } else { (1 << count) - 1 }
+}
+
+/// Up to [`ROWS`] rows by `V` registers of results.
+///
+/// # Safety
+///
+/// The instructions of [`is_available`]; `left` can be read for [`ROWS`] rows, `right` for `pairs` rows of [`PANEL`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn multiply_tile<const V: usize>(tile: &Tile) {
+    // SAFETY: promised by the caller; masks keep loads and stores within the target's columns.
+    unsafe {
+        let mut sums = [[_mm512_setzero_ps(); V]; ROWS];
+        let (mut left, mut right) = (tile.left, tile.right);
+        let (row_step, pair_step) = (tile.row_step, tile.pair_step);
+        for row in 0..tile.rows {
+            for vector in 0..V {
+                let place = tile.target.wrapping_add(row * tile.target_stride + vector * LANES);
+                _mm_prefetch::<_MM_HINT_T0>(place.cast());
+            }
+        }
+        for _ in 0..tile.pairs {
+            let mut columns = [_mm512_setzero_si512(); V];
+            for (vector, columns) in columns.iter_mut().enumerate() {
+                *columns = _mm512_loadu_si512(right.wrapping_add(vector * LANES).cast());
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let word = _mm512_set1_epi32(*left.wrapping_add(row * row_step).cast::<i32>());
+                let word = std::mem::transmute::<__m512i, __m512bh>(word);
+                for (sum, columns) in sums.iter_mut().zip(columns) {
+                    *sum = _mm512_dpbf16_ps(*sum, word, std::mem::transmute::<__m512i, __m512bh>(columns));
+                }
+            }
+            left = left.wrapping_add(pair_step);
+            right = right.wrapping_add(PANEL);
+        }
+        let factor = _mm512_set1_ps(tile.factor);
+        for (row, sums) in sums.iter().enumerate().take(tile.rows) {
+            for (vector, sum) in sums.iter().enumerate() {
+                let column = vector * LANES;
+                let mask = lanes(tile.columns.saturating_sub(column));
+                let place = tile.target.wrapping_add(row * tile.target_stride + column);
+                let load = |pointer: *const f32| _mm512_maskz_loadu_ps(mask, pointer.wrapping_add(column));
+                let value = match tile.beginning {
+                    Start::Zero => _mm512_mul_ps(*sum, factor),
+                    Start::Itself => _mm512_fmadd_ps(*sum, factor, _mm512_maskz_loadu_ps(mask, place)),
+                    Start::Bias(bias) => _mm512_fmadd_ps(*sum, factor, load(bias)),
+                    Start::BiasAndResidual(bias, residual, stride) => {
+                        let residual = load(residual.wrapping_add(row * stride));
+                        _mm512_fmadd_ps(*sum, factor, _mm512_add_ps(residual, load(bias)))
+                    }
+                };
+                _mm512_mask_storeu_ps(place, mask, value);
+            }
+        }
+    }
+}
+
+/// Rounds two rows of 16 elements to a register of 32 bf16, `low` first.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn rounded(low: __m512, high: __m512) -> __m512i {
+    // SAFETY: both are 512 bits of any value.
+    unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) }
+}
+
+/// Rows of contiguous elements to words: `words[i * step + q]` holds elements `2 q` and `2 q + 1` of row `i`; an odd
+/// last one is joined by zero.
+///
+/// # Safety
+///
+/// The instructions of [`is_available`]; the rows lie in the source, and words for whole registers in the target.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn round_rows(source: *const f32, stride: usize, rows: usize, length: usize, words: *mut u32, step: usize) {
+    for row in 0..rows {
+        let (from, to) = (source.wrapping_add(row * stride), words.wrapping_add(row * step));
+        let mut done = 0;
+        while done < length {
+            let left = length - done;
+            // SAFETY: masks keep within the row.
+            unsafe {
+                let low = _mm512_maskz_loadu_ps(lanes(left), from.wrapping_add(done));
+                let high = _mm512_maskz_loadu_ps(lanes(left.saturating_sub(LANES)), from.wrapping_add(done + LANES));
+                _mm512_storeu_si512(to.wrapping_add(done / 2).cast(), rounded(low, high));
+            }
+            done += 2 * LANES;
+        }
+    }
+}
+
+/// A matrix `[length, columns]` with these strides (rows, columns) to words: `words[q * step + j]` holds elements
+/// `(2 q, j)` and `(2 q + 1, j)`, zero beyond the matrix, for `j` below the next multiple
+/// of 16.
+///
+/// # Safety
+///
+/// The instructions of [`is_available`]; the matrix lies in the source, and so many words each `step` in the target.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn interleave(
+    source: *const f32,
+    (row_stride, column_stride): (usize, usize),
+    length: usize,
+    columns: usize,
+    words: *mut u32,
+    step: usize,
+) {
+    let row = |row: usize, column: usize| source.wrapping_add(row * row_stride + column * column_stride);
+    let used = columns.next_multiple_of(LANES);
+    if column_stride == 1 {
+        // 0, 16, 1, 17, …: an element of the one row, then the element below it.
+        let order: [u16; 32] = std::array::from_fn(|i| (i / 2 + i % 2 * LANES) as u16);
+        // SAFETY: masks keep within the matrix.
+        unsafe {
+            let order = _mm512_loadu_si512(order.as_ptr().cast());
+            for pair in 0..length.div_ceil(2) {
+                for column in (0..used).step_by(LANES) {
+                    let mask = lanes(columns - column);
+                    let low = _mm512_maskz_loadu_ps(mask, row(2 * pair, column));
+                    let below = if 2 * pair + 1 < length { mask } else { 0 };
+                    let high = _mm512_maskz_loadu_ps(below, row(2 * pair + 1, column));
+                    let pairs = _mm512_permutexvar_epi16(order, rounded(low, high));
+                    _mm512_storeu_si512(words.wrapping_add(pair * step + column).cast(), pairs);
+                }
+            }
+        }
+        return;
+    }
+    if row_stride == 1 {
+        for column in (0..used).step_by(LANES) {
+            let mut done = 0;
+            while done < length {
+                let left = length - done;
+                let (low, high) = (lanes(left), lanes(left.saturating_sub(LANES)));
+                // SAFETY: masks keep within the matrix, and stores within its words.
+                unsafe {
+                    let mut square = [_mm512_setzero_si512(); LANES];
+                    for (j, register) in square.iter_mut().enumerate().take(columns - column) {
+                        let from = row(done, column + j);
+                        let low = _mm512_maskz_loadu_ps(low, from);
+                        let high = _mm512_maskz_loadu_ps(high, from.wrapping_add(LANES));
+                        *register = rounded(low, high);
+                    }
+                    let square = transposed(square);
+                    for (pair, register) in square.iter().enumerate().take(left.div_ceil(2)) {
+                        let to = words.wrapping_add((done / 2 + pair) * step + column);
+                        _mm512_storeu_si512(to.cast(), *register);
+                    }
+                }
+                done += 2 * LANES;
+            }
+        }
+        return;
+    }
+    for pair in 0..length.div_ceil(2) {
+        for column in 0..used {
+            let element = |i: usize| {
+                // SAFETY: within the matrix.
+                if i < length && column < columns { unsafe { *row(i, column) } } else { 0.0 }
+            };
+            let word =
+                u32::from(super::round(element(2 * pair))) | u32::from(super::round(element(2 * pair + 1))) << 16;
+            // SAFETY: within the words.
+            unsafe { *words.wrapping_add(pair * step + column) = word };
+        }
+    }
+}
+
+/// Sixteen registers of sixteen words, transposed.
+#[target_feature(enable = "avx512f")]
+fn transposed(rows: [__m512i; LANES]) -> [__m512i; LANES] {
+    let mut a = [_mm512_setzero_si512(); LANES];
+    for i in 0..LANES / 2 {
+        a[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+        a[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+    }
+    // In every 128-bit lane l: word 4 l + c of four rows.
+    let mut b = [_mm512_setzero_si512(); LANES];
+    for i in 0..LANES / 4 {
+        b[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
+        b[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
+    }
+    let mut result = [_mm512_setzero_si512(); LANES];
+    for c in 0..4 {
+        // Lanes 0 and 2 of the one, lanes 0 and 2 of the other; then lanes 1 and 3.
+        let low_even = _mm512_shuffle_i32x4::<0x88>(b[c], b[4 + c]);
+        let low_odd = _mm512_shuffle_i32x4::<0xdd>(b[c], b[4 + c]);
+        let high_even = _mm512_shuffle_i32x4::<0x88>(b[8 + c], b[12 + c]);
+        let high_odd = _mm512_shuffle_i32x4::<0xdd>(b[8 + c], b[12 + c]);
+        result[c] = _mm512_shuffle_i32x4::<0x88>(low_even, high_even);
+        result[8 + c] = _mm512_shuffle_i32x4::<0xdd>(low_even, high_even);
+        result[4 + c] = _mm512_shuffle_i32x4::<0x88>(low_odd, high_odd);
+        result[12 + c] = _mm512_shuffle_i32x4::<0xdd>(low_odd, high_odd);
+    }
+    result
+}
