@@ -44,7 +44,7 @@ impl Case {
         let sequences = sequences.map(|(queries, keys)| Sequences { query_starts: queries, key_starts: keys });
         let key_ranges = self.key_ranges.as_deref();
         let mask = Mask { before: self.before, after: self.after, key_ranges, sequences };
-        Attention { mask, scale: self.scale, soft_cap: self.soft_cap, dropout: self.dropout }
+        Attention { mask, scale: self.scale, soft_cap: self.soft_cap, dropout: self.dropout, precision: Precision::F32 }
     }
 
     fn layouts(&self) -> [HeadLayout; 3] {

@@ -9,8 +9,12 @@ use loam_kernels::simd::{SimdLevel, with_simd_level};
 use loam_kernels::{activation, cross_entropy, embedding, linear, norm, vector};
 use support::{Random, bits};
 
-/// One call of everything that sums in parallel, as bits.
+/// One call of everything that sums in parallel, as bits, in both precisions.
 fn everything() -> Vec<Vec<u32>> {
+    [everything_in(Precision::F32), everything_in(Precision::Bf16)].concat()
+}
+
+fn everything_in(precision: Precision) -> Vec<Vec<u32>> {
     let mut random = Random(51);
     let (rows, width, vocabulary) = (301, 48, 97);
     let shape = AttentionShape { batch: 7, time: 43, heads: 3, head_width: 16 };
@@ -18,11 +22,10 @@ fn everything() -> Vec<Vec<u32>> {
     let weight = random.values(width * 3 * width);
     let bias = random.values(3 * width);
     let mut results = Vec::new();
-    let qkv = linear::forward(&x, &weight, &bias, None, width, 3 * width, Precision::F32);
-    let (out, log_sum_exp) =
-        attention::forward(&qkv, shape, Some(Dropout { probability: 0.1, seed: 4 }), Precision::F32);
-    let dqkv = attention::backward(&qkv, &out, &log_sum_exp, &x, shape, None, Precision::F32);
-    let gradients = linear::backward(&x, &weight, &dqkv, width, 3 * width, Precision::F32);
+    let qkv = linear::forward(&x, &weight, &bias, None, width, 3 * width, precision);
+    let (out, log_sum_exp) = attention::forward(&qkv, shape, Some(Dropout { probability: 0.1, seed: 4 }), precision);
+    let dqkv = attention::backward(&qkv, &out, &log_sum_exp, &x, shape, None, precision);
+    let gradients = linear::backward(&x, &weight, &dqkv, width, 3 * width, precision);
     results.extend([bits(&qkv), bits(&out), bits(&log_sum_exp), bits(&dqkv)]);
     results.extend([bits(&gradients.dx), bits(&gradients.dweight), bits(&gradients.dbias)]);
     let (y, statistics) = norm::layer_norm(&x, &bias[..width], &bias[width..2 * width], 1e-5);
@@ -31,7 +34,7 @@ fn everything() -> Vec<Vec<u32>> {
     results.push(bits(&activation::gelu_tanh_backward(&x, &y)));
     let table = random.values(vocabulary * width);
     let ids = random.ids(rows, vocabulary);
-    let loss = cross_entropy::forward(&x, &table, &ids, width, 0.5, true, Precision::F32);
+    let loss = cross_entropy::forward(&x, &table, &ids, width, 0.5, true, precision);
     let (dx, dweight) = loss.gradients.expect("gradients were asked for");
     results.extend([bits(&[loss.loss_sum]), bits(&dx), bits(&dweight)]);
     let (dtokens, dpositions) = embedding::scatter(&x, &ids, vocabulary, 43, 43, width);

@@ -32,9 +32,9 @@ fn products_in_all_transpositions() {
                         [MatrixRef::new(&b, inner, columns), MatrixRef::new(&b_transposed, columns, inner).transposed()]
                     {
                         let mut c = start.clone();
-                        product(a, b, &mut c, true);
+                        product(a, b, &mut c, true, Precision::F32);
                         assert_close("accumulated", &c, &summed, 1e-5);
-                        product(a, b, &mut c, false);
+                        product(a, b, &mut c, false, Precision::F32);
                         assert_close("stored", &c, &plain, 1e-5);
                     }
                 }
@@ -48,7 +48,7 @@ fn products_in_all_transpositions() {
 fn a_matrix_beyond_its_memory_is_refused() {
     let data = [0.0; 5];
     let matrix = MatrixRef { data: &data, rows: 2, columns: 3, row_stride: 3, column_stride: 1 };
-    product(matrix, MatrixRef::new(&data[..3], 3, 1), &mut [0.0; 2], false);
+    product(matrix, MatrixRef::new(&data[..3], 3, 1), &mut [0.0; 2], false, Precision::F32);
 }
 
 #[test]

@@ -171,7 +171,15 @@ fn cross_entropy_with_bias_and_smoothing() {
 fn recurrent_layers() {
     at_every_level(|| {
         for (direction, reverse) in [("forward", false), ("reverse", true)] {
-            let shape = RecurrentShape { batch: 3, time: 6, inputs: 5, hidden: 4, lengths: Some(&[6, 2, 5]), reverse };
+            let shape = RecurrentShape {
+                batch: 3,
+                time: 6,
+                inputs: 5,
+                hidden: 4,
+                lengths: Some(&[6, 2, 5]),
+                reverse,
+                precision: Precision::F32,
+            };
             for kind in ["lstm", "gru"] {
                 let case = Case::named(&format!("{kind} {direction}"));
                 let of = |name| case.get(name);

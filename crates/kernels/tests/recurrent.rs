@@ -2,6 +2,7 @@
 
 mod support;
 
+use loam_kernels::matrix::Precision;
 use loam_kernels::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm};
 use loam_kernels::reference::{recurrent as reference, widen};
 use support::calculus::{check, differences, inner};
@@ -44,7 +45,15 @@ impl Case {
 
     fn shape(&self) -> RecurrentShape<'_> {
         let Self { batch, time, inputs, hidden, reverse, .. } = *self;
-        RecurrentShape { batch, time, inputs, hidden, lengths: self.lengths.as_deref(), reverse }
+        RecurrentShape {
+            batch,
+            time,
+            inputs,
+            hidden,
+            lengths: self.lengths.as_deref(),
+            reverse,
+            precision: Precision::F32,
+        }
     }
 
     fn weights(&self) -> RecurrentWeights<'_> {

@@ -1,6 +1,7 @@
 //! Every command and flag, each with its help.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use loam_nn::precision::Precision;
 use std::path::PathBuf;
 
 /// Train, evaluate and explain language models, and measure what the training data did to them.
@@ -31,6 +32,9 @@ pub struct Global {
     /// Where to compute: auto, cpu
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     pub device: String,
+    /// Precision of matrix products [default: f32; in training, the train.dtype of the recipe]
+    #[arg(long, global = true, value_name = "DTYPE", value_parser = ["f32", "bf16"])]
+    pub dtype: Option<String>,
     /// Threads that compute [default: one a core]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
@@ -91,6 +95,13 @@ pub struct DemoArguments {
     pub seed: u64,
 }
 
+impl Global {
+    /// The precision of products that was asked for.
+    pub fn precision(&self) -> Precision {
+        if self.dtype.as_deref() == Some("bf16") { Precision::Bf16 } else { Precision::F32 }
+    }
+}
+
 impl Default for DemoArguments {
     fn default() -> Self {
         Self { out: None, minutes: 2.0, seed: 1 }
@@ -123,9 +134,6 @@ pub struct TrainArguments {
     /// Seed of initialization, data order and dropout; the same as --set train.seed=N
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Precision; the same as --set train.dtype=...
-    #[arg(long, value_name = "DTYPE")]
-    pub dtype: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -320,7 +328,7 @@ pub struct BenchKernelsArguments {
                         Examples:\n  loam bench train\n  \
                         loam bench train --config gpt-124m --steps 5 --json\n  \
                         loam bench train --context 4096 --batch 1\n  \
-                        loam bench train --threads 1")]
+                        loam bench train --dtype bf16 --threads 1")]
 pub struct BenchTrainArguments {
     /// Model and batch
     #[arg(long, value_name = "SHAPE", default_value = "gpt-14m", value_parser = shapes())]

@@ -12,6 +12,7 @@ mod terminal;
 
 use arguments::{Arguments, BenchCommand, Command, DataCommand, TokenizerCommand};
 use clap::Parser;
+use loam_nn::precision::with_precision;
 use std::process::ExitCode;
 
 // Large blocks stay with the process between steps; the system's allocator gives them back and takes them again, a
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let global = &arguments.global;
-    let result = match &arguments.command {
+    let result = with_precision(global.precision(), || match &arguments.command {
         None => commands::demo::run(&arguments::DemoArguments::default(), global, terminal),
         Some(Command::Demo(demo)) => commands::demo::run(demo, global, terminal),
         Some(Command::Train(train)) => commands::train::run(train, global, terminal),
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         Some(Command::Bench(BenchCommand::Kernels(bench))) => commands::bench::kernels(bench, terminal),
         Some(Command::Doctor) => commands::doctor::run(global, terminal),
         Some(Command::Completions(completions)) => commands::completions::run(completions),
-    };
+    });
     match result {
         Ok(code) => code,
         Err(error) if terminal::is_broken_pipe(&error) => ExitCode::SUCCESS,

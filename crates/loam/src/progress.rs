@@ -86,12 +86,12 @@ impl Watcher {
 
     fn tell(&mut self, event: &Event) {
         match event {
-            Event::Start { machine, device, threads, resumed_from, .. } => {
+            Event::Start { machine, device, threads, precision, resumed_from, .. } => {
                 if let Some(folder) = self.folder.take() {
                     self.say(&format!("run: {}", folder.display()));
                 }
                 let threads = format!("{threads} {}", if *threads == 1 { "thread" } else { "threads" });
-                self.say(&format!("computing on {device} ({machine}), {threads}"));
+                self.say(&format!("computing on {device} ({machine}), {threads}, {precision}"));
                 if let Some(step) = resumed_from {
                     self.say(&format!("going on from step {step}"));
                 }

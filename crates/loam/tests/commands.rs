@@ -196,7 +196,7 @@ fn what_cannot_be_served_is_said_once_and_clearly() {
     refused(at, &["doctor", "--device", "cuda:7", "--threads", "0"], 2, &["--threads"]);
     refused(at, &["train", "recipe.toml", "--device", "cuda:7"], 2, &["cuda:7"]);
     refused(at, &["doctor", "--device", "cuda:7"], 2, &["cuda:7"]);
-    refused(at, &["train", "recipe.toml", "--dtype", "bf16", "-o", "b"], 2, &["bf16"]);
+    refused(at, &["train", "recipe.toml", "--dtype", "f16", "-o", "b"], 2, &["f16", "bf16"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::fused::attention::AttentionOperations;
 use crate::ops;
+use crate::precision::{self, Precision, matmul};
 use burn::backend::Dispatch;
 use burn::tensor::{Tensor, TensorData, activation};
 use loam_kernels::attention as kernel;
@@ -55,8 +56,14 @@ impl Attention {
     }
 
     /// As the kernels take it.
-    pub(crate) fn kernel(&self) -> kernel::Attention<'_> {
-        kernel::Attention { mask: self.mask(), scale: self.scale, soft_cap: self.soft_cap, dropout: self.dropout }
+    pub(crate) fn kernel(&self, precision: Precision) -> kernel::Attention<'_> {
+        kernel::Attention {
+            mask: self.mask(),
+            scale: self.scale,
+            soft_cap: self.soft_cap,
+            dropout: self.dropout,
+            precision,
+        }
     }
 
     fn mask(&self) -> kernel::Mask<'_> {
@@ -79,7 +86,13 @@ pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, attention: Attention) ->
     if !ops::fused(&q) {
         return composed_attend(q, k, v, &attention);
     }
-    Tensor::from_dispatch(Dispatch::fused_attend(q.into_dispatch(), k.into_dispatch(), v.into_dispatch(), attention))
+    Tensor::from_dispatch(Dispatch::fused_attend(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        attention,
+        precision::current(),
+    ))
 }
 
 /// The twin of [`attend`].
@@ -96,7 +109,7 @@ pub fn composed_attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, attention: &Att
         row[run].fill(1.0);
     }
     let seen = Tensor::<4>::from_data(TensorData::new(seen, [batch, 1, queries, keys]), &device);
-    let mut scores = q.matmul(k.transpose()) * attention.scale.unwrap_or(1.0 / (width as f32).sqrt());
+    let mut scores = matmul(q, k.transpose()) * attention.scale.unwrap_or(1.0 / (width as f32).sqrt());
     if let Some(cap) = attention.soft_cap {
         scores = (scores * (1.0 / cap)).tanh() * cap;
     }
@@ -108,7 +121,7 @@ pub fn composed_attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, attention: &Att
         probabilities =
             probabilities * Tensor::from_data(TensorData::new(mask, [batch, heads, queries, keys]), &device);
     }
-    probabilities.matmul(v).swap_dims(1, 2)
+    matmul(probabilities, v).swap_dims(1, 2)
 }
 
 /// Where each token stands.

@@ -1,6 +1,7 @@
 //! The operations of [`crate::ops`] composed of Burn's: the path of devices without kernels of ours, and the oracle of
 //! the fused ones.
 
+use crate::precision::matmul;
 use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
 use loam_kernels::activation::Activation;
 use loam_kernels::attention::AttentionShape;
@@ -12,7 +13,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) 
     let [inputs, outputs] = weight.dims();
     let rows = shape.iter().product::<usize>() / inputs.max(1);
     shape[D - 1] = outputs;
-    (x.reshape([rows, inputs]).matmul(weight) + bias.unsqueeze()).reshape(shape)
+    (matmul(x.reshape([rows, inputs]), weight) + bias.unsqueeze()).reshape(shape)
 }
 
 /// The tanh form of GELU.
@@ -39,7 +40,7 @@ pub fn causal_attention(qkv: Tensor<3>, heads: usize, dropout: Option<Dropout>) 
     };
     let (q, k, v) = (split(0), split(1), split(2));
     let mask: Tensor<4, Bool> = Tensor::<2, Bool>::tril_mask([time, time], 0, &qkv.device()).unsqueeze();
-    let scores = q.matmul(k.transpose()) * (1.0 / ((width / heads) as f32).sqrt());
+    let scores = matmul(q, k.transpose()) * (1.0 / ((width / heads) as f32).sqrt());
     let mut probabilities = activation::softmax(scores.mask_fill(mask, f32::NEG_INFINITY), 3);
     if let Some(dropout) = dropout.filter(|d| d.probability > 0.0) {
         let shape = AttentionShape { batch, time, heads, head_width: width / heads };
@@ -47,7 +48,7 @@ pub fn causal_attention(qkv: Tensor<3>, heads: usize, dropout: Option<Dropout>) 
         let mask = Tensor::<4>::from_data(TensorData::new(mask, [batch, heads, time, time]), &qkv.device());
         probabilities = probabilities * mask;
     }
-    probabilities.matmul(v).swap_dims(1, 2).reshape([batch, time, width])
+    matmul(probabilities, v).swap_dims(1, 2).reshape([batch, time, width])
 }
 
 /// See [`crate::ops::embed`].
@@ -70,7 +71,7 @@ pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Tensor<D> {
 pub fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let [batch, time, width] = x.dims();
     let rows = batch * time;
-    let logits = x.reshape([rows, width]).matmul(weight.transpose());
+    let logits = matmul(x.reshape([rows, width]), weight.transpose());
     let counted = targets.clone().greater_equal_elem(0).float();
     let picked = targets.clamp_min(0).reshape([rows, 1]);
     activation::log_softmax(logits, 1).gather(1, picked).reshape([rows]).neg() * counted

@@ -14,6 +14,7 @@ pub mod initialize;
 pub mod layers;
 pub mod ops;
 pub mod parameters;
+pub mod precision;
 pub mod profile;
 pub mod recurrent;
 pub mod update;

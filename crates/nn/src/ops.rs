@@ -3,7 +3,7 @@
 
 use crate::fused::pointwise::PointwiseOperations;
 use crate::fused::{self, FusedOperations};
-use crate::{composed, device};
+use crate::{composed, device, precision};
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 use loam_kernels::activation::Activation;
@@ -36,7 +36,12 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) 
     if !fused(&x) {
         return composed::linear(x, weight, bias);
     }
-    Tensor::from_dispatch(Dispatch::fused_linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::fused_linear(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        precision::current(),
+    ))
 }
 
 /// `residual + x · weight + bias`, the residual shaped as the output.
@@ -54,6 +59,7 @@ pub fn linear_residual<const D: usize>(
         weight.into_dispatch(),
         bias.into_dispatch(),
         residual.into_dispatch(),
+        precision::current(),
     ))
 }
 
@@ -62,7 +68,12 @@ pub fn linear_gelu<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor
     if !fused(&x) {
         return composed::gelu_tanh(composed::linear(x, weight, bias));
     }
-    Tensor::from_dispatch(Dispatch::fused_linear_gelu(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::fused_linear_gelu(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        precision::current(),
+    ))
 }
 
 /// Layer normalization over the last dimension (Ba et al. 2016): x `[.., width]`, gamma and beta `[width]`.
@@ -84,7 +95,7 @@ pub fn causal_attention(qkv: Tensor<3>, heads: usize, dropout: Option<Dropout>) 
     if !fused(&qkv) {
         return composed::causal_attention(qkv, heads, dropout);
     }
-    Tensor::from_dispatch(Dispatch::fused_attention(qkv.into_dispatch(), heads, dropout))
+    Tensor::from_dispatch(Dispatch::fused_attention(qkv.into_dispatch(), heads, dropout, precision::current()))
 }
 
 /// Token plus position embedding: tokens `[vocabulary, width]`, positions `[context, width]`, ids `[batch, time]`,
@@ -160,6 +171,7 @@ pub fn head_loss(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>, scale
         weight.into_dispatch(),
         targets.into_dispatch(),
         scale,
+        precision::current(),
     ))
 }
 

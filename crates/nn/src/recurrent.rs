@@ -5,6 +5,7 @@
 
 use crate::fused::recurrent::{self, RecurrentOperations};
 use crate::ops;
+use crate::precision::{self, matmul};
 use burn::backend::Dispatch;
 use burn::tensor::{Tensor, TensorData, activation};
 
@@ -59,6 +60,7 @@ pub fn lstm(
         hidden.into_dispatch(),
         cell.into_dispatch(),
         steps,
+        precision::current(),
     ))
 }
 
@@ -96,6 +98,7 @@ pub fn gru(x: Tensor<3>, weights: Weights, hidden: Option<Tensor<2>>, steps: Ste
         weights.bias_hh.into_dispatch(),
         hidden.into_dispatch(),
         steps,
+        precision::current(),
     ))
 }
 
@@ -132,7 +135,7 @@ fn initial(x: &Tensor<3>, weights: &Weights) -> Tensor<2> {
 
 /// `x · weightᵀ + bias` of `[batch, inputs]`.
 fn affine(x: Tensor<2>, weight: &Tensor<2>, bias: &Tensor<1>) -> Tensor<2> {
-    x.matmul(weight.clone().transpose()) + bias.clone().unsqueeze()
+    matmul(x, weight.clone().transpose()) + bias.clone().unsqueeze()
 }
 
 /// Steps in the order of reading, each with a `[batch, 1]` mask of the sequences for which it counts.

@@ -11,6 +11,7 @@ pub(crate) struct Session {
     pub machine: String,
     pub device: String,
     pub threads: usize,
+    pub precision: String,
     pub seed: u64,
     pub resumed_from: Option<u64>,
 }
@@ -123,9 +124,9 @@ impl Facts {
 
     fn take(&mut self, time: &str, event: &Event) {
         match event.clone() {
-            Event::Start { loam, machine, device, threads, seed, resumed_from } => {
+            Event::Start { loam, machine, device, threads, precision, seed, resumed_from } => {
                 let time = time.to_owned();
-                self.sessions.push(Session { time, loam, machine, device, threads, seed, resumed_from });
+                self.sessions.push(Session { time, loam, machine, device, threads, precision, seed, resumed_from });
                 self.samples.clear();
                 self.finish = None;
                 match resumed_from {

@@ -12,6 +12,7 @@ use loam_kernels::{allocator, peak};
 use loam_models::LanguageModel;
 use loam_models::gpt::{Gpt, GptConfig};
 use loam_nn::initialize::mix;
+use loam_nn::precision::{self, Precision};
 use loam_nn::{parameters, profile};
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -119,6 +120,8 @@ pub struct Plan {
     pub warmup: usize,
     /// Seed of weights and tokens.
     pub seed: u64,
+    /// Of the products.
+    pub precision: Precision,
     /// Threads that compute, to be told beside the figures.
     pub threads: usize,
 }
@@ -127,7 +130,18 @@ pub struct Plan {
 ///
 /// # Errors
 /// When the shape is not one that a model can have.
-pub fn measure(plan: &Plan, device: &Device, mut watch: impl FnMut(usize, Duration)) -> Result<StepSpeed, TrainError> {
+pub fn measure(plan: &Plan, device: &Device, watch: impl FnMut(usize, Duration)) -> Result<StepSpeed, TrainError> {
+    // What is told is what was used.
+    let precision = precision::on(device, plan.precision);
+    precision::with_precision(precision, || measure_in(precision, plan, device, watch))
+}
+
+fn measure_in(
+    precision: Precision,
+    plan: &Plan,
+    device: &Device,
+    mut watch: impl FnMut(usize, Duration),
+) -> Result<StepSpeed, TrainError> {
     let shape = plan.shape;
     let autodiff = device.clone().autodiff();
     let config = GptConfig::new(shape.vocabulary, shape.context, shape.width, shape.layers, shape.heads, 0.0);
@@ -171,7 +185,7 @@ pub fn measure(plan: &Plan, device: &Device, mut watch: impl FnMut(usize, Durati
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     let median = times[times.len() / 2].as_secs_f64();
     let gflops = shape.flops_per_token() * shape.tokens() as f64 / median / 1e9;
-    let peak_gflops = peak::multiply_adds();
+    let peak_gflops = peak::multiply_adds(precision);
     let mut operations: Vec<Operation> = operations
         .into_iter()
         .map(|(name, spent)| Operation {
@@ -187,7 +201,7 @@ pub fn measure(plan: &Plan, device: &Device, mut watch: impl FnMut(usize, Durati
         shape: shape.name.to_owned(),
         context: shape.context,
         batch: shape.batch,
-        dtype: "f32".to_owned(),
+        dtype: precision.name().to_owned(),
         threads: plan.threads,
         parameters: count,
         steps: times.len(),
@@ -219,7 +233,7 @@ mod tests {
     #[test]
     fn a_small_shape_is_measured() {
         let shape = Shape { name: "tiny", width: 32, layers: 2, heads: 2, context: 16, vocabulary: 64, batch: 2 };
-        let plan = Plan { shape, steps: 3, warmup: 1, seed: 1, threads: 1 };
+        let plan = Plan { shape, steps: 3, warmup: 1, seed: 1, threads: 1, precision: Precision::F32 };
         let mut seen = 0;
         let speed = measure(&plan, &Device::flex(), |_, _| seen += 1).unwrap();
         assert_eq!((seen, speed.steps), (3, 3));

@@ -379,6 +379,16 @@ choice! {
     }
 }
 
+impl Precision {
+    /// The precision of products.
+    pub fn of_products(self) -> loam_nn::precision::Precision {
+        match self {
+            Self::F32 => loam_nn::precision::Precision::F32,
+            Self::Bf16 => loam_nn::precision::Precision::Bf16,
+        }
+    }
+}
+
 choice! {
     /// Who the ledger credits with momentum.
     Momentum {

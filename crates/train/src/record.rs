@@ -14,6 +14,11 @@ pub struct EventLine {
     pub event: Event,
 }
 
+/// The precision of runs that were recorded before there was a choice.
+fn f32_name() -> String {
+    "f32".to_owned()
+}
+
 /// What happened in a run, in words and numbers. Losses are nats a token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -28,6 +33,9 @@ pub enum Event {
         device: String,
         /// Threads that compute.
         threads: usize,
+        /// In what precision products are made: `f32`, `bf16`; `f32` where bf16 was asked for and the device cannot.
+        #[serde(default = "f32_name")]
+        precision: String,
         /// Seed of initialization, data order and dropout.
         seed: u64,
         /// Step of the checkpoint that the run goes on from; none for a fresh start.

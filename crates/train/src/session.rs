@@ -4,7 +4,7 @@ use crate::checkpoint;
 use crate::error::TrainError;
 use crate::ledger;
 use crate::plan::{self, Portions};
-use crate::recipe::{Length, ModelFamily, ModelRecipe, ModelShape, Momentum, Precision, Recipe, TokenizerRecipe};
+use crate::recipe::{Length, ModelFamily, ModelRecipe, ModelShape, Momentum, Recipe, TokenizerRecipe};
 use crate::record::Event;
 use crate::run::Run;
 use crate::trainer::{Outcome, Trainer};
@@ -13,6 +13,7 @@ use burn::tensor::Device;
 use loam_corpus::{Prepared, TokenStream};
 use loam_models::ngram::NGram;
 use loam_models::{Gpt, GptConfig, LanguageModel, weights};
+use loam_nn::precision;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -115,12 +116,6 @@ pub fn resume(folder: &Path, session: &Session, observer: &mut dyn Observer) -> 
 }
 
 fn check(recipe: &Recipe) -> Result<(), TrainError> {
-    if recipe.train.dtype != Precision::F32 {
-        return Err(TrainError::Request(format!(
-            "train.dtype = \"{}\": this version trains in f32 only",
-            recipe.train.dtype.name()
-        )));
-    }
     match &recipe.model {
         ModelRecipe::New(ModelShape { family: ModelFamily::Gpt, .. }) | ModelRecipe::From { .. } => Ok(()),
     }
@@ -162,7 +157,19 @@ fn save_recipe(run: &Run, recipe: &Recipe) -> Result<(), TrainError> {
     fs::rename(&aside, &path).map_err(|source| TrainError::io(&path, source))
 }
 
+/// Trains, with products in the precision that the recipe asks for.
 fn go(
+    run: &Run,
+    recipe: Recipe,
+    session: &Session,
+    observer: &mut dyn Observer,
+    checkpoint_step: Option<u64>,
+) -> Result<Outcome, TrainError> {
+    let precision = recipe.train.dtype.of_products();
+    precision::with_precision(precision, || advance(run, recipe, session, observer, checkpoint_step))
+}
+
+fn advance(
     run: &Run,
     mut recipe: Recipe,
     session: &Session,
@@ -170,6 +177,15 @@ fn go(
     checkpoint_step: Option<u64>,
 ) -> Result<Outcome, TrainError> {
     let fresh = !run.events().exists();
+    let asked = precision::current();
+    let used = precision::on(&session.device, asked);
+    if used != asked {
+        observer.warning(&format!(
+            "train.dtype = \"{}\": this processor has no products of that precision; computing in {}",
+            asked.name(),
+            used.name()
+        ));
+    }
     let log = |observer: &mut dyn Observer, event: Event| -> Result<(), TrainError> {
         run.log(&event)?;
         observer.event(&event);
@@ -182,6 +198,7 @@ fn go(
             machine: session.machine.clone(),
             device: session.device_name.clone(),
             threads: session.threads,
+            precision: used.name().to_owned(),
             seed: recipe.train.seed,
             resumed_from: (!fresh).then_some(checkpoint_step.unwrap_or(0)),
         },

@@ -1,7 +1,7 @@
 //! Whole runs, small: killed and gone on with, accumulated, stopped, refused.
 
 use burn::tensor::Device;
-use loam_train::recipe::{Length, ModelRecipe, ModelShape, SourceRecipe, Split, TokenizerRecipe};
+use loam_train::recipe::{Length, ModelRecipe, ModelShape, Precision, SourceRecipe, Split, TokenizerRecipe};
 use loam_train::record::{Event, LedgerRow, MetricRow};
 use loam_train::{Observer, Outcome, Recipe, Run, Session, StepProgress, TrainError, checkpoint, resume, start, table};
 use std::path::Path;
@@ -100,8 +100,18 @@ fn tables(folder: &Path) -> (Vec<MetricRow>, Vec<LedgerRow>) {
 
 #[test]
 fn resumed_equals_uninterrupted_to_the_bit() {
+    resumed_equals_uninterrupted(Precision::F32);
+}
+
+#[test]
+fn so_it_does_with_products_in_bf16() {
+    resumed_equals_uninterrupted(Precision::Bf16);
+}
+
+fn resumed_equals_uninterrupted(precision: Precision) {
     let folder = tempfile::tempdir().unwrap();
-    let recipe = recipe(folder.path(), 23);
+    let mut recipe = recipe(folder.path(), 23);
+    recipe.train.dtype = precision;
     let whole = folder.path().join("whole");
     let expected = train(&recipe, &whole);
     assert_eq!(expected.reason, "done");

@@ -45,7 +45,8 @@ fn bare_products(bench: &mut Bench, gates: usize, shape: RecurrentShape) {
 /// LSTM and GRU beside their bare products.
 pub(super) fn layers(bench: &mut Bench, batch: usize, time: usize, inputs: usize, hidden: usize) {
     bench.group(format!("batch {batch}, {time} steps, inputs {inputs}, hidden {hidden}"));
-    let shape = RecurrentShape { batch, time, inputs, hidden, lengths: None, reverse: false };
+    let shape =
+        RecurrentShape { batch, time, inputs, hidden, lengths: None, reverse: false, precision: Precision::F32 };
     let (x, dy) = (values(batch * time * inputs), values(batch * time * hidden));
     for gates in [4, 3] {
         let scaled = |count: usize| -> Vec<f32> { values(count).iter().map(|value| value * 0.05).collect() };

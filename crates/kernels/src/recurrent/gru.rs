@@ -5,7 +5,7 @@ use super::{Packing, Panels, RecurrentShape, RecurrentWeights, project, step_pro
 use crate::buffer::{Output, SharedPointer, with_scratch};
 use crate::elementary::{sigmoid, tanh};
 use crate::linear::column_sums;
-use crate::matrix::{Beginning, MatrixRef, Precision, Target, product, product_at, product_of};
+use crate::matrix::{Beginning, MatrixRef, Target, product, product_at, product_of};
 use crate::simd::vectorized;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -65,7 +65,7 @@ pub fn forward(
     let (bias_hh, bias_hn) = weights.bias_hh.split_at(2 * width);
     let mut bias = weights.bias_ih.to_vec();
     bias.iter_mut().zip(bias_hh).for_each(|(ih, hh)| *ih += hh);
-    let mut gates = project(&packing.pack(x, inputs), weights.weight_ih, &bias, rows, inputs);
+    let mut gates = project(&packing.pack(x, inputs), weights.weight_ih, &bias, rows, inputs, shape.precision);
     let (mut recurrent, mut hidden) = (Output::new(rows * width), Output::new(rows * width));
     let panels = Panels::forward(weights.weight_hh, GATES, width);
     let (gates_at, recurrent_at, hidden_at) = (SharedPointer::new(&mut gates), recurrent.pointer(), hidden.pointer());
@@ -202,14 +202,14 @@ pub fn backward(
         column_stride: 1,
     };
     let (gate_weight, new_weight) = weights.weight_ih.split_at(2 * width * inputs);
-    let mut dx = product_of(columns(0, 2), MatrixRef::new(gate_weight, 2 * width, inputs), Precision::F32);
-    product(columns(3, 1), MatrixRef::new(new_weight, width, inputs), &mut dx, true, Precision::F32);
+    let mut dx = product_of(columns(0, 2), MatrixRef::new(gate_weight, 2 * width, inputs), shape.precision);
+    product(columns(3, 1), MatrixRef::new(new_weight, width, inputs), &mut dx, true, shape.precision);
     let mut dweight_ih = Output::new(GATES * width * inputs);
     // SAFETY: the two products write all rows: those of r and z, then those of n.
     let dweight_ih = unsafe {
         let pointer = dweight_ih.pointer();
-        product_at(columns(0, 2).transposed(), x, pointer.at(0), Beginning::Nothing, Precision::F32);
-        product_at(columns(3, 1).transposed(), x, pointer.at(2 * width * inputs), Beginning::Nothing, Precision::F32);
+        product_at(columns(0, 2).transposed(), x, pointer.at(0), Beginning::Nothing, shape.precision);
+        product_at(columns(3, 1).transposed(), x, pointer.at(2 * width * inputs), Beginning::Nothing, shape.precision);
         dweight_ih.written()
     };
     let mut dbias_hh = column_sums(&dparts, PARTS * width);
@@ -217,7 +217,7 @@ pub fn backward(
     GruGradients {
         dx: packing.unpack(&dx, inputs),
         dweight_ih,
-        dweight_hh: product_of(columns(0, 3).transposed(), MatrixRef::new(&states, rows, width), Precision::F32),
+        dweight_hh: product_of(columns(0, 3).transposed(), MatrixRef::new(&states, rows, width), shape.precision),
         dbias_ih: [&dbias_hh[..2 * width], &new].concat(),
         dbias_hh,
         dinitial_hidden: packing.unsort(&dhidden, width),

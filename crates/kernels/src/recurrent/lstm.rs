@@ -4,7 +4,7 @@ use super::{Packing, Panels, RecurrentShape, RecurrentWeights, project, step_pro
 use crate::buffer::{Output, SharedPointer, with_scratch};
 use crate::elementary::{sigmoid, tanh};
 use crate::linear::column_sums;
-use crate::matrix::{MatrixRef, Precision, Target, product_of};
+use crate::matrix::{MatrixRef, Target, product_of};
 use crate::simd::vectorized;
 use std::mem::MaybeUninit;
 
@@ -62,7 +62,7 @@ pub fn forward(
     let initial_cell = packing.sort("initial_cell", initial_cell, width);
     let rows = packing.rows();
     let bias: Vec<f32> = weights.bias_ih.iter().zip(weights.bias_hh).map(|(ih, hh)| ih + hh).collect();
-    let mut gates = project(&packing.pack(x, inputs), weights.weight_ih, &bias, rows, inputs);
+    let mut gates = project(&packing.pack(x, inputs), weights.weight_ih, &bias, rows, inputs, shape.precision);
     let (mut cells, mut hidden) = (Output::new(rows * width), Output::new(rows * width));
     let panels = Panels::forward(weights.weight_hh, GATES, width);
     let (gates_at, cells_at, hidden_at) = (SharedPointer::new(&mut gates), cells.pointer(), hidden.pointer());
@@ -223,11 +223,11 @@ pub fn backward(
     let (dgates, states) = unsafe { (dgates.written(), states.written()) };
     let x = packing.pack(x, inputs);
     let dgates_matrix = MatrixRef::new(&dgates, rows, GATES * width);
-    let dx = product_of(dgates_matrix, MatrixRef::new(weights.weight_ih, GATES * width, inputs), Precision::F32);
+    let dx = product_of(dgates_matrix, MatrixRef::new(weights.weight_ih, GATES * width, inputs), shape.precision);
     LstmGradients {
         dx: packing.unpack(&dx, inputs),
-        dweight_ih: product_of(dgates_matrix.transposed(), MatrixRef::new(&x, rows, inputs), Precision::F32),
-        dweight_hh: product_of(dgates_matrix.transposed(), MatrixRef::new(&states, rows, width), Precision::F32),
+        dweight_ih: product_of(dgates_matrix.transposed(), MatrixRef::new(&x, rows, inputs), shape.precision),
+        dweight_hh: product_of(dgates_matrix.transposed(), MatrixRef::new(&states, rows, width), shape.precision),
         dbias: column_sums(&dgates, GATES * width),
         dinitial_hidden: packing.unsort(&dhidden, width),
         dinitial_cell: packing.unsort(&dcell, width),

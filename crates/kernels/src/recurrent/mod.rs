@@ -42,6 +42,8 @@ pub struct RecurrentShape<'a> {
     pub lengths: Option<&'a [usize]>,
     /// Whether each sequence is read from its last step that counts to its first. Outputs stay where their inputs are.
     pub reverse: bool,
+    /// Of the products. The gates and the cells are in `f32`.
+    pub precision: Precision,
 }
 
 /// The parameters of a recurrent layer with G gates: 4 of an LSTM, 3 of a GRU.
@@ -240,7 +242,7 @@ impl Panels {
 }
 
 /// The input's part of the gates of packed rows `x`: `bias + x weight_ihᵀ`, `[rows, columns]` for a bias of `[columns]`.
-fn project(x: &[f32], weight_ih: &[f32], bias: &[f32], rows: usize, inputs: usize) -> Vec<f32> {
+fn project(x: &[f32], weight_ih: &[f32], bias: &[f32], rows: usize, inputs: usize, precision: Precision) -> Vec<f32> {
     let columns = bias.len();
     if columns == 0 {
         return Vec::new();
@@ -249,13 +251,7 @@ fn project(x: &[f32], weight_ih: &[f32], bias: &[f32], rows: usize, inputs: usiz
     let weight = MatrixRef::new(weight_ih, columns, inputs).transposed();
     // SAFETY: the product writes every element and reads none.
     unsafe {
-        product_at(
-            MatrixRef::new(x, rows, inputs),
-            weight,
-            gates.pointer().at(0),
-            Beginning::Bias(bias),
-            Precision::F32,
-        );
+        product_at(MatrixRef::new(x, rows, inputs), weight, gates.pointer().at(0), Beginning::Bias(bias), precision);
         gates.written()
     }
 }

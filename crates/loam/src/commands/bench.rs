@@ -5,7 +5,9 @@ use crate::arguments::{BenchKernelsArguments, BenchTrainArguments, Global};
 use crate::machine;
 use crate::progress::Watcher;
 use crate::terminal::{Terminal, count, short};
+use loam_kernels::matrix::Precision;
 use loam_kernels::rates::{self, Rate};
+use loam_nn::precision;
 use loam_train::bench::{self, Plan, SHAPES, StepSpeed};
 use std::io;
 use std::process::ExitCode;
@@ -36,8 +38,12 @@ pub fn train(arguments: &BenchTrainArguments, global: &Global, terminal: Termina
         steps: arguments.steps,
         warmup: arguments.warmup,
         seed: 1,
+        precision: global.precision(),
         threads: rayon::current_num_threads(),
     };
+    if precision::on(&device, plan.precision) != plan.precision {
+        terminal.warning("this processor has no bf16 products; measuring f32");
+    }
     let mut watcher = Watcher::new(terminal);
     watcher.doing(&format!("warming up {}", shape.name));
     let speed = bench::measure(&plan, &device, |step, time| {
@@ -56,7 +62,7 @@ pub fn kernels(arguments: &BenchKernelsArguments, terminal: Terminal) -> anyhow:
     if arguments.repetitions == 0 {
         return Err(Misuse("--repetitions 0: give at least one call to measure".into()).into());
     }
-    let peak = loam_kernels::peak::multiply_adds();
+    let peak = loam_kernels::peak::multiply_adds(Precision::F32);
     terminal.say(format_args!(
         "{}, {} threads; multiply-adds in registers: {peak:.0} GFLOP/s; best of {}",
         machine::processor(),

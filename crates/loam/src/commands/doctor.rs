@@ -3,7 +3,7 @@
 use crate::arguments::Global;
 use crate::machine;
 use crate::terminal::Terminal;
-use loam_kernels::matrix::{MatrixRef, product};
+use loam_kernels::matrix::{MatrixRef, Precision, product};
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -20,13 +20,15 @@ struct Findings {
     devices: Vec<&'static str>,
     product_gflops: f64,
     product_error: f64,
+    bf16_product_gflops: Option<f64>,
     cargo_sources: Option<usize>,
 }
 
 pub fn run(global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     machine::device(&global.device)?;
     let (memory, available) = machine::memory();
-    let (rate, error) = measure();
+    let (rate, error) = measure(Precision::F32);
+    let bf16 = Precision::Bf16.is_native().then(|| measure(Precision::Bf16).0);
     let findings = Findings {
         loam: env!("CARGO_PKG_VERSION"),
         target: env!("LOAM_TARGET"),
@@ -38,6 +40,7 @@ pub fn run(global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
         devices: vec!["cpu"],
         product_gflops: rate,
         product_error: error,
+        bf16_product_gflops: bf16,
         cargo_sources: super::demo::crates_on_disk(),
     };
     let right = error < 1e-4;
@@ -56,6 +59,10 @@ pub fn run(global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
         terminal.result(format_args!("devices     {}", findings.devices.join(", ")))?;
         let verdict = if right { "right" } else { "WRONG" };
         terminal.result(format_args!("products    {rate:.0} GFLOP/s in f32, {verdict} (largest error {error:.1e})"))?;
+        terminal.result(match bf16 {
+            Some(rate) => format!("            {rate:.0} GFLOP/s in bf16"),
+            None => "            none in bf16: --dtype bf16 computes in f32 here".to_owned(),
+        })?;
         terminal.result(match findings.cargo_sources {
             Some(count) => format!("demo text   the sources of {count} crates are on this disk"),
             None => "demo text   none: Cargo has unpacked no sources here".to_owned(),
@@ -65,7 +72,7 @@ pub fn run(global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
 }
 
 /// Rate of a matrix product in GFLOP/s, and its largest error against f64.
-fn measure() -> (f64, f64) {
+fn measure(precision: Precision) -> (f64, f64) {
     const N: usize = 768;
     let fill = |seed: usize| -> Vec<f32> {
         (0..N * N).map(|i| ((i * 7919 + seed * 104_729) % 1013) as f32 / 1013.0 - 0.5).collect()
@@ -75,7 +82,7 @@ fn measure() -> (f64, f64) {
     let mut best = f64::INFINITY;
     for _ in 0..8 {
         let start = Instant::now();
-        product(MatrixRef::new(&a, N, N), MatrixRef::new(&b, N, N), &mut c, false);
+        product(MatrixRef::new(&a, N, N), MatrixRef::new(&b, N, N), &mut c, false, precision);
         best = best.min(start.elapsed().as_secs_f64());
     }
     let error = (0..N)

@@ -14,13 +14,13 @@ pub fn run(arguments: &TrainArguments, global: &Global, terminal: Terminal) -> a
     let session = machine::session(&global.device)?;
     let mut watcher = Watcher::new(terminal);
     let (folder, outcome) = if arguments.resume {
-        let folder = folder_to_resume(arguments)?;
+        let folder = folder_to_resume(arguments, global.dtype.as_deref())?;
         machine::stop_on_interrupt();
         watcher.name_folder(&folder);
         let outcome = session::resume(&folder, &session, &mut watcher)?;
         (folder, outcome)
     } else {
-        let (recipe, name) = recipe(arguments)?;
+        let (recipe, name) = recipe(arguments, global.dtype.as_deref())?;
         let folder = arguments.out.clone().unwrap_or_else(|| super::free_run(&name));
         machine::stop_on_interrupt();
         watcher.name_folder(&folder);
@@ -53,8 +53,8 @@ pub fn finish(folder: &Path, outcome: &Outcome, terminal: Terminal) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-fn folder_to_resume(arguments: &TrainArguments) -> anyhow::Result<PathBuf> {
-    if !arguments.sets.is_empty() || arguments.seed.is_some() || arguments.dtype.is_some() {
+fn folder_to_resume(arguments: &TrainArguments, dtype: Option<&str>) -> anyhow::Result<PathBuf> {
+    if !arguments.sets.is_empty() || arguments.seed.is_some() || dtype.is_some() {
         return Err(
             Misuse("--resume goes on with the run's own recipe; start a new run to change values".into()).into()
         );
@@ -67,10 +67,10 @@ fn folder_to_resume(arguments: &TrainArguments) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn recipe(arguments: &TrainArguments) -> anyhow::Result<(Recipe, String)> {
+fn recipe(arguments: &TrainArguments, dtype: Option<&str>) -> anyhow::Result<(Recipe, String)> {
     let mut sets = arguments.sets.clone();
     sets.extend(arguments.seed.map(|seed| format!("train.seed={seed}")));
-    sets.extend(arguments.dtype.as_ref().map(|dtype| format!("train.dtype=\"{dtype}\"")));
+    sets.extend(dtype.map(|dtype| format!("train.dtype=\"{dtype}\"")));
     let name = |path: &str| {
         let stem = Path::new(path).file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
         stem.chars()

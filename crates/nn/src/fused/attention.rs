@@ -3,6 +3,7 @@
 use super::autodiff::record;
 use super::flex::{Dense, output};
 use crate::attention::{Attention, Positions};
+use crate::precision::Precision;
 use crate::profile::timer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::Flex;
@@ -23,6 +24,7 @@ pub(crate) trait AttentionOperations: Backend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         attention: Attention,
+        precision: Precision,
     ) -> FloatTensor<Self>;
     fn fused_rotate(
         x: FloatTensor<Self>,
@@ -35,12 +37,17 @@ pub(crate) trait AttentionOperations: Backend {
 /// Forward and backward on tensors of a concrete backend. Operands are `[q, k, v]`.
 pub(crate) trait AttentionKernels: Backend {
     /// The output, and the logarithm of every query's sum of exponentials.
-    fn kernel_attend(operands: [FloatTensor<Self>; 3], attention: &Attention) -> [FloatTensor<Self>; 2];
+    fn kernel_attend(
+        operands: [FloatTensor<Self>; 3],
+        attention: &Attention,
+        precision: Precision,
+    ) -> [FloatTensor<Self>; 2];
     fn kernel_attend_backward(
         operands: [FloatTensor<Self>; 3],
         saved: [FloatTensor<Self>; 2],
         dy: FloatTensor<Self>,
         attention: &Attention,
+        precision: Precision,
     ) -> [FloatTensor<Self>; 3];
     /// Turns forth, or back where `back`.
     fn kernel_rotate(
@@ -58,15 +65,21 @@ fn view(tensor: &Dense) -> HeadView<'_> {
 }
 
 impl AttentionKernels for Flex {
-    fn kernel_attend(operands: [Float; 3], attention: &Attention) -> [Float; 2] {
+    fn kernel_attend(operands: [Float; 3], attention: &Attention, precision: Precision) -> [Float; 2] {
         let _timer = timer("attention");
         let [q, k, v] = operands.map(Dense::new);
-        let (out, log_sum_exp) = kernel::attend(view(&q), view(&k), view(&v), &attention.kernel());
+        let (out, log_sum_exp) = kernel::attend(view(&q), view(&k), view(&v), &attention.kernel(precision));
         let length = log_sum_exp.len();
         [output(out, q.shape()), output(log_sum_exp, [length])]
     }
 
-    fn kernel_attend_backward(operands: [Float; 3], saved: [Float; 2], dy: Float, attention: &Attention) -> [Float; 3] {
+    fn kernel_attend_backward(
+        operands: [Float; 3],
+        saved: [Float; 2],
+        dy: Float,
+        attention: &Attention,
+        precision: Precision,
+    ) -> [Float; 3] {
         let _timer = timer("attention, backward");
         let [q, k, v] = operands.map(Dense::new);
         let ([out, log_sum_exp], dy) = (saved.map(Dense::new), Dense::new(dy));
@@ -77,7 +90,7 @@ impl AttentionKernels for Flex {
             out.values(),
             log_sum_exp.values(),
             dy.values(),
-            &attention.kernel(),
+            &attention.kernel(precision),
         );
         [output(g.dq, q.shape()), output(g.dk, k.shape()), output(g.dv, v.shape())]
     }
@@ -92,8 +105,8 @@ impl AttentionKernels for Flex {
 
 /// Without differentiation: the forward kernels alone.
 impl AttentionOperations for Flex {
-    fn fused_attend(q: Float, k: Float, v: Float, attention: Attention) -> Float {
-        let [out, _] = Self::kernel_attend([q, k, v], &attention);
+    fn fused_attend(q: Float, k: Float, v: Float, attention: Attention, precision: Precision) -> Float {
+        let [out, _] = Self::kernel_attend([q, k, v], &attention, precision);
         out
     }
 
@@ -108,15 +121,18 @@ impl<B: AttentionKernels + AttentionOperations, C: CheckpointStrategy> Attention
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         attention: Attention,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let ((q, nq), (k, nk), (v, nv)) = (q.into_parts(), k.into_parts(), v.into_parts());
         record::<B, C, _, 3>(
             [nq, nk, nv],
-            |(operands, saved, attention), dy| B::kernel_attend_backward(operands, saved, dy, &attention),
+            |(operands, saved, attention, precision), dy| {
+                B::kernel_attend_backward(operands, saved, dy, &attention, precision)
+            },
             |_| {
                 let operands = [q, k, v];
-                let [out, log_sum_exp] = B::kernel_attend(operands.clone(), &attention);
-                (out.clone(), Some((operands, [out, log_sum_exp], attention)))
+                let [out, log_sum_exp] = B::kernel_attend(operands.clone(), &attention, precision);
+                (out.clone(), Some((operands, [out, log_sum_exp], attention, precision)))
             },
         )
     }

@@ -8,6 +8,7 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, TensorMetadata};
 use loam_kernels::dropout::Dropout;
+use loam_kernels::matrix::Precision;
 use std::fmt::{self, Debug};
 
 type BackwardFunction<B, S, const N: usize> = fn(S, FloatTensor<B>) -> [FloatTensor<B>; N];
@@ -49,12 +50,17 @@ pub(super) fn record<B: Backend, C: CheckpointStrategy, S: Clone + Send + Debug 
 }
 
 impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Autodiff<B, C> {
-    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
         let ((x, nx), (w, nw), (b, nb)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         record::<B, C, _, 3>(
             [nx, nw, nb],
-            |(x, w), dy| B::kernel_linear_backward(x, w, dy),
-            |_| (B::kernel_linear(x.clone(), w.clone(), b, None), Some((x, w))),
+            |(x, w, precision), dy| B::kernel_linear_backward(x, w, dy, precision),
+            |_| (B::kernel_linear(x.clone(), w.clone(), b, None, precision), Some((x, w, precision))),
         )
     }
 
@@ -63,16 +69,17 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         residual: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let ((x, nx), (w, nw), (b, nb)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         let (residual, nr) = residual.into_parts();
         record::<B, C, _, 4>(
             [nx, nw, nb, nr],
-            |(x, w), dy| {
-                let [dx, dw, db] = B::kernel_linear_backward(x, w, dy.clone());
+            |(x, w, precision), dy| {
+                let [dx, dw, db] = B::kernel_linear_backward(x, w, dy.clone(), precision);
                 [dx, dw, db, dy]
             },
-            |_| (B::kernel_linear(x.clone(), w.clone(), b, Some(residual)), Some((x, w))),
+            |_| (B::kernel_linear(x.clone(), w.clone(), b, Some(residual), precision), Some((x, w, precision))),
         )
     }
 
@@ -80,14 +87,15 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let ((x, nx), (w, nw), (b, nb)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         record::<B, C, _, 3>(
             [nx, nw, nb],
-            |(x, w, h), dy| B::kernel_linear_backward(x, w, B::kernel_gelu_backward(h, dy)),
+            |(x, w, h, precision), dy| B::kernel_linear_backward(x, w, B::kernel_gelu_backward(h, dy), precision),
             |_| {
-                let h = B::kernel_linear(x.clone(), w.clone(), b, None);
-                (B::kernel_gelu(h.clone()), Some((x, w, h)))
+                let h = B::kernel_linear(x.clone(), w.clone(), b, None, precision);
+                (B::kernel_gelu(h.clone()), Some((x, w, h, precision)))
             },
         )
     }
@@ -109,14 +117,21 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         )
     }
 
-    fn fused_attention(qkv: FloatTensor<Self>, heads: usize, dropout: Option<Dropout>) -> FloatTensor<Self> {
+    fn fused_attention(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        dropout: Option<Dropout>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
         let (qkv, node) = qkv.into_parts();
         record::<B, C, _, 1>(
             [node],
-            |(qkv, out, lse, heads, dropout), dy| [B::kernel_attention_backward(qkv, out, lse, dy, heads, dropout)],
+            |(qkv, out, lse, heads, dropout, precision), dy| {
+                [B::kernel_attention_backward(qkv, out, lse, dy, heads, dropout, precision)]
+            },
             |_| {
-                let [out, lse] = B::kernel_attention(qkv.clone(), heads, dropout);
-                (out.clone(), Some((qkv, out, lse, heads, dropout)))
+                let [out, lse] = B::kernel_attention(qkv.clone(), heads, dropout, precision);
+                (out.clone(), Some((qkv, out, lse, heads, dropout, precision)))
             },
         )
     }
@@ -135,12 +150,13 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
         scale: f32,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let ((x, nx), (w, nw)) = (x.into_parts(), weight.into_parts());
         record::<B, C, _, 2>(
             [nx, nw],
             |[dx, dw]: [FloatTensor<B>; 2], dy| [B::kernel_scale(dx, dy.clone()), B::kernel_scale(dw, dy)],
-            |tracked| B::kernel_head_loss(x, w, targets, scale, tracked),
+            |tracked| B::kernel_head_loss(x, w, targets, scale, tracked, precision),
         )
     }
 

@@ -1,6 +1,7 @@
 //! The kernels bound to Flex, Burn's CPU backend.
 
 use super::{FusedOperations, Kernels};
+use crate::precision::{self, Precision};
 use crate::profile::timer;
 use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -75,12 +76,13 @@ pub(crate) fn flat(values: Vec<f32>) -> Tensor<1> {
 pub(crate) fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let targets = ids(&targets.try_into_primitive::<Flex>().expect("targets on the CPU"));
     let width = weight.dims()[1];
-    let losses = cross_entropy::losses(slice(x).values(), slice(weight).values(), &targets, width);
+    let losses =
+        cross_entropy::losses(slice(x).values(), slice(weight).values(), &targets, width, precision::current());
     tensor(losses, [targets.len()])
 }
 
 impl Kernels for Flex {
-    fn kernel_linear(x: Float, weight: Float, bias: Float, residual: Option<Float>) -> Float {
+    fn kernel_linear(x: Float, weight: Float, bias: Float, residual: Option<Float>, precision: Precision) -> Float {
         let _timer = timer("linear");
         let (x, weight, bias, residual) =
             (Dense::new(x), Dense::new(weight), Dense::new(bias), residual.map(Dense::new));
@@ -92,15 +94,16 @@ impl Kernels for Flex {
             residual.as_ref().map(Dense::values),
             inputs,
             outputs,
+            precision,
         );
         output(y, with_last(x.shape(), outputs))
     }
 
-    fn kernel_linear_backward(x: Float, weight: Float, dy: Float) -> [Float; 3] {
+    fn kernel_linear_backward(x: Float, weight: Float, dy: Float, precision: Precision) -> [Float; 3] {
         let _timer = timer("linear, backward");
         let (x, weight, dy) = (Dense::new(x), Dense::new(weight), Dense::new(dy));
         let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
-        let g = linear::backward(x.values(), weight.values(), dy.values(), inputs, outputs);
+        let g = linear::backward(x.values(), weight.values(), dy.values(), inputs, outputs, precision);
         [output(g.dx, x.shape()), output(g.dweight, weight.shape()), output(g.dbias, [outputs])]
     }
 
@@ -131,11 +134,11 @@ impl Kernels for Flex {
         [output(g.dx, x.shape()), output(g.dgamma, gamma.shape()), output(g.dbeta, gamma.shape())]
     }
 
-    fn kernel_attention(qkv: Float, heads: usize, dropout: Option<Dropout>) -> [Float; 2] {
+    fn kernel_attention(qkv: Float, heads: usize, dropout: Option<Dropout>, precision: Precision) -> [Float; 2] {
         let _timer = timer("attention");
         let qkv = Dense::new(qkv);
         let shape = attention_shape(&qkv, heads);
-        let (out, log_sum_exp) = attention::forward(qkv.values(), shape, dropout);
+        let (out, log_sum_exp) = attention::forward(qkv.values(), shape, dropout, precision);
         [
             output(out, [shape.batch, shape.time, heads * shape.head_width]),
             output(log_sum_exp, [shape.batch, heads, shape.time]),
@@ -149,11 +152,13 @@ impl Kernels for Flex {
         dout: Float,
         heads: usize,
         dropout: Option<Dropout>,
+        precision: Precision,
     ) -> Float {
         let _timer = timer("attention, backward");
         let (qkv, out, lse, dout) = (Dense::new(qkv), Dense::new(out), Dense::new(log_sum_exp), Dense::new(dout));
         let shape = attention_shape(&qkv, heads);
-        let dqkv = attention::backward(qkv.values(), out.values(), lse.values(), dout.values(), shape, dropout);
+        let dqkv =
+            attention::backward(qkv.values(), out.values(), lse.values(), dout.values(), shape, dropout, precision);
         output(dqkv, qkv.shape())
     }
 
@@ -169,11 +174,13 @@ impl Kernels for Flex {
         targets: Integer,
         scale: f32,
         gradients: bool,
+        precision: Precision,
     ) -> (Float, Option<[Float; 2]>) {
         let _timer = timer("head and loss, both ways");
         let (x, weight) = (Dense::new(x), Dense::new(weight));
         let width = weight.shape()[1];
-        let result = cross_entropy::forward(x.values(), weight.values(), &ids(&targets), width, scale, gradients);
+        let result =
+            cross_entropy::forward(x.values(), weight.values(), &ids(&targets), width, scale, gradients, precision);
         let gradients = result.gradients.map(|(dx, dw)| [output(dx, x.shape()), output(dw, weight.shape())]);
         (output(vec![result.loss_sum], [1]), gradients)
     }
@@ -204,16 +211,16 @@ impl Kernels for Flex {
 
 /// Without differentiation: the forward kernels alone.
 impl FusedOperations for Flex {
-    fn fused_linear(x: Float, weight: Float, bias: Float) -> Float {
-        Self::kernel_linear(x, weight, bias, None)
+    fn fused_linear(x: Float, weight: Float, bias: Float, precision: Precision) -> Float {
+        Self::kernel_linear(x, weight, bias, None, precision)
     }
 
-    fn fused_linear_residual(x: Float, weight: Float, bias: Float, residual: Float) -> Float {
-        Self::kernel_linear(x, weight, bias, Some(residual))
+    fn fused_linear_residual(x: Float, weight: Float, bias: Float, residual: Float, precision: Precision) -> Float {
+        Self::kernel_linear(x, weight, bias, Some(residual), precision)
     }
 
-    fn fused_linear_gelu(x: Float, weight: Float, bias: Float) -> Float {
-        Self::kernel_gelu(Self::kernel_linear(x, weight, bias, None))
+    fn fused_linear_gelu(x: Float, weight: Float, bias: Float, precision: Precision) -> Float {
+        Self::kernel_gelu(Self::kernel_linear(x, weight, bias, None, precision))
     }
 
     fn fused_layer_norm(x: Float, gamma: Float, beta: Float, epsilon: f32) -> Float {
@@ -221,8 +228,8 @@ impl FusedOperations for Flex {
         y
     }
 
-    fn fused_attention(qkv: Float, heads: usize, dropout: Option<Dropout>) -> Float {
-        let [out, _] = Self::kernel_attention(qkv, heads, dropout);
+    fn fused_attention(qkv: Float, heads: usize, dropout: Option<Dropout>, precision: Precision) -> Float {
+        let [out, _] = Self::kernel_attention(qkv, heads, dropout, precision);
         out
     }
 
@@ -230,8 +237,8 @@ impl FusedOperations for Flex {
         Self::kernel_dropout(x, dropout)
     }
 
-    fn fused_head_loss(x: Float, weight: Float, targets: Integer, scale: f32) -> Float {
-        Self::kernel_head_loss(x, weight, targets, scale, false).0
+    fn fused_head_loss(x: Float, weight: Float, targets: Integer, scale: f32, precision: Precision) -> Float {
+        Self::kernel_head_loss(x, weight, targets, scale, false, precision).0
     }
 
     fn fused_embed(tokens: Float, positions: Float, ids: Integer, first: usize) -> Float {

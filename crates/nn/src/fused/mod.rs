@@ -13,6 +13,7 @@ pub(crate) use flex::{Dense, flat, slice, token_losses};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};
 use loam_kernels::dropout::Dropout;
+use loam_kernels::matrix::Precision;
 
 /// Forward and backward of each operation on tensors of a concrete backend.
 pub(crate) trait Kernels: Backend {
@@ -21,12 +22,14 @@ pub(crate) trait Kernels: Backend {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         residual: Option<FloatTensor<Self>>,
+        precision: Precision,
     ) -> FloatTensor<Self>;
     /// Gradients of x, weight and bias.
     fn kernel_linear_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         dy: FloatTensor<Self>,
+        precision: Precision,
     ) -> [FloatTensor<Self>; 3];
     fn kernel_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
     fn kernel_gelu_backward(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -45,7 +48,12 @@ pub(crate) trait Kernels: Backend {
         dy: FloatTensor<Self>,
     ) -> [FloatTensor<Self>; 3];
     /// The output, and the logarithm of every row's sum of exponentials.
-    fn kernel_attention(qkv: FloatTensor<Self>, heads: usize, dropout: Option<Dropout>) -> [FloatTensor<Self>; 2];
+    fn kernel_attention(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        dropout: Option<Dropout>,
+        precision: Precision,
+    ) -> [FloatTensor<Self>; 2];
     fn kernel_attention_backward(
         qkv: FloatTensor<Self>,
         out: FloatTensor<Self>,
@@ -53,6 +61,7 @@ pub(crate) trait Kernels: Backend {
         dout: FloatTensor<Self>,
         heads: usize,
         dropout: Option<Dropout>,
+        precision: Precision,
     ) -> FloatTensor<Self>;
     fn kernel_dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self>;
     /// The scaled sum of losses, and the gradients of x and weight where they are wanted.
@@ -62,6 +71,7 @@ pub(crate) trait Kernels: Backend {
         targets: IntTensor<Self>,
         scale: f32,
         gradients: bool,
+        precision: Precision,
     ) -> (FloatTensor<Self>, Option<[FloatTensor<Self>; 2]>);
     /// `x` times the only element of `factor`.
     fn kernel_scale(x: FloatTensor<Self>, factor: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -84,28 +94,44 @@ pub(crate) trait Kernels: Backend {
 /// What `Dispatch` routes; the public face is [`crate::ops`].
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait FusedOperations: Backend {
-    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
     fn fused_linear_residual(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         residual: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self>;
-    fn fused_linear_gelu(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>)
-    -> FloatTensor<Self>;
+    fn fused_linear_gelu(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
     fn fused_layer_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self>;
-    fn fused_attention(qkv: FloatTensor<Self>, heads: usize, dropout: Option<Dropout>) -> FloatTensor<Self>;
+    fn fused_attention(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        dropout: Option<Dropout>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
     fn fused_dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self>;
     fn fused_head_loss(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
         scale: f32,
+        precision: Precision,
     ) -> FloatTensor<Self>;
     fn fused_embed(
         tokens: FloatTensor<Self>,

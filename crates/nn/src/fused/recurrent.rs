@@ -2,6 +2,7 @@
 
 use super::autodiff::record;
 use super::flex::{Dense, output};
+use crate::precision::{self, Precision};
 use crate::profile::timer;
 use crate::recurrent::{Steps, Weights};
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -25,6 +26,7 @@ pub(crate) trait RecurrentOperations: Backend {
         hidden: FloatTensor<Self>,
         cell: FloatTensor<Self>,
         steps: Steps,
+        precision: Precision,
     ) -> FloatTensor<Self>;
     fn fused_gru(
         x: FloatTensor<Self>,
@@ -34,30 +36,33 @@ pub(crate) trait RecurrentOperations: Backend {
         bias_hh: FloatTensor<Self>,
         hidden: FloatTensor<Self>,
         steps: Steps,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 }
 
 /// Forward and backward on tensors of a concrete backend. Operands stand in the order of the operations above.
 pub(crate) trait RecurrentKernels: Backend {
     /// The output, and the gates and cells that the backward pass reads.
-    fn kernel_lstm(operands: [FloatTensor<Self>; 7], steps: &Steps) -> [FloatTensor<Self>; 3];
+    fn kernel_lstm(operands: [FloatTensor<Self>; 7], steps: &Steps, precision: Precision) -> [FloatTensor<Self>; 3];
     fn kernel_lstm_backward(
         operands: [FloatTensor<Self>; 7],
         saved: [FloatTensor<Self>; 2],
         dy: FloatTensor<Self>,
         steps: &Steps,
+        precision: Precision,
     ) -> [FloatTensor<Self>; 7];
     /// The output, and the gates and recurrent parts that the backward pass reads.
-    fn kernel_gru(operands: [FloatTensor<Self>; 6], steps: &Steps) -> [FloatTensor<Self>; 3];
+    fn kernel_gru(operands: [FloatTensor<Self>; 6], steps: &Steps, precision: Precision) -> [FloatTensor<Self>; 3];
     fn kernel_gru_backward(
         operands: [FloatTensor<Self>; 6],
         saved: [FloatTensor<Self>; 2],
         dy: FloatTensor<Self>,
         steps: &Steps,
+        precision: Precision,
     ) -> [FloatTensor<Self>; 6];
 }
 
-fn shape<'a>(x: &Dense, weight_hh: &Dense, steps: &'a Steps) -> RecurrentShape<'a> {
+fn shape<'a>(x: &Dense, weight_hh: &Dense, steps: &'a Steps, precision: Precision) -> RecurrentShape<'a> {
     let (x, weight) = (x.shape(), weight_hh.shape());
     RecurrentShape {
         batch: x[0],
@@ -66,6 +71,7 @@ fn shape<'a>(x: &Dense, weight_hh: &Dense, steps: &'a Steps) -> RecurrentShape<'
         hidden: weight[1],
         lengths: steps.lengths.as_deref(),
         reverse: steps.reverse,
+        precision,
     }
 }
 
@@ -78,17 +84,17 @@ fn weights<'a>(ih: &'a Dense, hh: &'a Dense, bias_ih: &'a Dense, bias_hh: &'a De
     }
 }
 
-fn run_lstm(operands: [Float; 7], steps: &Steps) -> (lstm::LstmOutput, [usize; 3]) {
+fn run_lstm(operands: [Float; 7], steps: &Steps, precision: Precision) -> (lstm::LstmOutput, [usize; 3]) {
     let [x, ih, hh, bias_ih, bias_hh, hidden, cell] = operands.map(Dense::new);
-    let shape = shape(&x, &hh, steps);
+    let shape = shape(&x, &hh, steps, precision);
     let weights = weights(&ih, &hh, &bias_ih, &bias_hh);
     let result = lstm::forward(x.values(), weights, Some(hidden.values()), Some(cell.values()), shape);
     (result, [shape.batch, shape.time, shape.hidden])
 }
 
-fn run_gru(operands: [Float; 6], steps: &Steps) -> (gru::GruOutput, [usize; 3]) {
+fn run_gru(operands: [Float; 6], steps: &Steps, precision: Precision) -> (gru::GruOutput, [usize; 3]) {
     let [x, ih, hh, bias_ih, bias_hh, hidden] = operands.map(Dense::new);
-    let shape = shape(&x, &hh, steps);
+    let shape = shape(&x, &hh, steps, precision);
     let result = gru::forward(x.values(), weights(&ih, &hh, &bias_ih, &bias_hh), Some(hidden.values()), shape);
     (result, [shape.batch, shape.time, shape.hidden])
 }
@@ -99,13 +105,19 @@ fn flat(values: Vec<f32>) -> Float {
 }
 
 impl RecurrentKernels for Flex {
-    fn kernel_lstm(operands: [Float; 7], steps: &Steps) -> [Float; 3] {
+    fn kernel_lstm(operands: [Float; 7], steps: &Steps, precision: Precision) -> [Float; 3] {
         let _timer = timer("lstm");
-        let (result, shape) = run_lstm(operands, steps);
+        let (result, shape) = run_lstm(operands, steps, precision);
         [output(result.y, shape), flat(result.gates), flat(result.cells)]
     }
 
-    fn kernel_lstm_backward(operands: [Float; 7], saved: [Float; 2], dy: Float, steps: &Steps) -> [Float; 7] {
+    fn kernel_lstm_backward(
+        operands: [Float; 7],
+        saved: [Float; 2],
+        dy: Float,
+        steps: &Steps,
+        precision: Precision,
+    ) -> [Float; 7] {
         let _timer = timer("lstm, backward");
         let [x, ih, hh, bias_ih, bias_hh, hidden, cell] = operands.map(Dense::new);
         let ([gates, cells], dy) = (saved.map(Dense::new), Dense::new(dy));
@@ -119,7 +131,7 @@ impl RecurrentKernels for Flex {
             dy.values(),
             None,
             None,
-            shape(&x, &hh, steps),
+            shape(&x, &hh, steps, precision),
         );
         let dbias = output(g.dbias, bias_ih.shape());
         [
@@ -133,13 +145,19 @@ impl RecurrentKernels for Flex {
         ]
     }
 
-    fn kernel_gru(operands: [Float; 6], steps: &Steps) -> [Float; 3] {
+    fn kernel_gru(operands: [Float; 6], steps: &Steps, precision: Precision) -> [Float; 3] {
         let _timer = timer("gru");
-        let (result, shape) = run_gru(operands, steps);
+        let (result, shape) = run_gru(operands, steps, precision);
         [output(result.y, shape), flat(result.gates), flat(result.recurrent)]
     }
 
-    fn kernel_gru_backward(operands: [Float; 6], saved: [Float; 2], dy: Float, steps: &Steps) -> [Float; 6] {
+    fn kernel_gru_backward(
+        operands: [Float; 6],
+        saved: [Float; 2],
+        dy: Float,
+        steps: &Steps,
+        precision: Precision,
+    ) -> [Float; 6] {
         let _timer = timer("gru, backward");
         let [x, ih, hh, bias_ih, bias_hh, hidden] = operands.map(Dense::new);
         let ([gates, recurrent], dy) = (saved.map(Dense::new), Dense::new(dy));
@@ -151,7 +169,7 @@ impl RecurrentKernels for Flex {
             recurrent.values(),
             dy.values(),
             None,
-            shape(&x, &hh, steps),
+            shape(&x, &hh, steps, precision),
         );
         [
             output(g.dx, x.shape()),
@@ -175,8 +193,9 @@ impl RecurrentOperations for Flex {
         hidden: Float,
         cell: Float,
         steps: Steps,
+        precision: Precision,
     ) -> Float {
-        let [y, ..] = Self::kernel_lstm([x, weight_ih, weight_hh, bias_ih, bias_hh, hidden, cell], &steps);
+        let [y, ..] = Self::kernel_lstm([x, weight_ih, weight_hh, bias_ih, bias_hh, hidden, cell], &steps, precision);
         y
     }
 
@@ -188,8 +207,9 @@ impl RecurrentOperations for Flex {
         bias_hh: Float,
         hidden: Float,
         steps: Steps,
+        precision: Precision,
     ) -> Float {
-        let [y, ..] = Self::kernel_gru([x, weight_ih, weight_hh, bias_ih, bias_hh, hidden], &steps);
+        let [y, ..] = Self::kernel_gru([x, weight_ih, weight_hh, bias_ih, bias_hh, hidden], &steps, precision);
         y
     }
 }
@@ -204,6 +224,7 @@ impl<B: RecurrentKernels + RecurrentOperations, C: CheckpointStrategy> Recurrent
         hidden: FloatTensor<Self>,
         cell: FloatTensor<Self>,
         steps: Steps,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let ((x, n0), (ih, n1), (hh, n2)) = (x.into_parts(), weight_ih.into_parts(), weight_hh.into_parts());
         let ((bi, n3), (bh, n4)) = (bias_ih.into_parts(), bias_hh.into_parts());
@@ -211,10 +232,10 @@ impl<B: RecurrentKernels + RecurrentOperations, C: CheckpointStrategy> Recurrent
         let operands = [x, ih, hh, bi, bh, hidden, cell];
         record::<B, C, _, 7>(
             [n0, n1, n2, n3, n4, n5, n6],
-            |(operands, saved, steps), dy| B::kernel_lstm_backward(operands, saved, dy, &steps),
+            |(operands, saved, steps, precision), dy| B::kernel_lstm_backward(operands, saved, dy, &steps, precision),
             |_| {
-                let [y, gates, cells] = B::kernel_lstm(operands.clone(), &steps);
-                (y, Some((operands, [gates, cells], steps)))
+                let [y, gates, cells] = B::kernel_lstm(operands.clone(), &steps, precision);
+                (y, Some((operands, [gates, cells], steps, precision)))
             },
         )
     }
@@ -227,16 +248,17 @@ impl<B: RecurrentKernels + RecurrentOperations, C: CheckpointStrategy> Recurrent
         bias_hh: FloatTensor<Self>,
         hidden: FloatTensor<Self>,
         steps: Steps,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let ((x, n0), (ih, n1), (hh, n2)) = (x.into_parts(), weight_ih.into_parts(), weight_hh.into_parts());
         let ((bi, n3), (bh, n4), (hidden, n5)) = (bias_ih.into_parts(), bias_hh.into_parts(), hidden.into_parts());
         let operands = [x, ih, hh, bi, bh, hidden];
         record::<B, C, _, 6>(
             [n0, n1, n2, n3, n4, n5],
-            |(operands, saved, steps), dy| B::kernel_gru_backward(operands, saved, dy, &steps),
+            |(operands, saved, steps, precision), dy| B::kernel_gru_backward(operands, saved, dy, &steps, precision),
             |_| {
-                let [y, gates, parts] = B::kernel_gru(operands.clone(), &steps);
-                (y, Some((operands, [gates, parts], steps)))
+                let [y, gates, parts] = B::kernel_gru(operands.clone(), &steps, precision);
+                (y, Some((operands, [gates, parts], steps, precision)))
             },
         )
     }
@@ -264,7 +286,7 @@ pub(crate) fn lstm_with_state(
 ) -> (Tensor<3>, Tensor<2>, Tensor<2>) {
     let [ih, hh, bi, bh] = operands(weights);
     let all = [primitive(x), ih, hh, bi, bh, primitive(hidden), primitive(cell)];
-    let (result, shape) = run_lstm(all, steps);
+    let (result, shape) = run_lstm(all, steps, precision::current());
     let state = [shape[0], shape[2]];
     (lifted(result.y, shape), lifted(result.last_hidden, state), lifted(result.last_cell, state))
 }
@@ -277,6 +299,6 @@ pub(crate) fn gru_with_state(
     steps: &Steps,
 ) -> (Tensor<3>, Tensor<2>) {
     let [ih, hh, bi, bh] = operands(weights);
-    let (result, shape) = run_gru([primitive(x), ih, hh, bi, bh, primitive(hidden)], steps);
+    let (result, shape) = run_gru([primitive(x), ih, hh, bi, bh, primitive(hidden)], steps, precision::current());
     (lifted(result.y, shape), lifted(result.last_hidden, [shape[0], shape[2]]))
 }

@@ -142,6 +142,7 @@ pub(super) fn rows(folder: &RunFolder, facts: &Facts) -> Vec<(String, String)> {
         row("machine", session.machine.clone());
         row("device", session.device.clone());
         row("threads", session.threads.to_string());
+        row("precision of products", session.precision.clone());
         row("seed", session.seed.to_string());
         row("Loam", session.loam.clone());
     }
