@@ -39,9 +39,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dtype", default="f32", choices=["f32", "bf16"])
     parser.add_argument("--modes", default="compile,eager")
     options = parser.parse_args()
-    common = ["--config", options.config, "--steps", options.steps, "--threads", options.threads]
+    common = ["--config", options.config, "--steps", options.steps, "--threads", options.threads, "--dtype", options.dtype]
     engines = {"Loam": [options.loam, "bench", "train", "--json", *common]}
     for mode in options.modes.split(","):
         engines[mode] = [sys.executable, HERE / "train_gpt_torch.py", "--mode", mode, *common]
@@ -53,7 +54,7 @@ def main():
             print(f"round {number + 1}: {name} {result['tokens_per_s']:.0f} tokens/s", file=sys.stderr)
     base = next((name for name in ("compile", "eager") if name in results), "Loam")
     speed = {name: statistics.median(r["tokens_per_s"] for r in rounds) for name, rounds in results.items()}
-    print(f"{options.config}, f32, {options.threads} threads, {options.rounds} rounds, {processor()}\n")
+    print(f"{options.config}, {options.dtype}, {options.threads} threads, {options.rounds} rounds, {processor()}\n")
     print("| engine | tokens/s, median | least – most | resident MB | ratio |")
     print("|-|-|-|-|-|")
     for name, rounds in results.items():
