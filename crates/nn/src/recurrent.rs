@@ -133,9 +133,14 @@ fn initial(x: &Tensor<3>, weights: &Weights) -> Tensor<2> {
     Tensor::zeros([x.dims()[0], weights.hidden()], &x.device())
 }
 
-/// `x · weightᵀ + bias` of `[batch, inputs]`.
-fn affine(x: Tensor<2>, weight: &Tensor<2>, bias: &Tensor<1>) -> Tensor<2> {
+/// `x · weightᵀ + bias` of `[batch, inputs]`, in the current precision.
+fn of_input(x: Tensor<2>, weight: &Tensor<2>, bias: &Tensor<1>) -> Tensor<2> {
     matmul(x, weight.clone().transpose()) + bias.clone().unsqueeze()
+}
+
+/// The same of the state, always in `f32`: a rounding of the state would be carried from step to step.
+fn of_state(state: Tensor<2>, weight: &Tensor<2>, bias: &Tensor<1>) -> Tensor<2> {
+    state.matmul(weight.clone().transpose()) + bias.clone().unsqueeze()
 }
 
 /// Steps in the order of reading, each with a `[batch, 1]` mask of the sequences for which it counts.
@@ -173,8 +178,8 @@ pub fn composed_lstm(
     let mut outputs = Vec::with_capacity(time);
     for (step, mask) in in_order(steps, batch, time, &x) {
         let input = x.clone().narrow(1, step, 1).reshape([batch, inputs]);
-        let gates = affine(input, &weights.weight_ih, &weights.bias_ih)
-            + affine(hidden.clone(), &weights.weight_hh, &weights.bias_hh);
+        let gates = of_input(input, &weights.weight_ih, &weights.bias_ih)
+            + of_state(hidden.clone(), &weights.weight_hh, &weights.bias_hh);
         let gate = |index: usize| gates.clone().narrow(1, index * width, width);
         let (i, f, o) = (activation::sigmoid(gate(0)), activation::sigmoid(gate(1)), activation::sigmoid(gate(3)));
         let new_cell = f * cell.clone() + i * gate(2).tanh();
@@ -193,8 +198,8 @@ pub fn composed_gru(x: Tensor<3>, weights: Weights, mut hidden: Tensor<2>, steps
     let mut outputs = Vec::with_capacity(time);
     for (step, mask) in in_order(steps, batch, time, &x) {
         let input = x.clone().narrow(1, step, 1).reshape([batch, inputs]);
-        let from_input = affine(input, &weights.weight_ih, &weights.bias_ih);
-        let from_state = affine(hidden.clone(), &weights.weight_hh, &weights.bias_hh);
+        let from_input = of_input(input, &weights.weight_ih, &weights.bias_ih);
+        let from_state = of_state(hidden.clone(), &weights.weight_hh, &weights.bias_hh);
         let part = |all: &Tensor<2>, index: usize| all.clone().narrow(1, index * width, width);
         let r = activation::sigmoid(part(&from_input, 0) + part(&from_state, 0));
         let z = activation::sigmoid(part(&from_input, 1) + part(&from_state, 1));

@@ -42,7 +42,8 @@ pub struct RecurrentShape<'a> {
     pub lengths: Option<&'a [usize]>,
     /// Whether each sequence is read from its last step that counts to its first. Outputs stay where their inputs are.
     pub reverse: bool,
-    /// Of the products. The gates and the cells are in `f32`.
+    /// Of the products of all steps together. The state of a step is multiplied in `f32`: its roundings would be carried
+    /// from step to step.
     pub precision: Precision,
 }
 
