@@ -18,8 +18,8 @@ use rayon::prelude::*;
 /// A target that is not counted.
 pub const IGNORE: u32 = u32::MAX;
 
-/// Logits that exist at once: 16 Mi, 64 MiB. Every chunk reads and writes all of `dweight`, so smaller ones are slower.
-const LOGITS: usize = 16 << 20;
+/// Logits that exist at once: 8 Mi, 32 MiB. Every chunk reads and writes all of `dweight`, so smaller ones are slower.
+const LOGITS: usize = 8 << 20;
 /// The fewest rows of a chunk, however large the vocabulary.
 const FEWEST_ROWS: usize = 64;
 /// Rows of logits that one task handles.

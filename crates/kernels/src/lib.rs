@@ -24,6 +24,7 @@ pub mod cross_entropy;
 pub mod dropout;
 mod elementary;
 pub mod embedding;
+pub mod feed_forward;
 pub mod heads;
 pub mod linear;
 pub mod matrix;

@@ -66,6 +66,24 @@ pub fn backward(
     }
 }
 
+/// `dx` of [`backward`] alone; there are outputs.
+pub(crate) fn backward_input(
+    weight: &[f32],
+    dy: &[f32],
+    inputs: usize,
+    outputs: usize,
+    precision: Precision,
+) -> Vec<f32> {
+    let rows = dy.len().checked_div(outputs).unwrap_or(0);
+    product_of(MatrixRef::new(dy, rows, outputs), MatrixRef::new(weight, inputs, outputs).transposed(), precision)
+}
+
+/// `dweight` of [`backward`] alone; there are outputs.
+pub(crate) fn backward_weight(x: &[f32], dy: &[f32], inputs: usize, outputs: usize, precision: Precision) -> Vec<f32> {
+    let rows = dy.len().checked_div(outputs).unwrap_or(0);
+    product_of(MatrixRef::new(x, rows, inputs).transposed(), MatrixRef::new(dy, rows, outputs), precision)
+}
+
 /// The sum of the rows of `[rows, columns]`.
 pub fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
     if columns == 0 {

@@ -24,6 +24,11 @@ fn curves_and_slopes() {
                 let slope = |x: &f32| reference::derivative(activation, f64::from(*x));
                 let plain: Vec<f64> = x.iter().zip(&dy).map(|(x, dy)| slope(x) * f64::from(*dy)).collect();
                 let fast = activation::backward(activation, &x, &dy);
+                let mut in_place = dy.clone();
+                let value = activation::value_and_backward(activation, &x, &mut in_place);
+                assert_eq!(bits(&in_place), bits(&fast));
+                let known: Vec<f64> = activation::forward(activation, &x).iter().map(|&y| f64::from(y)).collect();
+                assert_close("value beside the gradient", &value, &known, 1e-6);
                 assert_close(&format!("{activation:?}'"), &fast, &plain, 3e-6);
             }
         }

@@ -6,11 +6,11 @@ use crate::language_model::{Cache, LanguageModel};
 use crate::weights;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use loam_nn::Dropout;
 use loam_nn::attention::{self, attend};
 use loam_nn::initialize::{Initializer, mix};
 use loam_nn::layers::{Embedding, LayerNorm, Linear};
 use loam_nn::ops;
+use loam_nn::{Activation, Dropout};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::Path;
@@ -226,8 +226,13 @@ impl Block {
     }
 
     fn feed_forward(&self, x: Tensor<3>, dropout: Option<Dropout>) -> Tensor<3> {
-        let hidden = self.mlp.c_fc.forward_gelu(self.ln_2.forward(x.clone()));
-        Self::project(&self.mlp.c_proj, hidden, x, dropout)
+        let layers =
+            |input, residual| self.mlp.c_fc.feed_forward(&self.mlp.c_proj, input, residual, Activation::GeluTanh);
+        let input = self.ln_2.forward(x.clone());
+        match dropout {
+            None => layers(input, Some(x)),
+            Some(dropout) => ops::dropout(layers(input, None), dropout) + x,
+        }
     }
 
     fn decode(&self, x: Tensor<3>, heads: usize, cache: &mut Cache, layer: usize) -> Tensor<3> {

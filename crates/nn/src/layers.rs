@@ -4,6 +4,7 @@ use crate::initialize::Initializer;
 use crate::ops;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use loam_kernels::activation::Activation;
 
 /// A dense layer with its weight as `[inputs, outputs]`, GPT-2's `Conv1D`.
 #[derive(Module, Debug)]
@@ -30,9 +31,16 @@ impl Linear {
         ops::linear_residual(x, self.weight.val(), self.bias.val(), residual)
     }
 
-    /// `gelu_tanh(x · weight + bias)`.
-    pub fn forward_gelu(&self, x: Tensor<3>) -> Tensor<3> {
-        ops::linear_gelu(x, self.weight.val(), self.bias.val())
+    /// `residual + down(activation(self(x)))`: the feed-forward of a Transformer.
+    pub fn feed_forward(
+        &self,
+        down: &Self,
+        x: Tensor<3>,
+        residual: Option<Tensor<3>>,
+        activation: Activation,
+    ) -> Tensor<3> {
+        let layer = |layer: &Self| (layer.weight.val(), layer.bias.val());
+        ops::feed_forward(x, layer(self), layer(down), residual, activation)
     }
 }
 

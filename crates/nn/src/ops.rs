@@ -63,17 +63,31 @@ pub fn linear_residual<const D: usize>(
     ))
 }
 
-/// `gelu_tanh(x · weight + bias)`: Hendrycks & Gimpel 2016 in the tanh form that GPT-2 uses (`gelu_new`).
-pub fn linear_gelu<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+/// `residual + f(x · w₁ + b₁) · w₂ + b₂`, the feed-forward of a Transformer (Vaswani et al. 2017, section 3.3): x
+/// `[.., width]`, w₁ `[width, inner]`, w₂ `[inner, outputs]`, each layer given as its weight and its bias; the residual,
+/// where there is one, shaped as the output. For the backward pass it keeps x and `x · w₁ + b₁`, not `f` of it.
+pub fn feed_forward<const D: usize>(
+    x: Tensor<D>,
+    up: (Tensor<2>, Tensor<1>),
+    down: (Tensor<2>, Tensor<1>),
+    residual: Option<Tensor<D>>,
+    activation: Activation,
+) -> Tensor<D> {
     if !fused(&x) {
-        return composed::gelu_tanh(composed::linear(x, weight, bias));
+        let y = composed::linear(composed::activate(composed::linear(x, up.0, up.1), activation), down.0, down.1);
+        return match residual {
+            Some(residual) => y + residual,
+            None => y,
+        };
     }
-    Tensor::from_dispatch(Dispatch::fused_linear_gelu(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        bias.into_dispatch(),
-        precision::current(),
-    ))
+    let (x, w1, b1) = (x.into_dispatch(), up.0.into_dispatch(), up.1.into_dispatch());
+    let (w2, b2, precision) = (down.0.into_dispatch(), down.1.into_dispatch(), precision::current());
+    Tensor::from_dispatch(match residual {
+        None => Dispatch::fused_feed_forward(x, w1, b1, w2, b2, activation, precision),
+        Some(residual) => {
+            Dispatch::fused_feed_forward_residual(x, w1, b1, w2, b2, residual.into_dispatch(), activation, precision)
+        }
+    })
 }
 
 /// Layer normalization over the last dimension (Ba et al. 2016): x `[.., width]`, gamma and beta `[width]`.

@@ -107,10 +107,6 @@ fn linear_layers() {
             let (x, w, b) = operands();
             (ops::linear(x.clone(), w.clone(), b.clone()), leaves(&x, &w, &b))
         });
-        conforms("linear with GELU", || {
-            let (x, w, b) = operands();
-            (ops::linear_gelu(x.clone(), w.clone(), b.clone()), leaves(&x, &w, &b))
-        });
         conforms("linear with residual", || {
             let (x, w, b) = operands();
             let residual = tensor([batch, time, outputs], 4);
@@ -118,6 +114,27 @@ fn linear_layers() {
             leaves.push(Leaf::Three(residual.clone()));
             (ops::linear_residual(x, w, b, residual), leaves)
         });
+    }
+}
+
+#[test]
+fn feed_forwards() {
+    for [batch, time, width] in SHAPES {
+        let (inner, outputs) = (2 * width + 1, width + 2);
+        for activation in [Activation::GeluTanh, Activation::Relu, Activation::Silu] {
+            for with_residual in [false, true] {
+                conforms(&format!("feed-forward with {activation:?}"), || {
+                    let x = tensor([batch, time, width], 1);
+                    let (w1, b1) = (tensor([width, inner], 2), tensor([inner], 3));
+                    let (w2, b2) = (tensor([inner, outputs], 4), tensor([outputs], 5));
+                    let residual = with_residual.then(|| tensor([batch, time, outputs], 6));
+                    let mut leaves = vec![Leaf::Three(x.clone()), Leaf::Two(w1.clone()), Leaf::One(b1.clone())];
+                    leaves.extend([Leaf::Two(w2.clone()), Leaf::One(b2.clone())]);
+                    leaves.extend(residual.clone().map(Leaf::Three));
+                    (ops::feed_forward(x, (w1, b1), (w2, b2), residual, activation), leaves)
+                });
+            }
+        }
     }
 }
 

@@ -72,6 +72,17 @@ pub fn backward(activation: Activation, x: &[f32], dy: &[f32]) -> Vec<f32> {
     unsafe { dx.written() }
 }
 
+/// [`forward`] of `x`, and [`backward`] in place of `dy`: for a backward pass that needs both, one pass over `x`.
+pub fn value_and_backward(activation: Activation, x: &[f32], dy: &mut [f32]) -> Vec<f32> {
+    assert_eq!(x.len(), dy.len(), "{} gradients of {} elements", dy.len(), x.len());
+    let kernel: fn(&[f32], &mut [f32], &mut [MaybeUninit<f32>]) = with_curve!(activation, C => both_chunk::<C>);
+    let mut y = Output::new(x.len());
+    let chunks = y.slots().par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).zip(dy.par_chunks_mut(CHUNK));
+    chunks.for_each(|((y, x), dy)| kernel(x, dy, y));
+    // SAFETY: the chunks cover the output, and the kernels write one element for each of `x`.
+    unsafe { y.written() }
+}
+
 macro_rules! named {
     ($name:ident, $forward:ident, $backward:ident) => {
         #[doc = concat!("[`forward`] of [`Activation::", stringify!($name), "`].")]
@@ -96,6 +107,16 @@ vectorized! {
     fn values_chunk<A, C: Curve>(x: &[f32], y: &mut [MaybeUninit<f32>]) {
         for (y, x) in y.iter_mut().zip(x) {
             y.write(C::value::<A>(*x));
+        }
+    }
+}
+
+vectorized! {
+    fn both_chunk<A, C: Curve>(x: &[f32], dy: &mut [f32], y: &mut [MaybeUninit<f32>]) {
+        for ((y, x), dy) in y.iter_mut().zip(x).zip(dy) {
+            let (value, slope) = C::value_and_slope::<A>(*x);
+            y.write(value);
+            *dy *= slope;
         }
     }
 }

@@ -7,6 +7,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, TensorMetadata};
+use loam_kernels::activation::Activation;
 use loam_kernels::dropout::Dropout;
 use loam_kernels::matrix::Precision;
 use std::fmt::{self, Debug};
@@ -83,19 +84,55 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         )
     }
 
-    fn fused_linear_gelu(
+    fn fused_feed_forward(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        up_weight: FloatTensor<Self>,
+        up_bias: FloatTensor<Self>,
+        down_weight: FloatTensor<Self>,
+        down_bias: FloatTensor<Self>,
+        activation: Activation,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        let ((x, nx), (w, nw), (b, nb)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
-        record::<B, C, _, 3>(
-            [nx, nw, nb],
-            |(x, w, h, precision), dy| B::kernel_linear_backward(x, w, B::kernel_gelu_backward(h, dy), precision),
+        let ((x, nx), (w1, n1), (b1, n2)) = (x.into_parts(), up_weight.into_parts(), up_bias.into_parts());
+        let ((w2, n3), (b2, n4)) = (down_weight.into_parts(), down_bias.into_parts());
+        let layers = [w1, b1, w2, b2];
+        record::<B, C, _, 5>(
+            [nx, n1, n2, n3, n4],
+            |(x, layers, inner, activation, precision), dy| {
+                B::kernel_feed_forward_backward(x, layers, inner, dy, activation, precision)
+            },
             |_| {
-                let h = B::kernel_linear(x.clone(), w.clone(), b, None, precision);
-                (B::kernel_gelu(h.clone()), Some((x, w, h, precision)))
+                let [y, inner] = B::kernel_feed_forward(x.clone(), layers.clone(), None, activation, precision);
+                (y, Some((x, layers, inner, activation, precision)))
+            },
+        )
+    }
+
+    fn fused_feed_forward_residual(
+        x: FloatTensor<Self>,
+        up_weight: FloatTensor<Self>,
+        up_bias: FloatTensor<Self>,
+        down_weight: FloatTensor<Self>,
+        down_bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        activation: Activation,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        let ((x, nx), (w1, n1), (b1, n2)) = (x.into_parts(), up_weight.into_parts(), up_bias.into_parts());
+        let ((w2, n3), (b2, n4)) = (down_weight.into_parts(), down_bias.into_parts());
+        let (residual, nr) = residual.into_parts();
+        let layers = [w1, b1, w2, b2];
+        record::<B, C, _, 6>(
+            [nx, n1, n2, n3, n4, nr],
+            |(x, layers, inner, activation, precision), dy| {
+                let [dx, d1, d2, d3, d4] =
+                    B::kernel_feed_forward_backward(x, layers, inner, dy.clone(), activation, precision);
+                [dx, d1, d2, d3, d4, dy]
+            },
+            |_| {
+                let (x2, layers2) = (x.clone(), layers.clone());
+                let [y, inner] = B::kernel_feed_forward(x2, layers2, Some(residual), activation, precision);
+                (y, Some((x, layers, inner, activation, precision)))
             },
         )
     }

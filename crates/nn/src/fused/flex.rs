@@ -7,9 +7,11 @@ use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{TensorMetadata, ops::FloatTensorOps};
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use loam_kernels::activation::Activation;
 use loam_kernels::attention::{self, AttentionShape};
 use loam_kernels::dropout::{self, Dropout};
-use loam_kernels::{activation, cross_entropy, embedding, linear, norm};
+use loam_kernels::feed_forward::FeedForward;
+use loam_kernels::{cross_entropy, embedding, linear, norm};
 
 type Float = FloatTensor<Flex>;
 type Integer = IntTensor<Flex>;
@@ -66,6 +68,11 @@ fn attention_shape(qkv: &Dense, heads: usize) -> AttentionShape {
     AttentionShape { batch: shape[0], time: shape[1], heads, head_width: shape[2] / 3 / heads }
 }
 
+fn feed_forward(layers: &[Dense; 4], activation: Activation, precision: Precision) -> FeedForward<'_> {
+    let [up_weight, up_bias, down_weight, down_bias] = layers.each_ref().map(Dense::values);
+    FeedForward { up_weight, up_bias, down_weight, down_bias, activation, precision }
+}
+
 /// A CPU tensor of one dimension.
 pub(crate) fn flat(values: Vec<f32>) -> Tensor<1> {
     let length = values.len();
@@ -107,16 +114,39 @@ impl Kernels for Flex {
         [output(g.dx, x.shape()), output(g.dweight, weight.shape()), output(g.dbias, [outputs])]
     }
 
-    fn kernel_gelu(x: Float) -> Float {
-        let _timer = timer("gelu");
-        let x = Dense::new(x);
-        output(activation::gelu_tanh(x.values()), x.shape())
+    fn kernel_feed_forward(
+        x: Float,
+        layers: [Float; 4],
+        residual: Option<Float>,
+        activation: Activation,
+        precision: Precision,
+    ) -> [Float; 2] {
+        let _timer = timer("feed-forward");
+        let (x, layers, residual) = (Dense::new(x), layers.map(Dense::new), residual.map(Dense::new));
+        let (inner, outputs) = (layers[1].values().len(), layers[3].values().len());
+        let (y, h) =
+            feed_forward(&layers, activation, precision).forward(x.values(), residual.as_ref().map(Dense::values));
+        [output(y, with_last(x.shape(), outputs)), output(h, with_last(x.shape(), inner))]
     }
 
-    fn kernel_gelu_backward(x: Float, dy: Float) -> Float {
-        let _timer = timer("gelu, backward");
-        let (x, dy) = (Dense::new(x), Dense::new(dy));
-        output(activation::gelu_tanh_backward(x.values(), dy.values()), x.shape())
+    fn kernel_feed_forward_backward(
+        x: Float,
+        layers: [Float; 4],
+        inner: Float,
+        dy: Float,
+        activation: Activation,
+        precision: Precision,
+    ) -> [Float; 5] {
+        let _timer = timer("feed-forward, backward");
+        let (x, layers, inner, dy) = (Dense::new(x), layers.map(Dense::new), Dense::new(inner), Dense::new(dy));
+        let g = feed_forward(&layers, activation, precision).backward(x.values(), inner.values(), dy.values());
+        [
+            output(g.up.dx, x.shape()),
+            output(g.up.dweight, layers[0].shape()),
+            output(g.up.dbias, layers[1].shape()),
+            output(g.down_weight, layers[2].shape()),
+            output(g.down_bias, layers[3].shape()),
+        ]
     }
 
     fn kernel_layer_norm(x: Float, gamma: Float, beta: Float, epsilon: f32) -> [Float; 2] {
@@ -219,8 +249,33 @@ impl FusedOperations for Flex {
         Self::kernel_linear(x, weight, bias, Some(residual), precision)
     }
 
-    fn fused_linear_gelu(x: Float, weight: Float, bias: Float, precision: Precision) -> Float {
-        Self::kernel_gelu(Self::kernel_linear(x, weight, bias, None, precision))
+    fn fused_feed_forward(
+        x: Float,
+        up_weight: Float,
+        up_bias: Float,
+        down_weight: Float,
+        down_bias: Float,
+        activation: Activation,
+        precision: Precision,
+    ) -> Float {
+        let layers = [up_weight, up_bias, down_weight, down_bias];
+        let [y, _] = Self::kernel_feed_forward(x, layers, None, activation, precision);
+        y
+    }
+
+    fn fused_feed_forward_residual(
+        x: Float,
+        up_weight: Float,
+        up_bias: Float,
+        down_weight: Float,
+        down_bias: Float,
+        residual: Float,
+        activation: Activation,
+        precision: Precision,
+    ) -> Float {
+        let layers = [up_weight, up_bias, down_weight, down_bias];
+        let [y, _] = Self::kernel_feed_forward(x, layers, Some(residual), activation, precision);
+        y
     }
 
     fn fused_layer_norm(x: Float, gamma: Float, beta: Float, epsilon: f32) -> Float {

@@ -12,6 +12,7 @@ pub(crate) use flex::{Dense, flat, slice, token_losses};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};
+use loam_kernels::activation::Activation;
 use loam_kernels::dropout::Dropout;
 use loam_kernels::matrix::Precision;
 
@@ -31,8 +32,23 @@ pub(crate) trait Kernels: Backend {
         dy: FloatTensor<Self>,
         precision: Precision,
     ) -> [FloatTensor<Self>; 3];
-    fn kernel_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
-    fn kernel_gelu_backward(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The output, and what the inner layer passes to its activation.
+    fn kernel_feed_forward(
+        x: FloatTensor<Self>,
+        layers: [FloatTensor<Self>; 4],
+        residual: Option<FloatTensor<Self>>,
+        activation: Activation,
+        precision: Precision,
+    ) -> [FloatTensor<Self>; 2];
+    /// Gradients of x and of the layers' parameters, in the order of the operands.
+    fn kernel_feed_forward_backward(
+        x: FloatTensor<Self>,
+        layers: [FloatTensor<Self>; 4],
+        inner: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        activation: Activation,
+        precision: Precision,
+    ) -> [FloatTensor<Self>; 5];
     /// The output, and mean and reciprocal deviation of every row.
     fn kernel_layer_norm(
         x: FloatTensor<Self>,
@@ -107,10 +123,23 @@ pub(crate) trait FusedOperations: Backend {
         residual: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self>;
-    fn fused_linear_gelu(
+    fn fused_feed_forward(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        up_weight: FloatTensor<Self>,
+        up_bias: FloatTensor<Self>,
+        down_weight: FloatTensor<Self>,
+        down_bias: FloatTensor<Self>,
+        activation: Activation,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
+    fn fused_feed_forward_residual(
+        x: FloatTensor<Self>,
+        up_weight: FloatTensor<Self>,
+        up_bias: FloatTensor<Self>,
+        down_weight: FloatTensor<Self>,
+        down_bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        activation: Activation,
         precision: Precision,
     ) -> FloatTensor<Self>;
     fn fused_layer_norm(
