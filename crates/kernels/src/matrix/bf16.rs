@@ -33,6 +33,8 @@ const TILE: usize = 42 * ROWS;
 const SHARED_WORDS: usize = 2 << 20;
 /// Columns of such a block.
 const SHARED_COLUMNS: usize = 4096;
+/// Rows that are packed panel by panel while they are in the nearest cache; even.
+const PACKED_ROWS: usize = 16;
 /// Words between two packed rows beyond their length, so that the rows of a tile fall into different sets of the cache.
 const STAGGER: usize = 16;
 
@@ -166,10 +168,9 @@ impl Block<'_> {
     /// As of [`product`].
     unsafe fn run(&self, parallel: bool) {
         let panels = self.columns.div_ceil(PANEL);
-        // SAFETY: each panel has words of its own.
-        let pack = |panel: usize| unsafe { self.pack_panel(panel, panels) };
         if !parallel {
-            (0..panels).for_each(pack);
+            // SAFETY: nobody else is here.
+            (0..self.packing_tasks(panels)).for_each(|task| unsafe { self.pack(task, panels) });
             with_words(&TILES, tile_words(self.rows.min(TILE)), |words| {
                 for first in (0..self.rows).step_by(TILE) {
                     // SAFETY: the panels are packed.
@@ -178,7 +179,8 @@ impl Block<'_> {
             });
             return;
         }
-        (0..panels).into_par_iter().for_each(pack);
+        // SAFETY: each task packs words of its own.
+        (0..self.packing_tasks(panels)).into_par_iter().for_each(|task| unsafe { self.pack(task, panels) });
         // As much for each thread as for the others, and no more than its cache holds.
         let shares = 2 * rayon::current_num_threads();
         let tile = self.rows.div_ceil(shares).next_multiple_of(ROWS).min(TILE);
@@ -202,18 +204,37 @@ impl Block<'_> {
         self.packed.at((panels * (first / 2) + panel * length.div_ceil(2)) * PANEL)
     }
 
+    /// Whether rows of the right operand are contiguous: then they are packed row by row, as memory likes to be read.
+    fn right_by_rows(&self) -> bool {
+        self.right.operand.column_stride == 1
+    }
+
+    /// The number of tasks that pack the right operand.
+    fn packing_tasks(&self, panels: usize) -> usize {
+        if self.right_by_rows() { self.inner.div_ceil(PACKED_ROWS) } else { panels }
+    }
+
+    /// Packs some rows of all panels, or all rows of a panel.
+    ///
     /// # Safety
     ///
-    /// Nobody else touches the panel's words.
-    unsafe fn pack_panel(&self, panel: usize, panels: usize) {
-        let first_column = panel * PANEL;
-        let columns = PANEL.min(self.columns - first_column);
+    /// Nobody else touches the task's words.
+    unsafe fn pack(&self, task: usize, panels: usize) {
         let strides = (self.right.operand.row_stride, self.right.operand.column_stride);
+        let (tasks_rows, tasks_panels) = if self.right_by_rows() {
+            (task * PACKED_ROWS..self.inner.min((task + 1) * PACKED_ROWS), 0..panels)
+        } else {
+            (0..self.inner, task..task + 1)
+        };
         for (first, length) in self.inner_blocks() {
-            let source = self.right.element(first, first_column);
-            let words = self.panel_words(panel, panels, first, length);
-            // SAFETY: the elements lie in the operand, and the words are this panel's.
-            unsafe { interleave(source, strides, length, columns, words, PANEL) };
+            let (from, to) = (first.max(tasks_rows.start), (first + length).min(tasks_rows.end));
+            for panel in if from < to { tasks_panels.clone() } else { 0..0 } {
+                let columns = PANEL.min(self.columns - panel * PANEL);
+                let source = self.right.element(from, panel * PANEL);
+                let words = self.panel_words(panel, panels, first, length).wrapping_add((from - first) / 2 * PANEL);
+                // SAFETY: the elements lie in the operand, and the words are this task's.
+                unsafe { interleave(source, strides, to - from, columns, words, PANEL) };
+            }
         }
     }
 
@@ -238,11 +259,13 @@ impl Block<'_> {
                     round_rows(source, row_stride, count, length, words.as_mut_ptr(), row_step);
                 } else {
                     let strides = (column_stride, row_stride);
-                    for from in (0..count).step_by(PANEL) {
-                        let source = source.wrapping_add(from * row_stride);
-                        let columns = PANEL.min(count - from);
-                        let words = words.as_mut_ptr().wrapping_add(from);
-                        interleave(source, strides, length, columns, words, pair_step);
+                    for step in (0..length).step_by(PACKED_ROWS) {
+                        for from in (0..count).step_by(PANEL) {
+                            let source = source.wrapping_add(step * column_stride + from * row_stride);
+                            let (steps, columns) = (PACKED_ROWS.min(length - step), PANEL.min(count - from));
+                            let words = words.as_mut_ptr().wrapping_add(step / 2 * pair_step + from);
+                            interleave(source, strides, steps, columns, words, pair_step);
+                        }
                     }
                 }
             }
