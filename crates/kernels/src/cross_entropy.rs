@@ -18,10 +18,11 @@ use rayon::prelude::*;
 /// A target that is not counted.
 pub const IGNORE: u32 = u32::MAX;
 
-/// Logits that exist at once: 8 Mi, 32 MiB. Every chunk reads and writes all of `dweight`, so smaller ones are slower.
-const LOGITS: usize = 8 << 20;
-/// The fewest rows of a chunk, however large the vocabulary.
-const FEWEST_ROWS: usize = 64;
+/// Logits that exist at once: 16 Mi, 64 MiB. Every chunk reads and writes all of `dweight`, so smaller ones are slower.
+const LOGITS: usize = 16 << 20;
+/// The fewest rows of a chunk, however large the vocabulary: each chunk walks over the weight twice and over its gradient
+/// once. Where the width is less, so many: then the logits take no more than the weight.
+const FEWEST_ROWS: usize = 512;
 /// Rows of logits that one task handles.
 const TASK_ROWS: usize = 16;
 /// Columns of the bias gradient that one task sums.
@@ -265,7 +266,7 @@ impl<'a> Problem<'a> {
     fn run(&self, want_gradients: bool, look: &mut dyn FnMut(&Chunk)) -> (Vec<f64>, Option<HeadGradients>) {
         let mut gradients = want_gradients.then(|| Gradients::new(self));
         let (width, vocabulary, precision) = (self.width, self.vocabulary, self.options.precision);
-        let most_rows = LOGITS.checked_div(vocabulary).unwrap_or(0).max(FEWEST_ROWS).min(self.counted.len());
+        let most_rows = LOGITS.checked_div(vocabulary).unwrap_or(0).max(FEWEST_ROWS.min(width)).min(self.counted.len());
         // Equal chunks: a short last one would use the threads badly.
         let chunks = self.counted.len().div_ceil(most_rows.max(1)).max(1);
         let chunk_rows = self.counted.len().div_ceil(chunks).max(1);

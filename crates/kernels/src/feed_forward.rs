@@ -4,8 +4,9 @@
 //! which computes `f(h)` again beside the slope that it needs anyway. That is a fourth of what a block keeps.
 
 use crate::activation::{self, Activation};
+use crate::buffer::Output;
 use crate::linear::{self, LinearGradients};
-use crate::matrix::Precision;
+use crate::matrix::{Beginning, MatrixRef, Precision, chained_products};
 
 /// The parameters of a feed-forward, and how it computes.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +45,29 @@ impl FeedForward<'_> {
     /// The output, `[rows, outputs]`, with `residual` of that shape added, and h, `[rows, inner]`, for
     /// [`FeedForward::backward`]; x is `[rows, width]`.
     pub fn forward(&self, x: &[f32], residual: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
-        let (inner, outputs) = (self.up_bias.len(), self.down_bias.len());
-        let h = linear::forward(x, self.up_weight, self.up_bias, None, self.width(), inner, self.precision);
+        let (width, inner, outputs) = (self.width(), self.up_bias.len(), self.down_bias.len());
+        let rows = x.len().checked_div(width).unwrap_or(0);
+        if rows > 0 && inner > 0 && outputs > 0 {
+            let (mut y, mut h) = (Output::new(rows * outputs), Output::new(rows * inner));
+            let beginning = linear::beginning(self.down_bias, residual);
+            // SAFETY: the outputs have the sizes of the results, and where it is true every element was written.
+            unsafe {
+                let done = chained_products(
+                    MatrixRef::new(x, rows, width),
+                    (MatrixRef::new(self.up_weight, width, inner), Beginning::Bias(self.up_bias), h.pointer()),
+                    &|_, h, value| {
+                        activation::forward_into(self.activation, h, value);
+                        true
+                    },
+                    (MatrixRef::new(self.down_weight, inner, outputs), beginning, y.pointer()),
+                    self.precision,
+                );
+                if done {
+                    return (y.written(), h.written());
+                }
+            }
+        }
+        let h = linear::forward(x, self.up_weight, self.up_bias, None, width, inner, self.precision);
         let value = activation::forward(self.activation, &h);
         let y = linear::forward(&value, self.down_weight, self.down_bias, residual, inner, outputs, self.precision);
         (y, h)
@@ -53,15 +75,48 @@ impl FeedForward<'_> {
 
     /// The gradients, from the input, from h and from `dy`, `[rows, outputs]`. The residual's is `dy`.
     pub fn backward(&self, x: &[f32], h: &[f32], dy: &[f32]) -> FeedForwardGradients {
-        let (inner, outputs) = (self.up_bias.len(), self.down_bias.len());
-        let mut dh = linear::backward_input(self.down_weight, dy, inner, outputs, self.precision);
-        let value = activation::value_and_backward(self.activation, h, &mut dh);
+        let (width, inner, outputs) = (self.width(), self.up_bias.len(), self.down_bias.len());
+        let [value, dh, dx] = self.inner_gradients(x, h, dy).unwrap_or_else(|| {
+            let mut dh = linear::backward_input(self.down_weight, dy, inner, outputs, self.precision);
+            let value = activation::value_and_backward(self.activation, h, &mut dh);
+            let dx = linear::backward_input(self.up_weight, &dh, width, inner, self.precision);
+            [value, dh, dx]
+        });
         let down_weight = linear::backward_weight(&value, dy, inner, outputs, self.precision);
         drop(value);
+        let dweight = linear::backward_weight(x, &dh, width, inner, self.precision);
         FeedForwardGradients {
-            up: linear::backward(x, self.up_weight, &dh, self.width(), inner, self.precision),
+            up: LinearGradients { dx, dweight, dbias: linear::column_sums(&dh, inner) },
             down_weight,
             down_bias: linear::column_sums(dy, outputs),
+        }
+    }
+
+    /// f(h), and the gradients of h and of the input, where both products can be made by tiles.
+    fn inner_gradients(&self, x: &[f32], h: &[f32], dy: &[f32]) -> Option<[Vec<f32>; 3]> {
+        let (width, inner, outputs) = (self.width(), self.up_bias.len(), self.down_bias.len());
+        if x.is_empty() || h.is_empty() || dy.is_empty() {
+            return None;
+        }
+        let rows = x.len() / width;
+        let (mut value, mut dh, mut dx) =
+            (Output::new(rows * inner), Output::new(rows * inner), Output::new(rows * width));
+        let values = value.pointer();
+        // SAFETY: the outputs have the sizes of the results, and where it is true every element was written.
+        unsafe {
+            let done = chained_products(
+                MatrixRef::new(dy, rows, outputs),
+                (MatrixRef::new(self.down_weight, inner, outputs).transposed(), Beginning::Nothing, dh.pointer()),
+                &|rows, dh, _| {
+                    let (start, count) = (rows.start * inner, rows.len() * inner);
+                    let h = &h[start..][..count];
+                    activation::value_and_backward_into(self.activation, h, dh, values.slots(start, count));
+                    false
+                },
+                (MatrixRef::new(self.up_weight, width, inner).transposed(), Beginning::Nothing, dx.pointer()),
+                self.precision,
+            );
+            done.then(|| [value.written(), dh.written(), dx.written()])
         }
     }
 }

@@ -37,7 +37,7 @@ pub fn forward(
     if rows == 0 || outputs == 0 {
         return Vec::new();
     }
-    let beginning = residual.map_or(Beginning::Bias(bias), |residual| Beginning::BiasAndResidual(bias, residual));
+    let beginning = beginning(bias, residual);
     let mut y = Output::new(rows * outputs);
     // SAFETY: the product writes every element and reads none.
     unsafe {
@@ -45,6 +45,11 @@ pub fn forward(
         product_at(x, weight, y.pointer().at(0), beginning, precision);
         y.written()
     }
+}
+
+/// What a layer's product is added to.
+pub(crate) fn beginning<'a>(bias: &'a [f32], residual: Option<&'a [f32]>) -> Beginning<'a> {
+    residual.map_or(Beginning::Bias(bias), |residual| Beginning::BiasAndResidual(bias, residual))
 }
 
 /// The gradients of [`forward`] given `dy`, `[rows, outputs]`: `dx = dy wᵀ`, `dw = xᵀ dy`, `db = Σ dy` over rows.

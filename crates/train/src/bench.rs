@@ -103,6 +103,8 @@ pub struct StepSpeed {
     pub peak_rss_mb: f64,
     /// Bytes that the allocator took from the system during the measured steps.
     pub warm_bytes_taken: u64,
+    /// The most of it in one step: no block larger than this was taken from the system once warm.
+    pub warm_bytes_taken_most: u64,
     /// Pages that the system had to provide during the measured steps; null where it does not tell.
     pub warm_page_faults: Option<u64>,
     /// Where the time went, largest first, from a step of its own.
@@ -173,8 +175,11 @@ fn measure_in(
     }
     let (taken, faults) = (allocator::memory().taken, page_faults());
     let mut times: Vec<Duration> = Vec::with_capacity(plan.steps);
+    let mut warm_bytes_taken_most = 0;
     for index in 0..plan.steps.max(1) {
+        let before = allocator::memory().taken;
         let time = step();
+        warm_bytes_taken_most = allocator::memory().taken.saturating_sub(before).max(warm_bytes_taken_most);
         watch(index + 1, time);
         times.push(time);
     }
@@ -214,6 +219,7 @@ fn measure_in(
         share_of_peak: gflops / peak_gflops,
         peak_rss_mb: allocator::memory().peak_resident as f64 / 1e6,
         warm_bytes_taken,
+        warm_bytes_taken_most,
         warm_page_faults,
         operations,
     })

@@ -6,7 +6,7 @@
 mod curve;
 mod gated;
 
-use crate::buffer::{CHUNK, Output, map};
+use crate::buffer::{CHUNK, Output, SharedPointer, map};
 use crate::simd::vectorized;
 use curve::Curve;
 use rayon::prelude::*;
@@ -70,6 +70,19 @@ pub fn backward(activation: Activation, x: &[f32], dy: &[f32]) -> Vec<f32> {
     chunks.for_each(|((dx, x), dy)| kernel(x, dy, dx));
     // SAFETY: the chunks cover the output, and the kernels write one element for each of `x`.
     unsafe { dx.written() }
+}
+
+/// [`forward`] on this thread, into `y` of the length of `x`.
+pub(crate) fn forward_into(activation: Activation, x: &[f32], y: &mut [f32]) {
+    let kernel: fn(&[f32], &mut [MaybeUninit<f32>]) = with_curve!(activation, C => values_chunk::<C>);
+    // SAFETY: initialized elements may be written as if they were not.
+    kernel(x, unsafe { SharedPointer::new(y).slots(0, y.len()) });
+}
+
+/// [`value_and_backward`] on this thread, the value into `y` of the length of `x`.
+pub(crate) fn value_and_backward_into(activation: Activation, x: &[f32], dy: &mut [f32], y: &mut [MaybeUninit<f32>]) {
+    let kernel: fn(&[f32], &mut [f32], &mut [MaybeUninit<f32>]) = with_curve!(activation, C => both_chunk::<C>);
+    kernel(x, dy, y);
 }
 
 /// [`forward`] of `x`, and [`backward`] in place of `dy`: for a backward pass that needs both, one pass over `x`.

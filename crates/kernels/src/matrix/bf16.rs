@@ -11,10 +11,11 @@
 //! length and on the number of columns, so results do not depend on the number of threads.
 
 use super::{Beginning, Operand, Start, Target};
-use crate::buffer::SharedPointer;
+use crate::buffer::{SharedPointer, with_scratch};
 use rayon::prelude::*;
 use std::arch::x86_64::*;
 use std::cell::Cell;
+use std::ops::Range;
 use std::thread::LocalKey;
 
 /// Elements of a 512-bit register of `f32`.
@@ -35,6 +36,8 @@ const SHARED_WORDS: usize = 2 << 20;
 const SHARED_COLUMNS: usize = 4096;
 /// Rows that are packed panel by panel while they are in the nearest cache; even.
 const PACKED_ROWS: usize = 16;
+/// Rows of a tile of a chain: with the inner widths of language models, its results fill the nearer cache.
+const CHAINED_ROWS: usize = 14 * ROWS;
 /// Words between two packed rows beyond their length, so that the rows of a tile fall into different sets of the cache.
 const STAGGER: usize = 16;
 
@@ -98,6 +101,89 @@ pub(super) unsafe fn product(
     });
 }
 
+/// A product whose result, made into something else, is the left operand of another: what [`chain`] computes by tiles of
+/// rows, so that the result between is still in the thread's cache.
+pub(super) struct Link<'a> {
+    pub(super) right: Operand,
+    /// Columns of the result.
+    pub(super) columns: usize,
+    pub(super) beginning: Beginning<'a>,
+    /// `[rows, columns]`.
+    pub(super) target: *mut f32,
+}
+
+impl<'a> Link<'a> {
+    /// The whole product of the link, to be packed into `packed`.
+    fn block(&self, rows: usize, left: Operand, inner: usize, packed: &mut [u32]) -> Block<'a> {
+        Block {
+            left: At { row: 0, column: 0, operand: left },
+            right: At { row: 0, column: 0, operand: self.right },
+            rows,
+            columns: self.columns,
+            inner,
+            packed: Words(packed.as_mut_ptr()),
+            factor: 1.0,
+            first_column: 0,
+            target: SharedPointer::from_raw(self.target),
+            target_stride: self.columns,
+            beginning: self.beginning,
+        }
+    }
+}
+
+/// Whether the right operands of a chain of `[_, inner] [inner, middle] [middle, columns]` can be packed at one time.
+pub(super) fn links([inner, middle, columns]: [usize; 3]) -> bool {
+    let words = |inner: usize, columns: usize| inner.next_multiple_of(2) / 2 * columns.next_multiple_of(PANEL);
+    words(inner, middle) + words(middle, columns) <= 2 * SHARED_WORDS
+}
+
+/// `first.target = left first.right`, then `between` for some rows of it, and with the operand that it returns (of whose
+/// rows it made these) `second.target = … second.right`; all on rayon's threads. `between` gets room for its rows.
+///
+/// # Safety
+///
+/// [`is_available`]; as of [`product`] for both; [`links`] holds; `between` returns an operand whose rows can be read.
+pub(super) unsafe fn chain(
+    rows: usize,
+    left: Operand,
+    inner: usize,
+    first: &Link,
+    between: &(dyn Fn(Range<usize>, &mut [f32]) -> Operand + Sync),
+    second: &Link,
+) {
+    let words = |inner: usize, columns: usize| inner.next_multiple_of(2) / 2 * columns.next_multiple_of(PANEL);
+    let (first_words, second_words) = (words(inner, first.columns), words(first.columns, second.columns));
+    with_words(&PANELS, first_words + second_words, |packed| {
+        let (one, two) = packed.split_at_mut(first_words);
+        let (one, two) = (first.block(rows, left, inner, one), second.block(rows, left, first.columns, two));
+        let (one_panels, two_panels) = (first.columns.div_ceil(PANEL), second.columns.div_ceil(PANEL));
+        let (one_tasks, two_tasks) = (one.packing_tasks(one_panels), two.packing_tasks(two_panels));
+        (0..one_tasks + two_tasks).into_par_iter().for_each(|task| {
+            // SAFETY: each task packs words of its own.
+            unsafe {
+                if task < one_tasks { one.pack(task, one_panels) } else { two.pack(task - one_tasks, two_panels) }
+            }
+        });
+        let shares = rayon::current_num_threads() * rows.div_ceil(rayon::current_num_threads() * CHAINED_ROWS);
+        let tile = rows.div_ceil(shares).next_multiple_of(ROWS);
+        (0..rows.div_ceil(tile)).into_par_iter().with_max_len(1).for_each(|index| {
+            let (start, count) = (index * tile, tile.min(rows - index * tile));
+            with_words(&TILES, tile_words(tile), |words| {
+                with_scratch(count * one.columns, |room| {
+                    // SAFETY: the panels are packed, and each task writes its own rows.
+                    unsafe { one.multiply(start, count, one_panels, words) };
+                    let mut operand = between(start..start + count, room);
+                    // The block counts rows from the first of all.
+                    operand.pointer = operand.pointer.wrapping_sub(start * operand.row_stride);
+                    let two = Block { left: At { operand, ..two.left }, ..two };
+                    // SAFETY: as above; the caller vouches for the operand.
+                    unsafe { two.multiply(start, count, two_panels, words) };
+                });
+            });
+        });
+    });
+}
+
 fn with_words<T>(scratch: &'static Scratch, len: usize, action: impl FnOnce(&mut [u32]) -> T) -> T {
     scratch.with(|cell| {
         // Taken, not borrowed: an action that comes back here on the same thread gets memory of its own.
@@ -147,6 +233,7 @@ impl At {
 }
 
 /// The part of a product whose right operand is packed at one time.
+#[derive(Clone, Copy)]
 struct Block<'a> {
     left: At,
     right: At,

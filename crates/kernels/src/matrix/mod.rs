@@ -14,6 +14,7 @@ use crate::simd::{SimdLevel, current_level};
 use gemm::Parallelism;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// A matrix of `f32` in memory, `[rows, columns]`, with a stride (in elements) for each dimension.
 #[derive(Clone, Copy, Debug)]
@@ -220,6 +221,59 @@ pub(crate) unsafe fn product_at(a: MatrixRef, b: MatrixRef, c: *mut f32, beginni
     let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
     // SAFETY: as above; where the product accumulates, `c` has been written.
     unsafe { f32_product(sizes, left, right, 1.0, target, parallelism) }
+}
+
+/// `middle = a first + beginning`, then `between` some rows of it, and of what that made of them `c = … second +
+/// beginning`: two products whose result between is still in a thread's cache where that is possible; returns whether it
+/// was, and did nothing where not.
+///
+/// `between` gets rows of the middle and room for as many; it returns true where it wrote to the room what is to be
+/// multiplied, false where it changed the middle in place.
+///
+/// # Safety
+///
+/// `middle` points to `a.rows * first.columns` elements, `c` to `a.rows * second.columns`; beginnings are not `Itself`.
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "only x86-64 has the product"))]
+pub(crate) unsafe fn chained_products(
+    a: MatrixRef,
+    (first, first_beginning, middle): (MatrixRef, Beginning, SharedPointer),
+    between: &(dyn Fn(Range<usize>, &mut [f32], &mut [f32]) -> bool + Sync),
+    (second, second_beginning, c): (MatrixRef, Beginning, SharedPointer),
+    precision: Precision,
+) -> bool {
+    assert_eq!((a.columns, first.columns), (first.rows, second.rows), "products of a chain");
+    a.assert_in_bounds();
+    first.assert_in_bounds();
+    second.assert_in_bounds();
+    #[cfg(target_arch = "x86_64")]
+    {
+        let (width, columns) = (first.columns, second.columns);
+        let fits = takes_bf16([a.rows, width, a.columns], precision) && columns > 0;
+        if fits && bf16::links([a.columns, width, columns]) {
+            let operand = |matrix: MatrixRef| Operand {
+                pointer: matrix.data.as_ptr(),
+                row_stride: matrix.row_stride,
+                column_stride: matrix.column_stride,
+            };
+            let link = |right: MatrixRef, beginning, target: SharedPointer| bf16::Link {
+                right: operand(right),
+                columns: right.columns,
+                beginning,
+                target: target.at(0),
+            };
+            let between = |rows: Range<usize>, room: &mut [f32]| {
+                // SAFETY: the rows that this task has just written.
+                let middle = unsafe { middle.slice(rows.start * width, rows.len() * width) };
+                let in_room = between(rows, middle, room);
+                Operand::rows(if in_room { room.as_ptr() } else { middle.as_ptr() }, width)
+            };
+            let (one, two) = (link(first, first_beginning, middle), link(second, second_beginning, c));
+            // SAFETY: the operands were checked against their slices; the caller vouches for the results.
+            unsafe { bf16::chain(a.rows, operand(a), a.columns, &one, &between, &two) };
+            return true;
+        }
+    }
+    false
 }
 
 /// Rows that one task fills.

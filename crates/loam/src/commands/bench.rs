@@ -120,12 +120,12 @@ fn tell(speed: &StepSpeed, terminal: Terminal) -> io::Result<()> {
         100.0 * speed.share_of_peak,
         speed.peak_gflops
     ))?;
-    let faults =
-        speed.warm_page_faults.map_or_else(String::new, |faults| format!(" and {} page faults", count(faults)));
+    let faults = speed.warm_page_faults.map_or_else(String::new, |faults| format!("; {} page faults", count(faults)));
     terminal.result(format_args!(
-        "{:.0} MB resident at most; {} bytes taken from the system{faults} once warm",
+        "{:.0} MB resident at most; {} bytes taken from the system once warm, at most {} in a step{faults}",
         speed.peak_rss_mb,
-        count(speed.warm_bytes_taken)
+        count(speed.warm_bytes_taken),
+        count(speed.warm_bytes_taken_most)
     ))?;
     let total = speed.operations.iter().map(|operation| operation.ms).sum::<f64>();
     for operation in &speed.operations {
