@@ -4,6 +4,7 @@ use crate::initialize::Initializer;
 use crate::ops;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use loam_kernels::activation::Activation;
 
 /// A dense layer with its weight as `[inputs, outputs]`, GPT-2's `Conv1D`.
 #[derive(Module, Debug)]
@@ -33,6 +34,40 @@ impl Linear {
     /// `gelu_tanh(x · weight + bias)`.
     pub fn forward_gelu(&self, x: Tensor<3>) -> Tensor<3> {
         ops::linear_gelu(x, self.weight.val(), self.bias.val())
+    }
+}
+
+/// A dense layer with its weight as `[outputs, inputs]`, PyTorch's `Linear`.
+#[derive(Module, Debug)]
+pub struct Dense {
+    /// `[outputs, inputs]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[outputs]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Dense {
+    /// Weights from N(0, `deviation`²), bias 0.
+    pub fn new(inputs: usize, outputs: usize, deviation: f64, draw: &mut Initializer) -> Self {
+        Self { weight: draw.normal([outputs, inputs], deviation), bias: draw.constant([outputs], 0.0) }
+    }
+
+    /// `x · weightᵀ + bias`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        ops::linear(x, self.weight.val().transpose(), self.bias.val())
+    }
+
+    /// `residual + x · weightᵀ + bias`.
+    pub fn forward_residual(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        ops::linear_residual(x, self.weight.val().transpose(), self.bias.val(), residual)
+    }
+
+    /// `kind(x · weightᵀ + bias)`.
+    pub fn forward_activated(&self, x: Tensor<3>, kind: Activation) -> Tensor<3> {
+        match kind {
+            Activation::GeluTanh => ops::linear_gelu(x, self.weight.val().transpose(), self.bias.val()),
+            _ => ops::activate(self.forward(x), kind),
+        }
     }
 }
 
