@@ -1,8 +1,12 @@
-//! Language models: one file a family, each with its own configuration; parameter names equal the checkpoint's, so
-//! loading needs no table of renames. Beside them the baselines that a neural model must beat ([`ngram`]), the
-//! choosing of tokens ([`sampling`]) and the writing of text ([`generate`]).
+//! Language models: one file a family, each with its own configuration. Parameter names equal the checkpoint's, so that
+//! loading needs no table of renames; where a family has several layouts, its table stands beside it. Beside the
+//! families stand the baselines that a neural model must beat ([`ngram`]), the choosing of tokens ([`sampling`]) and the
+//! writing of text ([`generate`]).
 #![deny(unsafe_code)]
 
+pub mod bert;
+mod configuration;
+mod dropouts;
 pub mod error;
 pub mod generate;
 pub mod gpt;
@@ -11,6 +15,7 @@ pub mod ngram;
 pub mod sampling;
 pub mod weights;
 
+pub use bert::{Bert, BertConfig, MaskedBert};
 pub use error::ModelError;
 pub use gpt::{Gpt, GptConfig};
 pub use language_model::{Cache, LanguageModel};
