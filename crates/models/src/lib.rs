@@ -14,6 +14,7 @@ pub mod language_model;
 pub mod lstm;
 pub mod ngram;
 pub mod sampling;
+pub mod seq2seq;
 pub mod weights;
 
 pub use bert::{Bert, BertConfig, MaskedBert};
@@ -21,3 +22,4 @@ pub use error::ModelError;
 pub use gpt::{Gpt, GptConfig};
 pub use language_model::{Cache, LanguageModel};
 pub use lstm::{Recurrent, RecurrentConfig};
+pub use seq2seq::{Seq2Seq, Seq2SeqConfig};
