@@ -17,7 +17,12 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # The script of a configuration, by how its name begins.
-SCRIPTS = {"gpt": "train_gpt_torch.py", "bert": "train_bert_torch.py", "lstm": "train_lstm_torch.py"}
+SCRIPTS = {
+    "gpt": "train_gpt_torch.py",
+    "bert": "train_bert_torch.py",
+    "lstm": "train_lstm_torch.py",
+    "seq2seq": "train_seq2seq_torch.py",
+}
 
 
 def last_json(command):

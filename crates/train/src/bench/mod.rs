@@ -104,6 +104,10 @@ pub fn measure(plan: &Plan, device: &Device, watch: impl FnMut(usize, Duration))
             let (model, loss) = subjects::lstm(shape, seed, device)?;
             time(plan, device, model, loss, watch)
         }
+        Model::Seq2Seq => {
+            let (model, loss) = subjects::seq2seq(shape, seed, device)?;
+            time(plan, device, model, loss, watch)
+        }
     })
 }
 
@@ -198,9 +202,12 @@ mod tests {
 
     #[test]
     fn small_shapes_are_measured() {
-        for (model, operation, calls) in
-            [(Model::Gpt, "attention", 2.0), (Model::Bert, "attention", 2.0), (Model::Lstm, "lstm", 2.0)]
-        {
+        for (model, operation, calls) in [
+            (Model::Gpt, "attention", 2.0),
+            (Model::Bert, "attention", 2.0),
+            (Model::Lstm, "lstm", 2.0),
+            (Model::Seq2Seq, "attention", 6.0),
+        ] {
             let (width, layers, heads, context, vocabulary, batch) = (32, 2, 2, 16, 64, 2);
             let shape = Shape { name: "tiny", model, width, layers, heads, context, vocabulary, batch };
             let plan = Plan { shape, steps: 3, warmup: 1, seed: 1, threads: 1 };

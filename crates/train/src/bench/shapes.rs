@@ -9,6 +9,8 @@ pub enum Model {
     Bert,
     /// An LSTM with a tied output on next tokens.
     Lstm,
+    /// An encoder and a decoder on translations, with labels smoothed.
+    Seq2Seq,
 }
 
 /// A model and the batch that it is trained on.
@@ -20,11 +22,11 @@ pub struct Shape {
     pub model: Model,
     /// Width of the hidden states; of an LSTM also of the embeddings.
     pub width: usize,
-    /// Blocks, or layers.
+    /// Blocks, or layers; of the encoder and of the decoder each.
     pub layers: usize,
     /// Attention heads; an LSTM has none.
     pub heads: usize,
-    /// Tokens a sequence.
+    /// Tokens a sequence; of the source and of the target each.
     pub context: usize,
     /// Token ids.
     pub vocabulary: usize,
@@ -39,6 +41,7 @@ pub const SHAPES: &[Shape] = &[
     shape("gpt-124m", Model::Gpt, [768, 12, 12, 512, 50304, 4]),
     shape("bert-mini", Model::Bert, [256, 4, 4, 128, 8192, 16]),
     shape("lstm", Model::Lstm, [512, 2, 0, 64, 8192, 32]),
+    shape("seq2seq", Model::Seq2Seq, [256, 3, 4, 64, 8192, 32]),
 ];
 
 /// A shape of these width, layers, heads, context, vocabulary and batch.
@@ -48,16 +51,18 @@ const fn shape(name: &'static str, model: Model, sizes: [usize; 6]) -> Shape {
 }
 
 impl Shape {
-    /// Tokens that the model reads in a step.
+    /// Tokens that the model reads in a step, those of sources and targets together.
     pub fn tokens(&self) -> usize {
-        self.batch * self.context
+        let sides = if self.model == Model::Seq2Seq { 2 } else { 1 };
+        sides * self.batch * self.context
     }
 
-    /// Positions whose words are predicted in a step: all of them, or of BERT the 15 % of Devlin et al. 2019.
+    /// Positions whose words are predicted in a step: all of them, of the target alone where there is one, or of BERT the
+    /// 15 % of Devlin et al. 2019.
     pub fn predicted(&self) -> usize {
         match self.model {
             Model::Bert => (self.tokens() * 15 / 100).max(1),
-            Model::Gpt | Model::Lstm => self.tokens(),
+            Model::Gpt | Model::Lstm | Model::Seq2Seq => self.batch * self.context,
         }
     }
 
@@ -78,6 +83,12 @@ impl Shape {
             Model::Bert => 6.0 * (tokens * layers * (layer + 2.0 * context * width) + predicted * (square + head)),
             // Four gates, each of the input and of the state.
             Model::Lstm => 6.0 * tokens * (layers * 8.0 * square + head),
+            // Half of the tokens pass the encoder. The others pass the decoder, where they see half of what came before, on
+            // average, and all of the source, through four more projections.
+            Model::Seq2Seq => {
+                let (encoder, decoder) = (layer + 2.0 * context * width, layer + 4.0 * square + 3.0 * context * width);
+                6.0 * predicted * (layers * (encoder + decoder) + head)
+            }
         }
     }
 
@@ -109,5 +120,8 @@ mod tests {
         let body = 40 * (6 * 12 * 2 * 32 * 32 + 12 * 2 * 20 * 32);
         assert_eq!(of(Model::Bert).flops(), f64::from(body + 6 * 6 * (32 * 32 + 64 * 32)));
         assert_eq!(of(Model::Lstm).flops_per_token(), f64::from(6 * (2 * 8 * 32 * 32 + 64 * 32)));
+        assert_eq!((of(Model::Seq2Seq).tokens(), of(Model::Seq2Seq).predicted()), (80, 40));
+        let sides = 2 * (28 * 32 * 32) + 2 * 5 * 20 * 32;
+        assert_eq!(of(Model::Seq2Seq).flops(), f64::from(40 * 6 * (sides + 64 * 32)));
     }
 }

@@ -8,7 +8,12 @@ use loam_models::LanguageModel;
 use loam_models::bert::{BertConfig, Inputs, MaskedBert};
 use loam_models::gpt::{Gpt, GptConfig};
 use loam_models::lstm::{Cell, Recurrent, RecurrentConfig};
+use loam_models::seq2seq::{Seq2Seq, Seq2SeqConfig, Source};
+use loam_nn::head;
 use loam_nn::initialize::mix;
+
+/// Label smoothing of translation, as in Vaswani et al. 2017.
+const SMOOTHING: f32 = 0.1;
 
 /// Random numbers of a batch, which follow from a seed.
 struct Random(u64);
@@ -72,6 +77,26 @@ pub(super) fn bert(
         let inputs = Inputs::new(row(&ids, &device).reshape([shape.batch, shape.context]));
         let scale = 1.0 / shape.predicted() as f32;
         model.loss(&inputs, row(&places, &device), row(&targets, &device), scale, None)
+    };
+    Ok((model, loss))
+}
+
+/// An encoder with a decoder, and their loss on translations of as many tokens as the source has.
+pub(super) fn seq2seq(
+    shape: Shape,
+    seed: u64,
+    device: &Device,
+) -> Result<(Seq2Seq, impl Fn(&Seq2Seq) -> Tensor<1>), TrainError> {
+    let config = Seq2SeqConfig::new(shape.vocabulary, shape.context, shape.width, shape.layers, shape.heads, 0.0);
+    let model = Seq2Seq::new(config, seed, &device.clone().autodiff())?;
+    let random = Random(seed);
+    let [source, inputs, targets] = [1, 2, 3].map(|salt| random.ids(salt, shape.predicted(), shape.vocabulary));
+    let device = device.clone();
+    let loss = move |model: &Seq2Seq| {
+        let rows = |ids| row(ids, &device).reshape([shape.batch, shape.context]);
+        let source = Source { ids: rows(&source), lengths: None };
+        let kind = head::Loss { smoothing: SMOOTHING, ..head::Loss::scaled(1.0 / shape.predicted() as f32) };
+        model.loss(&source, rows(&inputs), row(&targets, &device), kind, None)
     };
     Ok((model, loss))
 }
