@@ -16,6 +16,13 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+# The script of a configuration, by how its name begins.
+SCRIPTS = {
+    "gpt": "train_gpt_torch.py",
+    "bert": "train_bert_torch.py",
+    "lstm": "train_lstm_torch.py",
+    "seq2seq": "train_seq2seq_torch.py",
+}
 
 
 def last_json(command):
@@ -43,9 +50,12 @@ def main():
     parser.add_argument("--modes", default="compile,eager")
     options = parser.parse_args()
     common = ["--config", options.config, "--steps", options.steps, "--threads", options.threads, "--dtype", options.dtype]
+    family = options.config.split("-")[0]
+    if family not in SCRIPTS:
+        sys.exit(f"--config {options.config}: there are scripts for {', '.join(SCRIPTS)}")
     engines = {"Loam": [options.loam, "bench", "train", "--json", *common]}
     for mode in options.modes.split(","):
-        engines[mode] = [sys.executable, HERE / "train_gpt_torch.py", "--mode", mode, *common]
+        engines[mode] = [sys.executable, HERE / SCRIPTS[family], "--mode", mode, *common]
     results = {name: [] for name in engines}
     for number in range(options.rounds):
         for name, command in engines.items():

@@ -6,17 +6,12 @@ The same shapes, random tokens, AdamW with clipping, and the same count of opera
     peers/bin/python benches/peers/train_gpt_torch.py --config gpt-14m --mode compile --dtype f32
 """
 
-import argparse
-import json
-import resource
-import statistics
-import time
-
 import torch
+from step import measure
 from torch import nn
 from torch.nn import functional
 
-# width, layers, heads, context, vocabulary, batch: as SHAPES in crates/train/src/bench.rs
+# width, layers, heads, context, vocabulary, batch: as SHAPES in crates/train/src/bench/shapes.rs
 SHAPES = {
     "gpt-3m": (192, 5, 6, 256, 4096, 8),
     "gpt-14m": (384, 6, 6, 256, 8192, 8),
@@ -63,52 +58,12 @@ class Model(nn.Module):
         return functional.cross_entropy(logits.float(), targets.flatten())
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--config", choices=SHAPES, default="gpt-14m")
-    parser.add_argument("--mode", choices=["eager", "compile"], default="compile")
-    parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--warmup", type=int, default=3)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(1)
-    width, layers, heads, context, vocabulary, batch = SHAPES[options.config]
-    model = Model(width, layers, heads, context, vocabulary)
-    run = torch.compile(model) if options.mode == "compile" else model
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+def build(width, layers, heads, context, vocabulary, batch):
     inputs, targets = torch.randint(0, vocabulary, (2, batch, context))
-
-    def step():
-        start = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.dtype == "bf16"):
-            loss = run(inputs, targets)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return time.perf_counter() - start
-
-    for _ in range(options.warmup):
-        step()
-    median = statistics.median(step() for _ in range(options.steps))
     weights = 12 * layers * width * width + vocabulary * width
     operations = batch * context * (6 * weights + 6 * layers * context * width)
-    print(
-        json.dumps(
-            {
-                "engine": f"PyTorch {torch.__version__} {options.mode}",
-                "shape": options.config,
-                "dtype": options.dtype,
-                "tokens_per_s": batch * context / median,
-                "ms_per_step": median * 1e3,
-                "gflops": operations / median / 1e9,
-                "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
-            }
-        )
-    )
+    return Model(width, layers, heads, context, vocabulary), (inputs, targets), batch * context, operations
 
 
 if __name__ == "__main__":
-    main()
+    measure(SHAPES, build)

@@ -327,6 +327,7 @@ pub struct BenchKernelsArguments {
                         resident. benches/peers has scripts that measure PyTorch on the same shapes.\n\n\
                         Examples:\n  loam bench train\n  \
                         loam bench train --config gpt-124m --steps 5 --json\n  \
+                        loam bench train --config bert-mini\n  \
                         loam bench train --context 4096 --batch 1\n  \
                         loam bench train --dtype bf16 --threads 1")]
 pub struct BenchTrainArguments {

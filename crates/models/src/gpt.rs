@@ -1,13 +1,14 @@
 //! GPT-2 (Radford et al. 2019): a decoder of pre-normalized blocks with learned positions, tanh GELU and a tied
 //! output. Configuration keys and parameter names are those of Hugging Face's `GPT2LMHeadModel`.
 
+use crate::dropouts::Dropouts;
 use crate::error::ModelError;
 use crate::language_model::{Cache, LanguageModel};
 use crate::weights;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use loam_nn::attention::{self, attend};
-use loam_nn::initialize::{Initializer, mix};
+use loam_nn::initialize::Initializer;
 use loam_nn::layers::{Embedding, LayerNorm, Linear};
 use loam_nn::ops;
 use loam_nn::{Activation, Dropout};
@@ -171,25 +172,6 @@ pub struct Gpt {
     config: GptConfig,
 }
 
-/// Dropout of one pass: a seed for every place where it happens.
-struct Dropouts {
-    seed: Option<u64>,
-}
-
-impl Dropouts {
-    fn at(&self, probability: f64, place: u64) -> Option<Dropout> {
-        let seed = self.seed.filter(|_| probability > 0.0)?;
-        Some(Dropout { probability: probability as f32, seed: mix(seed ^ mix(place)) })
-    }
-
-    fn apply(&self, x: Tensor<3>, probability: f64, place: u64) -> Tensor<3> {
-        match self.at(probability, place) {
-            Some(dropout) => ops::dropout(x, dropout),
-            None => x,
-        }
-    }
-}
-
 impl Block {
     fn new(config: &GptConfig, draw: &mut Initializer) -> Self {
         let (width, deviation) = (config.n_embd, config.initializer_range);
@@ -310,7 +292,7 @@ impl Gpt {
 
     /// The final hidden states, `[batch, time, width]`.
     fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>) -> Tensor<3> {
-        let dropouts = Dropouts { seed: dropout_seed };
+        let dropouts = Dropouts::new(dropout_seed);
         let t = &self.transformer;
         let mut x = ops::embed(t.wte.weight.val(), t.wpe.weight.val(), inputs, 0);
         x = dropouts.apply(x, self.config.embd_pdrop, 0);

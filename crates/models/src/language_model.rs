@@ -5,22 +5,26 @@ use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use std::path::Path;
 
-/// Keys and values of the tokens seen so far, one pair a layer, `[batch, time, width]`.
+/// What a model keeps of the tokens seen so far: keys and values of each, or a state of all.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
-    /// Pairs of keys and values, from the first layer to the last.
+    /// A Transformer's pairs of keys and values, `[batch, time, width]`, from the first layer to the last.
     pub layers: Vec<(Tensor<3>, Tensor<3>)>,
+    /// A recurrent network's state and, of an LSTM, cell, `[batch, hidden]`, from the first layer to the last.
+    pub states: Vec<(Tensor<2>, Option<Tensor<2>>)>,
+    /// Tokens that `states` have read.
+    pub read: usize,
 }
 
 impl Cache {
     /// Tokens held.
     pub fn len(&self) -> usize {
-        self.layers.first().map_or(0, |(keys, _)| keys.dims()[1])
+        self.layers.first().map_or(self.read, |(keys, _)| keys.dims()[1])
     }
 
     /// Whether no token has been seen.
     pub fn is_empty(&self) -> bool {
-        self.layers.is_empty()
+        self.len() == 0
     }
 
     /// Adds the keys and values of new tokens at `layer`; all of them so far come back.

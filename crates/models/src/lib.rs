@@ -1,16 +1,25 @@
-//! Language models: one file a family, each with its own configuration; parameter names equal the checkpoint's, so
-//! loading needs no table of renames. Beside them the baselines that a neural model must beat ([`ngram`]), the
-//! choosing of tokens ([`sampling`]) and the writing of text ([`generate`]).
+//! Language models: one file a family, each with its own configuration. Parameter names equal the checkpoint's, so that
+//! loading needs no table of renames; where a family has several layouts, its table stands beside it. Beside the
+//! families stand the baselines that a neural model must beat ([`ngram`]), the choosing of tokens ([`sampling`]) and the
+//! writing of text ([`generate`]).
 #![deny(unsafe_code)]
 
+pub mod bert;
+mod configuration;
+mod dropouts;
 pub mod error;
 pub mod generate;
 pub mod gpt;
 pub mod language_model;
+pub mod lstm;
 pub mod ngram;
 pub mod sampling;
+pub mod seq2seq;
 pub mod weights;
 
+pub use bert::{Bert, BertConfig, MaskedBert};
 pub use error::ModelError;
 pub use gpt::{Gpt, GptConfig};
 pub use language_model::{Cache, LanguageModel};
+pub use lstm::{Recurrent, RecurrentConfig};
+pub use seq2seq::{Seq2Seq, Seq2SeqConfig};

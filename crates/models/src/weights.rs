@@ -5,7 +5,7 @@ use burn::module::Module;
 use half::{bf16, f16};
 use loam_nn::parameters::{self, Parameter};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -53,15 +53,32 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)]) ->
     write_synced(path, &file)
 }
 
+/// What a family's files call its parameters.
+pub struct Layout<'a> {
+    /// The names under which the module's parameter may stand in a file; the first of them is written.
+    pub names: &'a dyn Fn(&str) -> Vec<String>,
+    /// Whether a tensor that the module lacks may stand in a file all the same: copies of tied weights, constants, heads
+    /// that were not asked for.
+    pub passed_over: &'a dyn Fn(&str) -> bool,
+}
+
 /// Writes every parameter of a module under its name.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn save<M: Module>(module: &M, path: &Path) -> Result<(), ModelError> {
+    save_as(module, path, &|name| name.to_owned())
+}
+
+/// Writes every parameter of a module under the name that `stored` makes of its own.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save_as<M: Module>(module: &M, path: &Path, stored: &dyn Fn(&str) -> String) -> Result<(), ModelError> {
     let tensors: Vec<_> = parameters::list(module)
         .into_iter()
         .zip(parameters::values(module))
-        .map(|(parameter, values)| (parameter.name, parameter.shape, parameters::to_host(values)))
+        .map(|(parameter, values)| (stored(&parameter.name), parameter.shape, parameters::to_host(values)))
         .collect();
     write_tensors(path, &tensors)
 }
@@ -133,33 +150,45 @@ fn read<const N: usize>(data: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f3
 /// # Errors
 /// When a parameter is missing or of another shape, naming it, or when the file holds tensors that the module lacks.
 pub fn load<M: Module>(module: M, path: &Path) -> Result<M, ModelError> {
-    let tensors = Tensors::open(path)?;
-    let wanted = parameters::list(&module);
     let without_prefix = |name: &str| name.split_once('.').map_or(String::new(), |(_, rest)| rest.to_owned());
-    let unknown: Vec<String> = tensors
-        .names()?
-        .into_iter()
-        .filter(|name| !wanted.iter().any(|p| p.name == *name || without_prefix(&p.name) == *name))
+    let layout = Layout {
+        names: &|name| vec![name.to_owned(), without_prefix(name)],
         // Causal masks that old checkpoints carry, and the copy of the tied output.
-        .filter(|name| {
-            !name.ends_with(".attn.bias") && !name.ends_with(".attn.masked_bias") && name != "lm_head.weight"
-        })
-        .collect();
+        passed_over: &|name| {
+            name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name == "lm_head.weight"
+        },
+    };
+    load_as(module, path, &layout)
+}
+
+/// Loads every parameter of a module from a file of this layout.
+///
+/// # Errors
+/// When a parameter is missing or of another shape, naming it, or when the file holds tensors that the module lacks.
+pub fn load_as<M: Module>(module: M, path: &Path, layout: &Layout) -> Result<M, ModelError> {
+    let tensors = Tensors::open(path)?;
+    let wanted: HashSet<String> = parameters::list(&module).iter().flat_map(|p| (layout.names)(&p.name)).collect();
+    let unknown: Vec<String> =
+        tensors.names()?.into_iter().filter(|name| !wanted.contains(name) && !(layout.passed_over)(name)).collect();
     if !unknown.is_empty() {
         return Err(ModelError::format(path, format!("holds tensors that this model has not: {}", some(&unknown))));
     }
     parameters::load(module, |parameter: &Parameter| {
-        let found = match tensors.get(&parameter.name)? {
-            Some(found) => Some(found),
-            None => tensors.get(&without_prefix(&parameter.name))?,
-        };
-        let Some((values, shape)) = found else {
-            return Err(ModelError::format(path, format!("lacks the tensor {}", parameter.name)));
+        let names = (layout.names)(&parameter.name);
+        let mut found = None;
+        for name in &names {
+            if let Some((values, shape)) = tensors.get(name)? {
+                found = Some((name, values, shape));
+                break;
+            }
+        }
+        let Some((name, values, shape)) = found else {
+            return Err(ModelError::format(path, format!("lacks the tensor {}", names[0])));
         };
         if shape != parameter.shape {
             return Err(ModelError::format(
                 path,
-                format!("tensor {} is {shape:?}; config.json asks for {:?}", parameter.name, parameter.shape),
+                format!("tensor {name} is {shape:?}; config.json asks for {:?}", parameter.shape),
             ));
         }
         Ok(values)

@@ -44,6 +44,37 @@ impl Linear {
     }
 }
 
+/// A dense layer with its weight as `[outputs, inputs]`, PyTorch's `Linear`.
+#[derive(Module, Debug)]
+pub struct Dense {
+    /// `[outputs, inputs]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[outputs]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Dense {
+    /// Weights from N(0, `deviation`²), bias 0.
+    pub fn new(inputs: usize, outputs: usize, deviation: f64, draw: &mut Initializer) -> Self {
+        Self { weight: draw.normal([outputs, inputs], deviation), bias: draw.constant([outputs], 0.0) }
+    }
+
+    /// `x · weightᵀ + bias`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        ops::linear(x, self.weight.val().transpose(), self.bias.val())
+    }
+
+    /// `residual + x · weightᵀ + bias`.
+    pub fn forward_residual(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        ops::linear_residual(x, self.weight.val().transpose(), self.bias.val(), residual)
+    }
+
+    /// `kind(x · weightᵀ + bias)`.
+    pub fn forward_activated(&self, x: Tensor<3>, kind: Activation) -> Tensor<3> {
+        ops::activate(self.forward(x), kind)
+    }
+}
+
 /// Layer normalization with scale (`weight`) and shift (`bias`).
 #[derive(Module, Debug)]
 pub struct LayerNorm {

@@ -10,6 +10,7 @@ pub mod attention;
 pub mod composed;
 pub mod device;
 mod fused;
+pub mod head;
 pub mod initialize;
 pub mod layers;
 pub mod ops;

@@ -4,10 +4,11 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_kernels::adamw::AdamW;
 use loam_nn::attention::{Attention, Packed, Pairing, Positions, RotaryTable, attend, frequencies, rotate};
+use loam_nn::layers::Dense;
 use loam_nn::precision::{Precision, with_precision};
 use loam_nn::recurrent::{self, Steps, Weights};
 use loam_nn::update::{self, Lines, Moments, Part};
-use loam_nn::{Activation, Dropout, initialize, ops};
+use loam_nn::{Activation, Dropout, head, initialize, ops};
 use std::sync::Arc;
 
 /// Largest difference that is forgiven, relative to the largest value of the oracle, or to [`FLOOR`] where that is
@@ -210,6 +211,60 @@ fn attention_dropout_and_loss() {
             let (x, w) = (tensor([batch, time, width], 1), tensor([9, width], 2));
             let targets = ids([batch * time], 10, 4) - 1;
             (ops::head_loss(x.clone(), w.clone(), targets, 0.5), vec![Leaf::Three(x), Leaf::Two(w)])
+        });
+    }
+}
+
+#[test]
+fn heads_with_a_bias() {
+    for [batch, time, width] in SHAPES {
+        let rows = batch * time;
+        let row_weights: Arc<[f32]> = values(rows, 6).into();
+        for (smoothing, row_weights) in
+            [(0.0, None), (0.1, None), (0.0, Some(row_weights.clone())), (0.2, Some(row_weights))]
+        {
+            let loss = head::Loss { scale: 0.5, smoothing, row_weights };
+            conforms(&format!("head with a bias, {loss:?}"), || {
+                let (x, w, b) = (tensor([batch, time, width], 1), tensor([9, width], 2), tensor([9], 3));
+                let y = head::loss(x.clone(), w.clone(), b.clone(), ids([rows], 10, 4) - 1, loss.clone());
+                (y, vec![Leaf::Three(x), Leaf::Two(w), Leaf::One(b)])
+            });
+        }
+        let losses = || {
+            let (x, w, b) = (tensor([batch, time, width], 1), tensor([9, width], 2), tensor([9], 3));
+            host(head::token_losses(x, w, b, ids([rows], 10, 4) - 1))
+        };
+        for (fused, composed) in losses().iter().zip(ops::with_composed(losses)) {
+            assert!(
+                (fused - composed).abs() <= TOLERANCE * composed.abs().max(1.0),
+                "{fused} fused, {composed} composed"
+            );
+        }
+    }
+}
+
+#[test]
+fn dense_layers() {
+    for [batch, time, width] in SHAPES {
+        let draw = || initialize::Initializer::new(3, &device());
+        for kind in Activation::ALL {
+            conforms(&format!("dense with {kind:?}"), || {
+                let layer = Dense::new(width, width + 2, 1.0, &mut draw());
+                let x = tensor([batch, time, width], 1);
+                let leaves = vec![Leaf::Three(x.clone()), Leaf::Two(layer.weight.val()), Leaf::One(layer.bias.val())];
+                (layer.forward_activated(x, kind), leaves)
+            });
+        }
+        conforms("dense with residual", || {
+            let layer = Dense::new(width, width + 2, 1.0, &mut draw());
+            let (x, residual) = (tensor([batch, time, width], 1), tensor([batch, time, width + 2], 4));
+            let leaves = vec![
+                Leaf::Three(x.clone()),
+                Leaf::Two(layer.weight.val()),
+                Leaf::One(layer.bias.val()),
+                Leaf::Three(residual.clone()),
+            ];
+            (layer.forward_residual(x, residual), leaves)
         });
     }
 }

@@ -26,6 +26,7 @@
 
 use crate::batch;
 use crate::record::LedgerRow;
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use loam_corpus::Sequence;
 use loam_kernels::adamw::Reach;
@@ -468,11 +469,7 @@ pub(crate) fn add(sum: Vec<Tensor<1>>, more: Vec<Tensor<1>>) -> Vec<Tensor<1>> {
 }
 
 /// Gradients with zeros where a parameter had none.
-pub(crate) fn present<M: LanguageModel>(
-    model: &M,
-    gradients: Vec<Option<Tensor<1>>>,
-    device: &Device,
-) -> Vec<Tensor<1>> {
+pub(crate) fn present<M: Module>(model: &M, gradients: Vec<Option<Tensor<1>>>, device: &Device) -> Vec<Tensor<1>> {
     let device = device.clone().inner();
     parameters::list(model)
         .iter()

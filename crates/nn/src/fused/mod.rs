@@ -5,6 +5,7 @@
 pub(crate) mod attention;
 mod autodiff;
 mod flex;
+pub(crate) mod head;
 pub(crate) mod pointwise;
 pub(crate) mod recurrent;
 

@@ -3,59 +3,21 @@
 //! The shapes and the count of operations are those of the PyTorch scripts in `benches/peers`, so that the figures can
 //! stand beside theirs.
 
-use crate::batch;
+mod shapes;
+mod subjects;
+
+pub use shapes::{Model, SHAPES, Shape};
+
 use crate::error::TrainError;
 use crate::ledger;
 use crate::optimizer::{Constants, Optimizer, StepGradients};
-use burn::tensor::Device;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
 use loam_kernels::{allocator, peak};
-use loam_models::LanguageModel;
-use loam_models::gpt::{Gpt, GptConfig};
-use loam_nn::initialize::mix;
 use loam_nn::precision::{self, Precision};
 use loam_nn::{parameters, profile};
 use serde::Serialize;
 use std::time::{Duration, Instant};
-
-/// A model and the batch that it is trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// What the command calls it.
-    pub name: &'static str,
-    /// Width of the residual stream.
-    pub width: usize,
-    /// Blocks.
-    pub layers: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Tokens a sequence.
-    pub context: usize,
-    /// Token ids.
-    pub vocabulary: usize,
-    /// Sequences a step.
-    pub batch: usize,
-}
-
-/// The shapes that can be asked for.
-pub const SHAPES: &[Shape] = &[
-    Shape { name: "gpt-3m", width: 192, layers: 5, heads: 6, context: 256, vocabulary: 4096, batch: 8 },
-    Shape { name: "gpt-14m", width: 384, layers: 6, heads: 6, context: 256, vocabulary: 8192, batch: 8 },
-    Shape { name: "gpt-124m", width: 768, layers: 12, heads: 12, context: 512, vocabulary: 50304, batch: 4 },
-];
-
-impl Shape {
-    /// Tokens a step.
-    pub fn tokens(&self) -> usize {
-        self.batch * self.context
-    }
-
-    /// Floating-point operations of forward and backward, a token: six for every weight that a product reads, and the
-    /// causal half of attention's two products.
-    pub fn flops_per_token(&self) -> f64 {
-        let products = 12 * self.layers * self.width * self.width + self.vocabulary * self.width;
-        (6 * products + 6 * self.layers * self.context * self.width) as f64
-    }
-}
 
 /// What one kind of operation took in a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -133,37 +95,53 @@ pub struct Plan {
 /// # Errors
 /// When the shape is not one that a model can have.
 pub fn measure(plan: &Plan, device: &Device, watch: impl FnMut(usize, Duration)) -> Result<StepSpeed, TrainError> {
+    let (shape, seed) = (plan.shape, plan.seed);
     // What is told is what was used.
     let precision = precision::on(device, plan.precision);
-    precision::with_precision(precision, || measure_in(precision, plan, device, watch))
+    let plan = &Plan { precision, ..*plan };
+    precision::with_precision(precision, || {
+        Ok(match shape.model {
+            Model::Gpt => {
+                let (model, loss) = subjects::gpt(shape, seed, device)?;
+                time(plan, device, model, loss, watch)
+            }
+            Model::Bert => {
+                let (model, loss) = subjects::bert(shape, seed, device)?;
+                time(plan, device, model, loss, watch)
+            }
+            Model::Lstm => {
+                let (model, loss) = subjects::lstm(shape, seed, device)?;
+                time(plan, device, model, loss, watch)
+            }
+            Model::Seq2Seq => {
+                let (model, loss) = subjects::seq2seq(shape, seed, device)?;
+                time(plan, device, model, loss, watch)
+            }
+        })
+    })
 }
 
-fn measure_in(
-    precision: Precision,
+/// Times training steps of a model on a batch, whose loss `loss` is.
+fn time<M: Module>(
     plan: &Plan,
     device: &Device,
+    model: M,
+    loss: impl Fn(&M) -> Tensor<1>,
     mut watch: impl FnMut(usize, Duration),
-) -> Result<StepSpeed, TrainError> {
+) -> StepSpeed {
     let shape = plan.shape;
     let autodiff = device.clone().autodiff();
-    let config = GptConfig::new(shape.vocabulary, shape.context, shape.width, shape.layers, shape.heads, 0.0);
-    let mut model = Some(Gpt::new(config, plan.seed, &autodiff)?);
+    let mut model = Some(model);
     let names = parameters::list(model.as_ref().expect("the model is here"));
     let count = names.iter().map(|name| name.count() as u64).sum();
     let constants = Constants { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 };
     let mut optimizer = Optimizer::new(constants, &names, device);
-    let random = |salt: u64| -> Vec<u32> {
-        let id = |i: usize| (mix(plan.seed ^ mix(salt + i as u64)) % shape.vocabulary as u64) as u32;
-        (0..shape.tokens()).map(id).collect()
-    };
-    let (inputs, targets) = (random(1 << 32), random(2 << 32));
     let mut number = 0;
     let mut step = || {
         let start = Instant::now();
         number += 1;
         let taken = model.take().expect("the optimizer gave the model back");
-        let (x, y) = batch::tensors(&inputs, &targets, shape.batch, device);
-        let loss = taken.loss(x, y, 1.0 / shape.tokens() as f32, None);
+        let loss = loss(&taken);
         let total = ledger::present(&taken, parameters::gradients(&taken, loss.backward()), &autodiff);
         let clip = optimizer.clip_factor(Optimizer::norm(&total));
         let gradients = StepGradients { total, by_source: Vec::new() };
@@ -189,8 +167,8 @@ fn measure_in(
     times.sort();
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     let median = times[times.len() / 2].as_secs_f64();
-    let gflops = shape.flops_per_token() * shape.tokens() as f64 / median / 1e9;
-    let peak_gflops = peak::multiply_adds(precision);
+    let gflops = shape.flops() / median / 1e9;
+    let peak_gflops = peak::multiply_adds(plan.precision);
     let mut operations: Vec<Operation> = operations
         .into_iter()
         .map(|(name, spent)| Operation {
@@ -202,11 +180,11 @@ fn measure_in(
     let rest = milliseconds(profiled) - operations.iter().map(|operation| operation.ms).sum::<f64>();
     operations.sort_by(|a, b| b.ms.total_cmp(&a.ms));
     operations.push(Operation { name: "everything else".to_owned(), ms: rest.max(0.0), calls: 1.0 });
-    Ok(StepSpeed {
+    StepSpeed {
         shape: shape.name.to_owned(),
         context: shape.context,
         batch: shape.batch,
-        dtype: precision.name().to_owned(),
+        dtype: plan.precision.name().to_owned(),
         threads: plan.threads,
         parameters: count,
         steps: times.len(),
@@ -222,7 +200,7 @@ fn measure_in(
         warm_bytes_taken_most,
         warm_page_faults,
         operations,
-    })
+    }
 }
 
 /// Pages that the system has provided to this process so far, where it tells (Linux).
@@ -237,14 +215,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_shape_is_measured() {
-        let shape = Shape { name: "tiny", width: 32, layers: 2, heads: 2, context: 16, vocabulary: 64, batch: 2 };
-        let plan = Plan { shape, steps: 3, warmup: 1, seed: 1, threads: 1, precision: Precision::F32 };
-        let mut seen = 0;
-        let speed = measure(&plan, &Device::flex(), |_, _| seen += 1).unwrap();
-        assert_eq!((seen, speed.steps), (3, 3));
-        assert!(speed.tokens_per_s > 0.0 && speed.ms_fastest <= speed.ms_per_step);
-        assert!(speed.operations.iter().any(|operation| operation.name == "attention" && operation.calls == 2.0));
-        assert_eq!(shape.flops_per_token(), (6 * (12 * 2 * 32 * 32 + 64 * 32) + 6 * 2 * 16 * 32) as f64);
+    fn small_shapes_are_measured() {
+        for (model, operation, calls) in [
+            (Model::Gpt, "attention", 2.0),
+            (Model::Bert, "attention", 2.0),
+            (Model::Lstm, "lstm", 2.0),
+            (Model::Seq2Seq, "attention", 6.0),
+        ] {
+            let (width, layers, heads, context, vocabulary, batch) = (32, 2, 2, 16, 64, 2);
+            let shape = Shape { name: "tiny", model, width, layers, heads, context, vocabulary, batch };
+            let plan = Plan { shape, steps: 3, warmup: 1, seed: 1, threads: 1, precision: Precision::F32 };
+            let mut seen = 0;
+            let speed = measure(&plan, &Device::flex(), |_, _| seen += 1).unwrap();
+            assert_eq!((seen, speed.steps), (3, 3));
+            assert!(speed.tokens_per_s > 0.0 && speed.ms_fastest <= speed.ms_per_step);
+            let found = speed.operations.iter().find(|found| found.name == operation);
+            assert!(found.is_some_and(|found| found.calls == calls), "{:?}", speed.operations);
+        }
     }
 }

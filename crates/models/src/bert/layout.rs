@@ -1,0 +1,137 @@
+//! What the three families' files call the same parameters.
+
+use serde::{Deserialize, Serialize};
+
+/// A family of encoders that differ in names, positions, and token types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// Devlin et al. 2019.
+    Bert,
+    /// Liu et al. 2019: positions begin after the padding id, and the head's activation is always GELU.
+    Roberta,
+    /// Sanh et al. 2019: no token types, no pooler.
+    DistilBert,
+}
+
+/// Our parts of a layer, and what BERT and RoBERTa, and DistilBERT call them.
+const LAYER: [[&str; 3]; 8] = [
+    ["attention.query", "attention.self.query", "attention.q_lin"],
+    ["attention.key", "attention.self.key", "attention.k_lin"],
+    ["attention.value", "attention.self.value", "attention.v_lin"],
+    ["attention.output", "attention.output.dense", "attention.out_lin"],
+    ["attention.norm", "attention.output.LayerNorm", "sa_layer_norm"],
+    ["intermediate", "intermediate.dense", "ffn.lin1"],
+    ["output", "output.dense", "ffn.lin2"],
+    ["norm", "output.LayerNorm", "output_layer_norm"],
+];
+
+/// Our parts of the head over masked words, and what BERT, RoBERTa and DistilBERT call them.
+const HEAD: [[&str; 4]; 3] = [
+    ["head.dense", "cls.predictions.transform.dense", "lm_head.dense", "vocab_transform"],
+    ["head.norm", "cls.predictions.transform.LayerNorm", "lm_head.layer_norm", "vocab_layer_norm"],
+    ["head", "cls.predictions", "lm_head", "vocab_projector"],
+];
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 3] = [Self::Bert, Self::Roberta, Self::DistilBert];
+
+    /// Its `model_type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bert => "bert",
+            Self::Roberta => "roberta",
+            Self::DistilBert => "distilbert",
+        }
+    }
+
+    /// The first part of its classes' names in transformers.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Bert => "Bert",
+            Self::Roberta => "Roberta",
+            Self::DistilBert => "DistilBert",
+        }
+    }
+
+    /// The names under which one of our parameters may be stored, the one to write first. Parameters of the encoder
+    /// alone are written without the family's prefix, as transformers' base models are.
+    pub(super) fn names(self, parameter: &str) -> Vec<String> {
+        let (within_masked, ours) = match parameter.strip_prefix("bert.") {
+            Some(rest) => (true, rest),
+            None => (false, parameter),
+        };
+        let (part, kind) = ours.rsplit_once('.').unwrap_or((ours, ""));
+        let stored = format!("{}.{kind}", self.part(part));
+        let mut names;
+        if ours.starts_with("head.") {
+            names = vec![stored];
+            // The tied output's bias has a copy under the name of the layer that it belongs to.
+            match self {
+                Self::Bert if ours == "head.bias" => names.push("cls.predictions.decoder.bias".to_owned()),
+                Self::Roberta if ours == "head.bias" => names.push("lm_head.decoder.bias".to_owned()),
+                _ => {}
+            }
+        } else {
+            let prefixed = format!("{}.{stored}", self.name());
+            names = if within_masked { vec![prefixed, stored] } else { vec![stored, prefixed] };
+        }
+        // What TensorFlow's first checkpoints call scale and shift.
+        let old: Vec<String> = names
+            .iter()
+            .filter_map(|name| {
+                let stem = |kind| name.strip_suffix(kind).filter(|stem| stem.ends_with("LayerNorm"));
+                let gamma = stem(".weight").map(|stem| format!("{stem}.gamma"));
+                gamma.or_else(|| stem(".bias").map(|stem| format!("{stem}.beta")))
+            })
+            .collect();
+        names.extend(old);
+        names
+    }
+
+    fn part(self, ours: &str) -> String {
+        let column = match self {
+            Self::Bert | Self::Roberta => 1,
+            Self::DistilBert => 2,
+        };
+        if let Some((number, part)) = ours.strip_prefix("encoder.layer.").and_then(|rest| rest.split_once('.')) {
+            let stack = if self == Self::DistilBert { "transformer" } else { "encoder" };
+            let row = LAYER.iter().find(|row| row[0] == part).expect("a part of a layer");
+            return format!("{stack}.layer.{number}.{}", row[column]);
+        }
+        if let Some(row) = HEAD.iter().find(|row| row[0] == ours) {
+            return row[1 + self as usize].to_owned();
+        }
+        match ours {
+            "embeddings.norm" => "embeddings.LayerNorm".to_owned(),
+            "pooler" => "pooler.dense".to_owned(),
+            other => other.to_owned(),
+        }
+    }
+
+    /// Whether a tensor of a file is a constant or a copy, which no module has.
+    pub(super) fn is_copy(name: &str) -> bool {
+        name.ends_with("embeddings.position_ids")
+            || name.ends_with("embeddings.token_type_ids")
+            || matches!(
+                name,
+                "cls.predictions.decoder.weight"
+                    | "cls.predictions.decoder.bias"
+                    | "lm_head.decoder.weight"
+                    | "lm_head.decoder.bias"
+                    | "vocab_projector.weight"
+            )
+    }
+
+    /// Whether a tensor of a file belongs to what stands upon the encoder.
+    pub(super) fn is_head(name: &str) -> bool {
+        let heads = ["cls.", "lm_head.", "vocab_", "classifier.", "pre_classifier.", "qa_outputs."];
+        heads.iter().any(|head| name.starts_with(head))
+    }
+
+    /// Whether a tensor of a file belongs to the pooler.
+    pub(super) fn is_pooler(name: &str) -> bool {
+        name.starts_with("pooler.") || name.contains(".pooler.")
+    }
+}

@@ -1,0 +1,124 @@
+//! What the families' `config.json` have in common: reading one, and refusing what no model can have before memory is
+//! taken for it.
+
+use crate::error::ModelError;
+use crate::weights::Tensors;
+use loam_nn::Activation;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The largest size that a configuration may ask for in one dimension.
+const LARGEST: usize = 1 << 28;
+
+/// A folder's `config.json` as it stands there.
+pub(crate) struct File {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it holds.
+    pub value: Value,
+    /// Its `model_type`, one of those that were asked for.
+    pub family: String,
+}
+
+impl File {
+    /// Reads `config.json` of a folder; its `model_type` has to be one of `families`.
+    pub fn read(folder: &Path, families: &[&str]) -> Result<Self, ModelError> {
+        let path = folder.join("config.json");
+        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::io(&path, source))?;
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|error| ModelError::format(&path, format!("is not valid JSON: {error}")))?;
+        let family = value.get("model_type").and_then(Value::as_str).unwrap_or("none").to_owned();
+        if !families.contains(&family.as_str()) {
+            let known = families.iter().map(|family| format!("{family:?}")).collect::<Vec<_>>().join(" or ");
+            return Err(ModelError::format(&path, format!("model_type is {family:?}; {known} is read here")));
+        }
+        Ok(Self { path, value, family })
+    }
+
+    /// Refuses a key that has another value than the only one that is supported; an absent one has that value.
+    pub fn require(&self, key: &str, supported: &Value) -> Result<(), ModelError> {
+        match self.value.get(key) {
+            Some(value) if value != supported && !value.is_null() => {
+                Err(ModelError::format(&self.path, format!("{key} = {value} is not supported; {supported} is")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses sizes that `model.safetensors` beside it cannot fill; the path of the weights comes back.
+    pub fn weights(&self, parameters: Option<u64>) -> Result<PathBuf, ModelError> {
+        let path = self.path.with_file_name("model.safetensors");
+        let bytes = std::fs::metadata(&path).map_err(|source| ModelError::io(&path, source))?.len();
+        Tensors::open(&path)?;
+        if parameters.is_none_or(|count| count > bytes / 2) {
+            let count = parameters.map_or_else(|| "more than 2^64".to_owned(), |count| count.to_string());
+            return Err(ModelError::format(
+                &self.path,
+                format!("asks for {count} parameters, and model.safetensors has only {bytes} bytes"),
+            ));
+        }
+        Ok(path)
+    }
+}
+
+fn fail(reason: String) -> Result<(), ModelError> {
+    Err(ModelError::Configuration(reason))
+}
+
+/// Refuses sizes of nothing and sizes beyond every model.
+pub(crate) fn check_sizes(sizes: &[(&str, usize)]) -> Result<(), ModelError> {
+    match sizes.iter().find(|(_, size)| *size == 0 || *size > LARGEST) {
+        Some((name, size)) => fail(format!("{name} = {size} is not a size that a model can have")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a width that its heads cannot share.
+pub(crate) fn check_heads(width: (&str, usize), heads: (&str, usize)) -> Result<(), ModelError> {
+    if width.1.is_multiple_of(heads.1) {
+        return Ok(());
+    }
+    fail(format!("{} = {} is not a multiple of {} = {}", width.0, width.1, heads.0, heads.1))
+}
+
+/// Refuses what is not a probability below 1.
+pub(crate) fn check_probabilities(probabilities: &[(&str, f64)]) -> Result<(), ModelError> {
+    match probabilities.iter().find(|(_, p)| !(0.0..1.0).contains(p)) {
+        Some((name, p)) => fail(format!("{name} = {p} is not a probability below 1")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what is not a finite number above 0.
+pub(crate) fn check_positive(numbers: &[(&str, f64)]) -> Result<(), ModelError> {
+    match numbers.iter().find(|(_, x)| !(x.is_finite() && *x > 0.0)) {
+        Some((name, x)) => fail(format!("{name} = {x} is not a finite number above 0")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a token id outside the vocabulary.
+pub(crate) fn check_token(name: &str, id: Option<usize>, vocabulary: usize) -> Result<(), ModelError> {
+    match id.filter(|id| *id >= vocabulary) {
+        Some(id) => fail(format!("{name} = {id} is outside a vocabulary of {vocabulary}")),
+        None => Ok(()),
+    }
+}
+
+/// The activation that transformers calls `name`.
+pub(crate) fn activation(key: &str, name: &str) -> Result<Activation, ModelError> {
+    Ok(match name {
+        "gelu" | "gelu_python" => Activation::Gelu,
+        "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+        "relu" => Activation::Relu,
+        "silu" | "swish" => Activation::Silu,
+        "sigmoid" => Activation::Sigmoid,
+        "tanh" => Activation::Tanh,
+        _ => {
+            let known = "gelu, gelu_new, relu, silu, sigmoid, tanh";
+            return Err(ModelError::Configuration(format!(
+                "{key} = {name:?} is not an activation; these are: {known}"
+            )));
+        }
+    })
+}
