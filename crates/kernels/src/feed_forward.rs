@@ -11,12 +11,12 @@ use crate::matrix::{Beginning, MatrixRef, Precision, chained_products};
 /// The parameters of a feed-forward, and how it computes.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedForward<'a> {
-    /// w₁, `[width, inner]`.
-    pub up_weight: &'a [f32],
+    /// w₁, `[width, inner]`, in memory either way around.
+    pub up_weight: MatrixRef<'a>,
     /// b₁, `[inner]`.
     pub up_bias: &'a [f32],
-    /// w₂, `[inner, outputs]`.
-    pub down_weight: &'a [f32],
+    /// w₂, `[inner, outputs]`, in memory either way around.
+    pub down_weight: MatrixRef<'a>,
     /// b₂, `[outputs]`.
     pub down_bias: &'a [f32],
     /// f.
@@ -30,22 +30,22 @@ pub struct FeedForward<'a> {
 pub struct FeedForwardGradients {
     /// Of the first layer and the input.
     pub up: LinearGradients,
-    /// Gradient of w₂, `[inner, outputs]`.
+    /// Gradient of w₂, which lies in memory as w₂ does.
     pub down_weight: Vec<f32>,
     /// Gradient of b₂, `[outputs]`.
     pub down_bias: Vec<f32>,
 }
 
 impl FeedForward<'_> {
-    /// Width of the input.
-    fn width(&self) -> usize {
-        self.up_weight.len().checked_div(self.up_bias.len()).unwrap_or(0)
+    /// Width of the input, of the inner layer, and of the output.
+    fn sizes(&self) -> [usize; 3] {
+        [self.up_weight.rows, self.up_weight.columns, self.down_weight.columns]
     }
 
     /// The output, `[rows, outputs]`, with `residual` of that shape added, and h, `[rows, inner]`, for
     /// [`FeedForward::backward`]; x is `[rows, width]`.
     pub fn forward(&self, x: &[f32], residual: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
-        let (width, inner, outputs) = (self.width(), self.up_bias.len(), self.down_bias.len());
+        let [width, inner, outputs] = self.sizes();
         let rows = x.len().checked_div(width).unwrap_or(0);
         if rows > 0 && inner > 0 && outputs > 0 {
             let (mut y, mut h) = (Output::new(rows * outputs), Output::new(rows * inner));
@@ -54,12 +54,12 @@ impl FeedForward<'_> {
             unsafe {
                 let done = chained_products(
                     MatrixRef::new(x, rows, width),
-                    (MatrixRef::new(self.up_weight, width, inner), Beginning::Bias(self.up_bias), h.pointer()),
+                    (self.up_weight, Beginning::Bias(self.up_bias), h.pointer()),
                     &|_, h, value| {
                         activation::forward_into(self.activation, h, value);
                         true
                     },
-                    (MatrixRef::new(self.down_weight, inner, outputs), beginning, y.pointer()),
+                    (self.down_weight, beginning, y.pointer()),
                     self.precision,
                 );
                 if done {
@@ -67,24 +67,25 @@ impl FeedForward<'_> {
                 }
             }
         }
-        let h = linear::forward(x, self.up_weight, self.up_bias, None, width, inner, self.precision);
+        let h = linear::forward(x, self.up_weight, self.up_bias, None, self.precision);
         let value = activation::forward(self.activation, &h);
-        let y = linear::forward(&value, self.down_weight, self.down_bias, residual, inner, outputs, self.precision);
+        let y = linear::forward(&value, self.down_weight, self.down_bias, residual, self.precision);
         (y, h)
     }
 
     /// The gradients, from the input, from h and from `dy`, `[rows, outputs]`. The residual's is `dy`.
     pub fn backward(&self, x: &[f32], h: &[f32], dy: &[f32]) -> FeedForwardGradients {
-        let (width, inner, outputs) = (self.width(), self.up_bias.len(), self.down_bias.len());
+        let [width, inner, outputs] = self.sizes();
+        let rows = x.len().checked_div(width).unwrap_or(0);
         let [value, dh, dx] = self.inner_gradients(x, h, dy).unwrap_or_else(|| {
-            let mut dh = linear::backward_input(self.down_weight, dy, inner, outputs, self.precision);
+            let mut dh = linear::backward_input(self.down_weight, dy, rows, self.precision);
             let value = activation::value_and_backward(self.activation, h, &mut dh);
-            let dx = linear::backward_input(self.up_weight, &dh, width, inner, self.precision);
+            let dx = linear::backward_input(self.up_weight, &dh, rows, self.precision);
             [value, dh, dx]
         });
-        let down_weight = linear::backward_weight(&value, dy, inner, outputs, self.precision);
+        let down_weight = linear::backward_weight(&value, self.down_weight, dy, rows, self.precision);
         drop(value);
-        let dweight = linear::backward_weight(x, &dh, width, inner, self.precision);
+        let dweight = linear::backward_weight(x, self.up_weight, &dh, rows, self.precision);
         FeedForwardGradients {
             up: LinearGradients { dx, dweight, dbias: linear::column_sums(&dh, inner) },
             down_weight,
@@ -94,7 +95,7 @@ impl FeedForward<'_> {
 
     /// f(h), and the gradients of h and of the input, where both products can be made by tiles.
     fn inner_gradients(&self, x: &[f32], h: &[f32], dy: &[f32]) -> Option<[Vec<f32>; 3]> {
-        let (width, inner, outputs) = (self.width(), self.up_bias.len(), self.down_bias.len());
+        let [width, inner, outputs] = self.sizes();
         if x.is_empty() || h.is_empty() || dy.is_empty() {
             return None;
         }
@@ -106,14 +107,14 @@ impl FeedForward<'_> {
         unsafe {
             let done = chained_products(
                 MatrixRef::new(dy, rows, outputs),
-                (MatrixRef::new(self.down_weight, inner, outputs).transposed(), Beginning::Nothing, dh.pointer()),
+                (self.down_weight.transposed(), Beginning::Nothing, dh.pointer()),
                 &|rows, dh, _| {
                     let (start, count) = (rows.start * inner, rows.len() * inner);
                     let h = &h[start..][..count];
                     activation::value_and_backward_into(self.activation, h, dh, values.slots(start, count));
                     false
                 },
-                (MatrixRef::new(self.up_weight, width, inner).transposed(), Beginning::Nothing, dx.pointer()),
+                (self.up_weight.transposed(), Beginning::Nothing, dx.pointer()),
                 self.precision,
             );
             done.then(|| [value.written(), dh.written(), dx.written()])

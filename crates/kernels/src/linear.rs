@@ -22,18 +22,12 @@ pub struct LinearGradients {
 /// `x w + bias (+ residual)`: `x` is `[rows, inputs]`, `weight` is `[inputs, outputs]`, `bias` is `[outputs]`, the
 /// residual and the result are `[rows, outputs]`.
 ///
-/// The residual's gradient is the output's own.
-pub fn forward(
-    x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    residual: Option<&[f32]>,
-    inputs: usize,
-    outputs: usize,
-    precision: Precision,
-) -> Vec<f32> {
+/// The weight may lie in memory either way around ([`MatrixRef::transposed`]). The residual's gradient is the output's
+/// own.
+pub fn forward(x: &[f32], weight: MatrixRef, bias: &[f32], residual: Option<&[f32]>, precision: Precision) -> Vec<f32> {
+    let MatrixRef { rows: inputs, columns: outputs, .. } = weight;
     assert_eq!(bias.len(), outputs, "bias [{outputs}]");
-    let rows = row_count(x, weight, inputs, outputs, residual.map_or(0, <[f32]>::len));
+    let rows = row_count(x, weight, residual.map_or(0, <[f32]>::len));
     if rows == 0 || outputs == 0 {
         return Vec::new();
     }
@@ -41,8 +35,7 @@ pub fn forward(
     let mut y = Output::new(rows * outputs);
     // SAFETY: the product writes every element and reads none.
     unsafe {
-        let (x, weight) = (MatrixRef::new(x, rows, inputs), MatrixRef::new(weight, inputs, outputs));
-        product_at(x, weight, y.pointer().at(0), beginning, precision);
+        product_at(MatrixRef::new(x, rows, inputs), weight, y.pointer().at(0), beginning, precision);
         y.written()
     }
 }
@@ -52,41 +45,32 @@ pub(crate) fn beginning<'a>(bias: &'a [f32], residual: Option<&'a [f32]>) -> Beg
     residual.map_or(Beginning::Bias(bias), |residual| Beginning::BiasAndResidual(bias, residual))
 }
 
-/// The gradients of [`forward`] given `dy`, `[rows, outputs]`: `dx = dy wᵀ`, `dw = xᵀ dy`, `db = Σ dy` over rows.
-pub fn backward(
-    x: &[f32],
-    weight: &[f32],
-    dy: &[f32],
-    inputs: usize,
-    outputs: usize,
-    precision: Precision,
-) -> LinearGradients {
-    let rows = row_count(x, weight, inputs, outputs, dy.len());
+/// The gradients of [`forward`] given `dy`, `[rows, outputs]`: `dx = dy wᵀ`, `dw = xᵀ dy`, `db = Σ dy` over rows. `dw`
+/// lies in memory as the weight does.
+pub fn backward(x: &[f32], weight: MatrixRef, dy: &[f32], precision: Precision) -> LinearGradients {
+    let (rows, outputs) = (row_count(x, weight, dy.len()), weight.columns);
     assert_eq!(dy.len(), rows * outputs, "dy [{rows}, {outputs}]");
-    let dy_matrix = MatrixRef::new(dy, rows, outputs);
     LinearGradients {
-        dx: product_of(dy_matrix, MatrixRef::new(weight, inputs, outputs).transposed(), precision),
-        dweight: product_of(MatrixRef::new(x, rows, inputs).transposed(), dy_matrix, precision),
+        dx: product_of(MatrixRef::new(dy, rows, outputs), weight.transposed(), precision),
+        dweight: backward_weight(x, weight, dy, rows, precision),
         dbias: column_sums(dy, outputs),
     }
 }
 
-/// `dx` of [`backward`] alone; there are outputs.
-pub(crate) fn backward_input(
-    weight: &[f32],
-    dy: &[f32],
-    inputs: usize,
-    outputs: usize,
-    precision: Precision,
-) -> Vec<f32> {
-    let rows = dy.len().checked_div(outputs).unwrap_or(0);
-    product_of(MatrixRef::new(dy, rows, outputs), MatrixRef::new(weight, inputs, outputs).transposed(), precision)
+/// `dx` of [`backward`] alone.
+pub(crate) fn backward_input(weight: MatrixRef, dy: &[f32], rows: usize, precision: Precision) -> Vec<f32> {
+    product_of(MatrixRef::new(dy, rows, weight.columns), weight.transposed(), precision)
 }
 
-/// `dweight` of [`backward`] alone; there are outputs.
-pub(crate) fn backward_weight(x: &[f32], dy: &[f32], inputs: usize, outputs: usize, precision: Precision) -> Vec<f32> {
-    let rows = dy.len().checked_div(outputs).unwrap_or(0);
-    product_of(MatrixRef::new(x, rows, inputs).transposed(), MatrixRef::new(dy, rows, outputs), precision)
+/// `dweight` of [`backward`] alone.
+pub(crate) fn backward_weight(x: &[f32], weight: MatrixRef, dy: &[f32], rows: usize, precision: Precision) -> Vec<f32> {
+    let (x, dy) = (MatrixRef::new(x, rows, weight.rows), MatrixRef::new(dy, rows, weight.columns));
+    // Of a weight that lies transposed, the transpose of the gradient.
+    if weight.column_stride == 1 {
+        product_of(x.transposed(), dy, precision)
+    } else {
+        product_of(dy.transposed(), x, precision)
+    }
 }
 
 /// The sum of the rows of `[rows, columns]`.
@@ -103,8 +87,8 @@ pub fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
 }
 
 /// The number of rows, from whichever operand shows it.
-fn row_count(x: &[f32], weight: &[f32], inputs: usize, outputs: usize, result_len: usize) -> usize {
-    assert_eq!(weight.len(), inputs * outputs, "weight [{inputs}, {outputs}]");
+fn row_count(x: &[f32], weight: MatrixRef, result_len: usize) -> usize {
+    let MatrixRef { rows: inputs, columns: outputs, .. } = weight;
     // A layer without inputs still has as many rows as its residual or its output gradient.
     let rows = x.len().checked_div(inputs).or_else(|| result_len.checked_div(outputs)).unwrap_or(0);
     assert_eq!(x.len(), rows * inputs, "x [{rows}, {inputs}]");

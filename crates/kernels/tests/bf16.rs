@@ -149,11 +149,15 @@ fn a_layer_adds_bias_and_residual() {
             let (x, weight, bias) = (random(rows * inputs, 1), random(inputs * outputs, 2), random(outputs, 3));
             let (residual, dy) = (random(rows * outputs, 4), random(rows * outputs, 5));
             for residual in [None, Some(residual.as_slice())] {
-                let run = |precision| linear::forward(&x, &weight, &bias, residual, inputs, outputs, precision);
+                let run = |precision| {
+                    linear::forward(&x, MatrixRef::new(&weight, inputs, outputs), &bias, residual, precision)
+                };
                 assert!(distance(&run(Precision::Bf16), &run(Precision::F32)) < 5e-3);
                 let zero = vec![0.0; inputs * outputs];
-                let only = linear::forward(&x, &zero, &bias, residual, inputs, outputs, Precision::Bf16);
-                let exact = linear::forward(&x, &zero, &bias, residual, inputs, outputs, Precision::F32);
+                let only =
+                    linear::forward(&x, MatrixRef::new(&zero, inputs, outputs), &bias, residual, Precision::Bf16);
+                let exact =
+                    linear::forward(&x, MatrixRef::new(&zero, inputs, outputs), &bias, residual, Precision::F32);
                 assert_close(
                     "bias and residual",
                     &only,
@@ -161,7 +165,7 @@ fn a_layer_adds_bias_and_residual() {
                     1e-7,
                 );
             }
-            let run = |precision| linear::backward(&x, &weight, &dy, inputs, outputs, precision);
+            let run = |precision| linear::backward(&x, MatrixRef::new(&weight, inputs, outputs), &dy, precision);
             let (fast, exact) = (run(Precision::Bf16), run(Precision::F32));
             assert!(distance(&fast.dx, &exact.dx) < 5e-3 && distance(&fast.dweight, &exact.dweight) < 5e-3);
             assert_eq!(fast.dbias, exact.dbias);

@@ -4,7 +4,7 @@ mod support;
 
 use loam_kernels::attention::{self, AttentionShape};
 use loam_kernels::dropout::Dropout;
-use loam_kernels::matrix::Precision;
+use loam_kernels::matrix::{MatrixRef, Precision};
 use loam_kernels::simd::{SimdLevel, with_simd_level};
 use loam_kernels::{activation, cross_entropy, embedding, linear, norm, vector};
 use support::{Random, bits};
@@ -22,10 +22,10 @@ fn everything_in(precision: Precision) -> Vec<Vec<u32>> {
     let weight = random.values(width * 3 * width);
     let bias = random.values(3 * width);
     let mut results = Vec::new();
-    let qkv = linear::forward(&x, &weight, &bias, None, width, 3 * width, precision);
+    let qkv = linear::forward(&x, MatrixRef::new(&weight, width, 3 * width), &bias, None, precision);
     let (out, log_sum_exp) = attention::forward(&qkv, shape, Some(Dropout { probability: 0.1, seed: 4 }), precision);
     let dqkv = attention::backward(&qkv, &out, &log_sum_exp, &x, shape, None, precision);
-    let gradients = linear::backward(&x, &weight, &dqkv, width, 3 * width, precision);
+    let gradients = linear::backward(&x, MatrixRef::new(&weight, width, 3 * width), &dqkv, precision);
     results.extend([bits(&qkv), bits(&out), bits(&log_sum_exp), bits(&dqkv)]);
     results.extend([bits(&gradients.dx), bits(&gradients.dweight), bits(&gradients.dbias)]);
     let (y, statistics) = norm::layer_norm(&x, &bias[..width], &bias[width..2 * width], 1e-5);

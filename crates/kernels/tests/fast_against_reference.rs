@@ -64,12 +64,13 @@ fn linear_layers() {
                 for residual in [None, Some(&residual[..])] {
                     // Without inputs, outputs or residual nothing tells the number of rows.
                     let rows = if inputs == 0 && residual.is_none() { 0 } else { rows };
-                    let y = linear::forward(&x, &weight, &bias, residual, inputs, outputs, Precision::F32);
+                    let y =
+                        linear::forward(&x, MatrixRef::new(&weight, inputs, outputs), &bias, residual, Precision::F32);
                     let wide = residual.map(widen);
                     let plain = reference::linear(&wide_x, &wide_weight, &wide_bias, wide.as_deref(), rows, inputs);
                     assert_close("y", &y, &plain, 1e-5);
                 }
-                let gradients = linear::backward(&x, &weight, &dy, inputs, outputs, Precision::F32);
+                let gradients = linear::backward(&x, MatrixRef::new(&weight, inputs, outputs), &dy, Precision::F32);
                 let (dx, dweight, dbias) =
                     reference::linear_backward(&wide_x, &wide_weight, &widen(&dy), rows, inputs, outputs);
                 assert_close("dx", &gradients.dx, &dx, 1e-5);

@@ -5,7 +5,7 @@ mod support;
 use loam_kernels::activation::{self, Activation};
 use loam_kernels::feed_forward::FeedForward;
 use loam_kernels::linear;
-use loam_kernels::matrix::Precision;
+use loam_kernels::matrix::{MatrixRef, Precision};
 use support::{Random, at_the_widest_level, bits};
 
 /// Rows, width, inner width, outputs: one of everything, primes, a multiple of the vector width, nothing.
@@ -23,23 +23,29 @@ fn equals_its_layers() {
                 let (down_weight, down_bias) = (values(inner * outputs), values(outputs));
                 let activation = Activation::Gelu;
                 let layers = FeedForward {
-                    up_weight: &up_weight,
+                    up_weight: MatrixRef::new(&up_weight, width, inner),
                     up_bias: &up_bias,
-                    down_weight: &down_weight,
+                    down_weight: MatrixRef::new(&down_weight, inner, outputs),
                     down_bias: &down_bias,
                     activation,
                     precision,
                 };
-                let h = linear::forward(&x, &up_weight, &up_bias, None, width, inner, precision);
+                let h = linear::forward(&x, MatrixRef::new(&up_weight, width, inner), &up_bias, None, precision);
                 let value = activation::forward(activation, &h);
                 for residual in [None, Some(residual.as_slice())] {
-                    let y = linear::forward(&value, &down_weight, &down_bias, residual, inner, outputs, precision);
+                    let y = linear::forward(
+                        &value,
+                        MatrixRef::new(&down_weight, inner, outputs),
+                        &down_bias,
+                        residual,
+                        precision,
+                    );
                     let (fused, kept) = layers.forward(&x, residual);
                     assert_eq!((bits(&fused), bits(&kept)), (bits(&y), bits(&h)), "{rows} {width} {inner} {outputs}");
                 }
-                let down = linear::backward(&value, &down_weight, &dy, inner, outputs, precision);
+                let down = linear::backward(&value, MatrixRef::new(&down_weight, inner, outputs), &dy, precision);
                 let dh = activation::backward(activation, &h, &down.dx);
-                let up = linear::backward(&x, &up_weight, &dh, width, inner, precision);
+                let up = linear::backward(&x, MatrixRef::new(&up_weight, width, inner), &dh, precision);
                 let fused = layers.backward(&x, &h, &dy);
                 assert_eq!(bits(&fused.up.dx), bits(&up.dx));
                 assert_eq!(bits(&fused.up.dweight), bits(&up.dweight));

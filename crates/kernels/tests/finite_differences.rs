@@ -8,7 +8,7 @@ mod support;
 use loam_kernels::attention::{self, AttentionShape};
 use loam_kernels::cross_entropy::{self, IGNORE};
 use loam_kernels::dropout::{Dropout, attention_mask};
-use loam_kernels::matrix::Precision;
+use loam_kernels::matrix::{MatrixRef, Precision};
 use loam_kernels::reference::{self, widen};
 use loam_kernels::{activation, embedding, linear, norm};
 use support::Random;
@@ -26,7 +26,7 @@ fn linear_gradients() {
         inner(&reference::linear(x, weight, bias, Some(&wide_residual), rows, inputs), &dy)
     };
     let plain = reference::linear_backward(&wide_x, &wide_weight, &widen(&dy), rows, inputs, outputs);
-    let fast = linear::backward(&x, &weight, &dy, inputs, outputs, Precision::F32);
+    let fast = linear::backward(&x, MatrixRef::new(&weight, inputs, outputs), &dy, Precision::F32);
     check("dx", &differences(&x, |x| loss(x, &wide_weight, &wide_bias)), &plain.0, &fast.dx);
     check("dweight", &differences(&weight, |weight| loss(&wide_x, weight, &wide_bias)), &plain.1, &fast.dweight);
     check("dbias", &differences(&bias, |bias| loss(&wide_x, &wide_weight, bias)), &plain.2, &fast.dbias);

@@ -7,7 +7,7 @@ use loam_kernels::adamw::AdamW;
 use loam_kernels::attention::{Attention, Mask, attend, attend_backward};
 use loam_kernels::cross_entropy::{self, Options};
 use loam_kernels::heads::{HeadLayout, HeadView};
-use loam_kernels::matrix::Precision;
+use loam_kernels::matrix::{MatrixRef, Precision};
 use loam_kernels::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm};
 use loam_kernels::rotary::{self, Pairing, Positions, RotaryTable};
 use loam_kernels::{embedding, linear, norm};
@@ -50,8 +50,11 @@ fn linear_layers() {
     at_every_level(|| {
         let case = Case::named("linear");
         let (x, w, b) = (case.get("x"), case.get("w"), case.get("b"));
-        case.holds("y", &linear::forward(&x, &w, &b, Some(&case.get("residual")), 7, 3, Precision::F32));
-        let gradients = linear::backward(&x, &w, &case.get("dy"), 7, 3, Precision::F32);
+        case.holds(
+            "y",
+            &linear::forward(&x, MatrixRef::new(&w, 7, 3), &b, Some(&case.get("residual")), Precision::F32),
+        );
+        let gradients = linear::backward(&x, MatrixRef::new(&w, 7, 3), &case.get("dy"), Precision::F32);
         case.holds("dx", &gradients.dx);
         case.holds("dw", &gradients.dweight);
         case.holds("db", &gradients.dbias);

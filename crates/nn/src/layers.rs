@@ -5,6 +5,7 @@ use crate::ops;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use loam_kernels::activation::Activation;
+use loam_kernels::dropout::Dropout;
 
 /// A dense layer with its weight as `[inputs, outputs]`, GPT-2's `Conv1D`.
 #[derive(Module, Debug)]
@@ -67,6 +68,23 @@ impl Dense {
     /// `residual + x · weightᵀ + bias`.
     pub fn forward_residual(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
         ops::linear_residual(x, self.weight.val().transpose(), self.bias.val(), residual)
+    }
+
+    /// `x + dropout(down(activation(self(x))))`: the feed-forward of a Transformer on its residual stream.
+    pub fn feed_forward_dropped(
+        &self,
+        down: &Self,
+        x: Tensor<3>,
+        dropout: Option<Dropout>,
+        activation: Activation,
+    ) -> Tensor<3> {
+        let layer = |layer: &Self| (layer.weight.val().transpose(), layer.bias.val());
+        match dropout {
+            None => ops::feed_forward(x.clone(), layer(self), layer(down), Some(x), activation),
+            Some(dropout) => {
+                ops::dropout(ops::feed_forward(x.clone(), layer(self), layer(down), None, activation), dropout) + x
+            }
+        }
     }
 
     /// `kind(x · weightᵀ + bias)`.

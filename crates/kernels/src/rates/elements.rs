@@ -58,7 +58,9 @@ pub(super) fn products_by_sequence(bench: &mut Bench, rows: usize, width: usize,
             bench.line(&name, seconds, operations * directions.len(), "GFLOP/s");
         }
         let weight = values(inputs * outputs);
-        let seconds = bench.best(|| _ = black_box(linear::backward(&x, &weight, &dy, inputs, outputs, Precision::F32)));
+        let seconds = bench.best(|| {
+            _ = black_box(linear::backward(&x, MatrixRef::new(&weight, inputs, outputs), &dy, Precision::F32))
+        });
         bench.line("  its backward pass", seconds, 2 * operations, "GFLOP/s");
     }
     let (x, weight, bias) = (values(rows * width), values(vocabulary * width), values(vocabulary));

@@ -39,14 +39,14 @@ fn linear_layer(
     };
     time("product", operations, &mut || product(x_matrix, weight_matrix, &mut y, false, precision));
     time("forward", operations, &mut || {
-        black_box(linear::forward(&x, &weight, &bias, residual.as_deref(), inputs, outputs, precision));
+        black_box(linear::forward(&x, MatrixRef::new(&weight, inputs, outputs), &bias, residual.as_deref(), precision));
     });
     time("products dx, dw", 2 * operations, &mut || {
         product(dy_matrix, weight_matrix.transposed(), &mut dx, false, precision);
         product(x_matrix.transposed(), dy_matrix, &mut dweight, false, precision);
     });
     time("backward", 2 * operations, &mut || {
-        black_box(linear::backward(&x, &weight, &dy, inputs, outputs, precision));
+        black_box(linear::backward(&x, MatrixRef::new(&weight, inputs, outputs), &dy, precision));
     });
 }
 

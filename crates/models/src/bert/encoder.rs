@@ -123,8 +123,8 @@ impl Layer {
         );
         let attended = attended.reshape([batch, time, width]);
         let x = own.norm.forward(project(&own.output, attended, x, dropouts.at(probability, place + 2)));
-        let inner = self.intermediate.forward_activated(x.clone(), config.activation());
-        self.norm.forward(project(&self.output, inner, x, dropouts.at(probability, place + 3)))
+        let dropout = dropouts.at(probability, place + 3);
+        self.norm.forward(self.intermediate.feed_forward_dropped(&self.output, x, dropout, config.activation()))
     }
 }
 

@@ -69,9 +69,12 @@ fn feed_forward(
     dropouts: &Dropouts,
     place: u64,
 ) -> Tensor<3> {
+    let (within, after) = (dropouts.at(config.activation_dropout, place), dropouts.at(config.dropout, place + 1));
+    if within.is_none() {
+        return widen.feed_forward_dropped(narrow, x, after, config.activation());
+    }
     let inner = widen.forward_activated(x.clone(), config.activation());
-    let inner = dropouts.apply(inner, config.activation_dropout, place);
-    project(narrow, inner, x, dropouts.at(config.dropout, place + 1))
+    project(narrow, dropouts.apply(inner, config.activation_dropout, place), x, after)
 }
 
 impl Projections {

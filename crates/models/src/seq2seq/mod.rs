@@ -149,6 +149,15 @@ impl Seq2Seq {
         tokens + positions.unsqueeze()
     }
 
+    /// The embeddings of `ids` `[batch, time]` again, of which those of padding train nothing, as `padding_idx` has it in
+    /// PyTorch: a target begins with padding, and nothing follows from where it began.
+    fn without_gradient_at_padding(&self, x: Tensor<3>, ids: Tensor<2, Int>) -> Tensor<3> {
+        let Some(padding) = self.config.pad_token_id.filter(|_| x.is_autodiff()) else { return x };
+        let words = ids.not_equal_elem(padding as i64).float().unsqueeze_dim(2).to_device(&x.device());
+        let fixed = x.clone().detach();
+        fixed.clone() + (x - fixed) * words
+    }
+
     /// The encoder's hidden states of the source, `[batch, time, width]`; those of padding mean nothing.
     fn encode_with(&self, source: &Source, dropouts: &Dropouts) -> Tensor<3> {
         let (encoder, mask) = (&self.model.encoder, source.mask());
@@ -175,7 +184,8 @@ impl Seq2Seq {
     ) -> Tensor<3> {
         let decoder = &self.model.decoder;
         let first = cache.as_deref().map_or(0, Cache::len);
-        let x = self.embed(inputs, decoder.embed_positions.as_ref(), first);
+        let x = self.embed(inputs.clone(), decoder.embed_positions.as_ref(), first);
+        let x = self.without_gradient_at_padding(x, inputs);
         // The place after all of the encoder's.
         let mut x = dropouts.apply(x, self.config.dropout, u64::MAX);
         for (number, (layer, source)) in decoder.layers.iter().zip(&memory.layers).enumerate() {

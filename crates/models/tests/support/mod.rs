@@ -1,5 +1,7 @@
 //! What the families' tests have in common: tensors of fixed numbers, and a walk over every parameter's gradient.
 
+#![allow(dead_code)] // Not every family's test needs all of it.
+
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_nn::{ops, parameters};

@@ -11,6 +11,7 @@ use loam_kernels::activation::Activation;
 use loam_kernels::attention::{self, AttentionShape};
 use loam_kernels::dropout::{self, Dropout};
 use loam_kernels::feed_forward::FeedForward;
+use loam_kernels::matrix::MatrixRef;
 use loam_kernels::{cross_entropy, embedding, linear, norm};
 
 type Float = FloatTensor<Flex>;
@@ -68,9 +69,65 @@ fn attention_shape(qkv: &Dense, heads: usize) -> AttentionShape {
     AttentionShape { batch: shape[0], time: shape[1], heads, head_width: shape[2] / 3 / heads }
 }
 
-fn feed_forward(layers: &[Dense; 4], activation: Activation, precision: Precision) -> FeedForward<'_> {
-    let [up_weight, up_bias, down_weight, down_bias] = layers.each_ref().map(Dense::values);
-    FeedForward { up_weight, up_bias, down_weight, down_bias, activation, precision }
+/// A layer's weight, `[inputs, outputs]`, where it lies: in order, or as the transpose of what lies in order (PyTorch's
+/// `[outputs, inputs]`), which is not copied.
+struct Weight {
+    data: Dense,
+    transposed: bool,
+}
+
+impl Weight {
+    fn new(tensor: Float) -> Self {
+        if tensor.as_slice::<f32>().is_none() {
+            let turned = Flex::float_swap_dims(tensor.clone(), 0, 1);
+            if turned.as_slice::<f32>().is_some() {
+                return Self { data: Dense::new(turned), transposed: true };
+            }
+        }
+        Self { data: Dense::new(tensor), transposed: false }
+    }
+
+    fn matrix(&self) -> MatrixRef<'_> {
+        let shape = self.data.shape();
+        let matrix = MatrixRef::new(self.data.values(), shape[0], shape[1]);
+        if self.transposed { matrix.transposed() } else { matrix }
+    }
+
+    /// The gradient that lies as the weight does, shaped as the weight.
+    fn gradient(&self, values: Vec<f32>) -> Float {
+        let gradient = output(values, self.data.shape());
+        if self.transposed { Flex::float_swap_dims(gradient, 0, 1) } else { gradient }
+    }
+}
+
+/// The parameters of a feed-forward.
+struct Layers {
+    up: Weight,
+    up_bias: Dense,
+    down: Weight,
+    down_bias: Dense,
+}
+
+impl Layers {
+    fn new([up, up_bias, down, down_bias]: [Float; 4]) -> Self {
+        Self {
+            up: Weight::new(up),
+            up_bias: Dense::new(up_bias),
+            down: Weight::new(down),
+            down_bias: Dense::new(down_bias),
+        }
+    }
+
+    fn operation(&self, activation: Activation, precision: Precision) -> FeedForward<'_> {
+        FeedForward {
+            up_weight: self.up.matrix(),
+            up_bias: self.up_bias.values(),
+            down_weight: self.down.matrix(),
+            down_bias: self.down_bias.values(),
+            activation,
+            precision,
+        }
+    }
 }
 
 /// A CPU tensor of one dimension.
@@ -92,26 +149,18 @@ impl Kernels for Flex {
     fn kernel_linear(x: Float, weight: Float, bias: Float, residual: Option<Float>, precision: Precision) -> Float {
         let _timer = timer("linear");
         let (x, weight, bias, residual) =
-            (Dense::new(x), Dense::new(weight), Dense::new(bias), residual.map(Dense::new));
-        let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
-        let y = linear::forward(
-            x.values(),
-            weight.values(),
-            bias.values(),
-            residual.as_ref().map(Dense::values),
-            inputs,
-            outputs,
-            precision,
-        );
-        output(y, with_last(x.shape(), outputs))
+            (Dense::new(x), Weight::new(weight), Dense::new(bias), residual.map(Dense::new));
+        let residual = residual.as_ref().map(Dense::values);
+        let y = linear::forward(x.values(), weight.matrix(), bias.values(), residual, precision);
+        output(y, with_last(x.shape(), bias.values().len()))
     }
 
     fn kernel_linear_backward(x: Float, weight: Float, dy: Float, precision: Precision) -> [Float; 3] {
         let _timer = timer("linear, backward");
-        let (x, weight, dy) = (Dense::new(x), Dense::new(weight), Dense::new(dy));
-        let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
-        let g = linear::backward(x.values(), weight.values(), dy.values(), inputs, outputs, precision);
-        [output(g.dx, x.shape()), output(g.dweight, weight.shape()), output(g.dbias, [outputs])]
+        let (x, weight, dy) = (Dense::new(x), Weight::new(weight), Dense::new(dy));
+        let outputs = weight.matrix().columns;
+        let g = linear::backward(x.values(), weight.matrix(), dy.values(), precision);
+        [output(g.dx, x.shape()), weight.gradient(g.dweight), output(g.dbias, [outputs])]
     }
 
     fn kernel_feed_forward(
@@ -122,10 +171,9 @@ impl Kernels for Flex {
         precision: Precision,
     ) -> [Float; 2] {
         let _timer = timer("feed-forward");
-        let (x, layers, residual) = (Dense::new(x), layers.map(Dense::new), residual.map(Dense::new));
-        let (inner, outputs) = (layers[1].values().len(), layers[3].values().len());
-        let (y, h) =
-            feed_forward(&layers, activation, precision).forward(x.values(), residual.as_ref().map(Dense::values));
+        let (x, layers, residual) = (Dense::new(x), Layers::new(layers), residual.map(Dense::new));
+        let (inner, outputs) = (layers.up.matrix().columns, layers.down.matrix().columns);
+        let (y, h) = layers.operation(activation, precision).forward(x.values(), residual.as_ref().map(Dense::values));
         [output(y, with_last(x.shape(), outputs)), output(h, with_last(x.shape(), inner))]
     }
 
@@ -138,14 +186,14 @@ impl Kernels for Flex {
         precision: Precision,
     ) -> [Float; 5] {
         let _timer = timer("feed-forward, backward");
-        let (x, layers, inner, dy) = (Dense::new(x), layers.map(Dense::new), Dense::new(inner), Dense::new(dy));
-        let g = feed_forward(&layers, activation, precision).backward(x.values(), inner.values(), dy.values());
+        let (x, layers, inner, dy) = (Dense::new(x), Layers::new(layers), Dense::new(inner), Dense::new(dy));
+        let g = layers.operation(activation, precision).backward(x.values(), inner.values(), dy.values());
         [
             output(g.up.dx, x.shape()),
-            output(g.up.dweight, layers[0].shape()),
-            output(g.up.dbias, layers[1].shape()),
-            output(g.down_weight, layers[2].shape()),
-            output(g.down_bias, layers[3].shape()),
+            layers.up.gradient(g.up.dweight),
+            output(g.up.dbias, layers.up_bias.shape()),
+            layers.down.gradient(g.down_weight),
+            output(g.down_bias, layers.down_bias.shape()),
         ]
     }
 
