@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use loam_nn::initialize::mix;
+use loam_nn::layers::Dense;
 use loam_nn::{Dropout, ops};
 
 /// What one pass drops.
@@ -26,6 +27,21 @@ impl Dropouts {
         match self.at(probability, place) {
             Some(dropout) => ops::dropout(x, dropout),
             None => x,
+        }
+    }
+
+    /// `layer.forward(x)`, dropped out, plus `residual`: one operation where nothing is dropped.
+    pub(crate) fn project(
+        &self,
+        layer: &Dense,
+        x: Tensor<3>,
+        residual: Tensor<3>,
+        probability: f64,
+        place: u64,
+    ) -> Tensor<3> {
+        match self.at(probability, place) {
+            None => layer.forward_residual(x, residual),
+            Some(dropout) => ops::dropout(layer.forward(x), dropout) + residual,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! GPT-2 (Radford et al. 2019): a decoder of pre-normalized blocks with learned positions, tanh GELU and a tied
 //! output. Configuration keys and parameter names are those of Hugging Face's `GPT2LMHeadModel`.
 
+use crate::configuration::{File, check_heads, check_probabilities, check_sizes};
 use crate::dropouts::Dropouts;
 use crate::error::ModelError;
 use crate::language_model::{Cache, LanguageModel};
@@ -101,34 +102,26 @@ impl GptConfig {
     }
 
     fn check(&self) -> Result<(), ModelError> {
-        let fail = |reason: String| Err(ModelError::Configuration(reason));
-        let sizes = [
+        check_sizes(&[
             ("vocab_size", self.vocab_size),
             ("n_positions", self.n_positions),
             ("n_embd", self.n_embd),
             ("n_layer", self.n_layer),
             ("n_head", self.n_head),
             ("n_inner", self.inner()),
-        ];
-        for (name, size) in sizes {
-            if size == 0 || size > 1 << 28 {
-                return fail(format!("{name} = {size} is not a size that a model can have"));
-            }
-        }
-        if !self.n_embd.is_multiple_of(self.n_head) {
-            return fail(format!("n_embd = {} is not a multiple of n_head = {}", self.n_embd, self.n_head));
-        }
+        ])?;
+        check_heads(("n_embd", self.n_embd), ("n_head", self.n_head))?;
         if !matches!(self.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh") {
-            return fail(format!("activation_function = {:?} is not GPT-2's; gelu_new is", self.activation_function));
+            return Err(ModelError::Configuration(format!(
+                "activation_function = {:?} is not GPT-2's; gelu_new is",
+                self.activation_function
+            )));
         }
-        for (name, p) in
-            [("resid_pdrop", self.resid_pdrop), ("embd_pdrop", self.embd_pdrop), ("attn_pdrop", self.attn_pdrop)]
-        {
-            if !(0.0..1.0).contains(&p) {
-                return fail(format!("{name} = {p} is not a probability below 1"));
-            }
-        }
-        Ok(())
+        check_probabilities(&[
+            ("resid_pdrop", self.resid_pdrop),
+            ("embd_pdrop", self.embd_pdrop),
+            ("attn_pdrop", self.attn_pdrop),
+        ])
     }
 }
 
@@ -254,34 +247,13 @@ impl Gpt {
     /// # Errors
     /// When a file is missing or broken, or is not a GPT-2.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        let path = folder.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::io(&path, source))?;
-        let value: serde_json::Value = serde_json::from_str(&text)
-            .map_err(|error| ModelError::format(&path, format!("is not valid JSON: {error}")))?;
-        let family = value.get("model_type").and_then(|v| v.as_str()).unwrap_or("none");
-        if family != "gpt2" {
-            return Err(ModelError::format(&path, format!("model_type is {family:?}; this version reads \"gpt2\"")));
-        }
-        if value.get("scale_attn_by_inverse_layer_idx").and_then(serde_json::Value::as_bool) == Some(true) {
-            return Err(ModelError::format(&path, "scale_attn_by_inverse_layer_idx = true is not supported"));
-        }
-        if value.get("tie_word_embeddings").and_then(serde_json::Value::as_bool) == Some(false) {
-            return Err(ModelError::format(&path, "tie_word_embeddings = false is not supported"));
-        }
-        let config: GptConfig = serde_json::from_value(value)
-            .map_err(|error| ModelError::format(&path, format!("is not a GPT-2 configuration: {error}")))?;
+        let file = File::read(folder, &["gpt2"])?;
+        file.require("scale_attn_by_inverse_layer_idx", &json!(false))?;
+        file.require("tie_word_embeddings", &json!(true))?;
+        let config: GptConfig = serde_json::from_value(file.value.clone())
+            .map_err(|error| ModelError::format(&file.path, format!("is not a GPT-2 configuration: {error}")))?;
         config.check()?;
-        let weights = folder.join("model.safetensors");
-        let bytes = std::fs::metadata(&weights).map_err(|source| ModelError::io(&weights, source))?.len();
-        weights::Tensors::open(&weights)?;
-        // Asked before memory is: a configuration that lies about its sizes must not take the machine's.
-        if config.parameters().is_none_or(|count| count > bytes / 2) {
-            let count = config.parameters().map_or_else(|| "more than 2^64".to_owned(), |count| count.to_string());
-            return Err(ModelError::format(
-                &path,
-                format!("asks for {count} parameters, and model.safetensors has only {bytes} bytes"),
-            ));
-        }
+        let weights = file.weights(config.parameters())?;
         weights::load(Self::new(config, 0, device)?, &weights)
     }
 

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Int, Tensor};
 use loam_nn::attention::{self, attend};
 use loam_nn::initialize::{Initializer, mix};
 use loam_nn::layers::{Dense, Embedding, LayerNorm};
-use loam_nn::{Activation, Dropout, ops};
+use loam_nn::{Activation, ops};
 use std::path::Path;
 
 /// Sequences side by side, as an encoder reads them.
@@ -77,14 +77,6 @@ pub struct Bert {
     config: BertConfig,
 }
 
-/// `layer.forward(x)`, dropped out, plus `residual`: one operation where nothing is dropped.
-fn project(layer: &Dense, x: Tensor<3>, residual: Tensor<3>, dropout: Option<Dropout>) -> Tensor<3> {
-    match dropout {
-        None => layer.forward_residual(x, residual),
-        Some(dropout) => ops::dropout(layer.forward(x), dropout) + residual,
-    }
-}
-
 impl Layer {
     fn new(config: &BertConfig, draw: &mut Initializer) -> Self {
         let (width, inner, deviation) = (config.hidden_size, config.intermediate_size, config.initializer_range);
@@ -122,7 +114,7 @@ impl Layer {
             attention::Attention { dropout, ..mask.clone() },
         );
         let attended = attended.reshape([batch, time, width]);
-        let x = own.norm.forward(project(&own.output, attended, x, dropouts.at(probability, place + 2)));
+        let x = own.norm.forward(dropouts.project(&own.output, attended, x, probability, place + 2));
         let dropout = dropouts.at(probability, place + 3);
         self.norm.forward(self.intermediate.feed_forward_dropped(&self.output, x, dropout, config.activation()))
     }

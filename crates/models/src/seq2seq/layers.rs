@@ -8,7 +8,6 @@ use burn::tensor::Tensor;
 use loam_nn::attention::{self, attend};
 use loam_nn::initialize::Initializer;
 use loam_nn::layers::{Dense, LayerNorm};
-use loam_nn::{Dropout, ops};
 
 /// Added to variances; Marian's configuration does not name it.
 const EPSILON: f64 = 1e-5;
@@ -54,14 +53,6 @@ fn split(x: Tensor<3>, heads: usize) -> Tensor<4> {
     x.reshape([batch, time, heads, width / heads])
 }
 
-/// `layer.forward(x)`, dropped out, plus `residual`: one operation where nothing is dropped.
-fn project(layer: &Dense, x: Tensor<3>, residual: Tensor<3>, dropout: Option<Dropout>) -> Tensor<3> {
-    match dropout {
-        None => layer.forward_residual(x, residual),
-        Some(dropout) => ops::dropout(layer.forward(x), dropout) + residual,
-    }
-}
-
 fn feed_forward(
     [widen, narrow]: [&Dense; 2],
     x: Tensor<3>,
@@ -69,12 +60,13 @@ fn feed_forward(
     dropouts: &Dropouts,
     place: u64,
 ) -> Tensor<3> {
-    let (within, after) = (dropouts.at(config.activation_dropout, place), dropouts.at(config.dropout, place + 1));
-    if within.is_none() {
-        return widen.feed_forward_dropped(narrow, x, after, config.activation());
+    // Without dropout inside it is one operation.
+    if dropouts.at(config.activation_dropout, place).is_none() {
+        return widen.feed_forward_dropped(narrow, x, dropouts.at(config.dropout, place + 1), config.activation());
     }
     let inner = widen.forward_activated(x.clone(), config.activation());
-    project(narrow, dropouts.apply(inner, config.activation_dropout, place), x, after)
+    let inner = dropouts.apply(inner, config.activation_dropout, place);
+    dropouts.project(narrow, inner, x, config.dropout, place + 1)
 }
 
 impl Projections {
@@ -88,18 +80,21 @@ impl Projections {
         (self.k_proj.forward(x.clone()), self.v_proj.forward(x))
     }
 
-    /// `x` plus what its queries find among `keys` and `values`.
+    /// `x` plus what its queries find among `keys` and `values`; drops at `place` and the one after.
     fn forward(
         &self,
         x: Tensor<3>,
         (keys, values): (Tensor<3>, Tensor<3>),
         heads: usize,
-        attention: attention::Attention,
-        dropout: Option<Dropout>,
+        mask: attention::Attention,
+        config: &Seq2SeqConfig,
+        dropouts: &Dropouts,
+        place: u64,
     ) -> Tensor<3> {
+        let attention = attention::Attention { dropout: dropouts.at(config.attention_dropout, place), ..mask };
         let queries = split(self.q_proj.forward(x.clone()), heads);
         let attended = attend(queries, split(keys, heads), split(values, heads), attention).reshape(x.dims());
-        project(&self.out_proj, attended, x, dropout)
+        dropouts.project(&self.out_proj, attended, x, config.dropout, place + 1)
     }
 }
 
@@ -123,12 +118,9 @@ impl EncoderLayer {
         dropouts: &Dropouts,
         layer: u64,
     ) -> Tensor<3> {
-        let place = PLACES * layer;
-        let attention =
-            attention::Attention { dropout: dropouts.at(config.attention_dropout, place + 1), ..mask.clone() };
+        let (place, heads) = (PLACES * layer, config.encoder_attention_heads);
         let own = self.self_attn.keys_and_values(x.clone());
-        let dropout = dropouts.at(config.dropout, place + 2);
-        let x = self.self_attn.forward(x, own, config.encoder_attention_heads, attention, dropout);
+        let x = self.self_attn.forward(x, own, heads, mask.clone(), config, dropouts, place + 1);
         let x = self.self_attn_layer_norm.forward(x);
         self.final_layer_norm.forward(feed_forward([&self.fc1, &self.fc2], x, config, dropouts, place + 3))
     }
@@ -166,21 +158,16 @@ impl DecoderLayer {
     ) -> Tensor<3> {
         // The encoder's places come first.
         let place = PLACES * (config.encoder_layers + 1 + layer) as u64;
-        let (heads, probability) = (config.decoder_attention_heads, config.dropout);
-        let dropping = |attention, place| attention::Attention {
-            dropout: dropouts.at(config.attention_dropout, place),
-            ..attention
-        };
+        let heads = config.decoder_attention_heads;
         let (keys, values) = self.self_attn.keys_and_values(x.clone());
         let own = match cache {
             Some(cache) => cache.extend(layer, keys, values),
             None => (keys, values),
         };
-        let causal = dropping(attention::Attention::causal(), place + 1);
-        let x = self.self_attn.forward(x, own, heads, causal, dropouts.at(probability, place + 2));
+        let causal = attention::Attention::causal();
+        let x = self.self_attn.forward(x, own, heads, causal, config, dropouts, place + 1);
         let x = self.self_attn_layer_norm.forward(x);
-        let cross = dropping(mask.clone(), place + 3);
-        let x = self.encoder_attn.forward(x, source, heads, cross, dropouts.at(probability, place + 4));
+        let x = self.encoder_attn.forward(x, source, heads, mask.clone(), config, dropouts, place + 3);
         let x = self.encoder_attn_layer_norm.forward(x);
         self.final_layer_norm.forward(feed_forward([&self.fc1, &self.fc2], x, config, dropouts, place + 5))
     }
