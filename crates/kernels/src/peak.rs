@@ -55,6 +55,7 @@ fn chains(precision: Precision) -> (fn() -> f32, usize) {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{CHAINS, ROUNDS};
+    #[allow(clippy::wildcard_imports, reason = "intrinsics, whose names say where they come from")]
     use std::arch::x86_64::*;
     use std::hint::black_box;
 
