@@ -2,8 +2,10 @@
 
 mod support;
 
+use loam_kernels::activation::Activation;
 use loam_kernels::attention::{self, AttentionShape};
 use loam_kernels::dropout::Dropout;
+use loam_kernels::feed_forward::FeedForward;
 use loam_kernels::matrix::{MatrixRef, Precision};
 use loam_kernels::simd::{SimdLevel, with_simd_level};
 use loam_kernels::{activation, cross_entropy, embedding, linear, norm, vector};
@@ -32,6 +34,18 @@ fn everything_in(precision: Precision) -> Vec<Vec<u32>> {
     let gradients = norm::layer_norm_backward(&x, &bias[..width], &statistics, &y);
     results.extend([bits(&y), bits(&gradients.dx), bits(&gradients.dgamma), bits(&gradients.dbeta)]);
     results.push(bits(&activation::gelu_tanh_backward(&x, &y)));
+    let inner = random.values(3 * width * width);
+    let layers = FeedForward {
+        up_weight: MatrixRef::new(&weight, width, 3 * width),
+        up_bias: &bias,
+        down_weight: MatrixRef::new(&inner, width, 3 * width).transposed(),
+        down_bias: &bias[..width],
+        activation: Activation::Silu,
+        precision,
+    };
+    let (y, h) = layers.forward(&x, None);
+    let gradients = layers.backward(&x, &h, &y);
+    results.extend([bits(&y), bits(&gradients.up.dx), bits(&gradients.up.dweight), bits(&gradients.down_weight)]);
     let table = random.values(vocabulary * width);
     let ids = random.ids(rows, vocabulary);
     let loss = cross_entropy::forward(&x, &table, &ids, width, 0.5, true, precision);
