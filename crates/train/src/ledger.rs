@@ -26,6 +26,7 @@
 
 use crate::batch;
 use crate::record::LedgerRow;
+use crate::rotation;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use loam_corpus::Sequence;
@@ -232,11 +233,7 @@ impl Ledger {
         if count >= all.len() {
             return all.clone();
         }
-        // Steps of about the golden section visit every sequence before any comes again, and spread early ones evenly.
-        let stride = coprime_near(all.len() as f64 * 0.618_033_988_75, all.len());
-        let first = self.booked as u128 * count as u128;
-        let place = |index: u128| ((first + index) * stride as u128 % all.len() as u128) as usize;
-        (0..count as u128).map(|index| all[place(index)].clone()).collect()
+        rotation::places(self.booked, count, all.len()).map(|place| all[place].clone()).collect()
     }
 
     /// The momentum of each source that has a line, a list for every parameter; empty lists where momentum is a line of
@@ -423,19 +420,6 @@ impl Ledger {
         });
         groups.collect()
     }
-}
-
-/// The number nearest to `about` that has no common factor with `count`.
-fn coprime_near(about: f64, count: usize) -> usize {
-    let common = |mut a: usize, mut b: usize| {
-        while b > 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
-    let about = about as usize;
-    let near = (0..=count).flat_map(|distance| [about.saturating_sub(distance), about + distance]);
-    near.filter(|stride| *stride > 0).find(|stride| common(*stride, count) == 1).unwrap_or(1)
 }
 
 /// Steps of the interval that begins at a step.
