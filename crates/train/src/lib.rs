@@ -16,7 +16,7 @@ pub mod plan;
 pub mod recipe;
 pub mod record;
 mod rotation;
-mod run;
+pub mod run;
 pub mod schedule;
 pub mod session;
 pub mod table;
