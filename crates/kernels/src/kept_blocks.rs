@@ -212,7 +212,7 @@ mod tests {
                 let blocks = sizes.map(|size| {
                     let asked = Layout::from_size_align(size, 4).unwrap();
                     let block = allocator.alloc(asked);
-                    assert!(block.is_aligned_to_line());
+                    assert!(block.addr().is_multiple_of(ALIGNMENT));
                     block.write_bytes(7, size);
                     (block, asked)
                 });
@@ -263,15 +263,5 @@ mod tests {
         let kept = allocator.lock();
         assert!(kept.bytes <= kept.most_used + kept.most_used / 4 + SLACK, "{} bytes are kept", kept.bytes);
         assert_eq!(kept.used, 0);
-    }
-
-    trait Aligned {
-        fn is_aligned_to_line(self) -> bool;
-    }
-
-    impl Aligned for *mut u8 {
-        fn is_aligned_to_line(self) -> bool {
-            self.addr().is_multiple_of(ALIGNMENT)
-        }
     }
 }
