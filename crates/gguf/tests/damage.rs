@@ -25,9 +25,13 @@ fn sample() -> Vec<(String, Value)> {
 fn file(folder: &std::path::Path) -> std::path::PathBuf {
     let path = folder.join("x.gguf");
     let plan = |name: &str, shape: &[usize], kind| Planned { name: name.to_owned(), shape: shape.to_vec(), kind };
-    let tensors =
-        [plan("one", &[3], TensorKind::F32), plan("two", &[2, 64], TensorKind::Q8_0), plan("three", &[5, 2], TensorKind::F16)];
-    let values = |index: usize| Ok::<_, GgufError>((0..tensors[index].shape.iter().product()).map(|x| x as f32).collect());
+    let tensors = [
+        plan("one", &[3], TensorKind::F32),
+        plan("two", &[2, 64], TensorKind::Q8_0),
+        plan("three", &[5, 2], TensorKind::F16),
+    ];
+    let values =
+        |index: usize| Ok::<_, GgufError>((0..tensors[index].shape.iter().product()).map(|x| x as f32).collect());
     write(&path, &sample(), &tensors, values).unwrap();
     path
 }

@@ -5,6 +5,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use loam_corpus::{IGNORE, Tokenizer};
 use loam_models::generate::{self, GenerateOptions};
+use loam_models::gguf::{self, TensorKind};
 use loam_models::sampling::StopMatcher;
 use loam_models::{CausalModel, LanguageModel, ModelError};
 use loam_train::batch;
@@ -89,6 +90,15 @@ impl LoadedModel {
     /// A trained model still in memory.
     pub fn new(model: &CausalModel, tokenizer: Tokenizer, device: &Device) -> Self {
         Self { model: model.clone().valid(), tokenizer, device: device.clone() }
+    }
+
+    /// Writes model, tokenizer and chat template to one GGUF file, matrices stored as `kind`: `F32`, `F16`, `BF16`, `Q8_0` or
+    /// `Q4_0`.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or the format has no place for this model or tokenizer.
+    pub fn save_gguf(&self, path: &Path, kind: TensorKind) -> Result<(), TaskError> {
+        Ok(gguf::save(&self.model, path, kind, &self.tokenizer.gguf_metadata()?)?)
     }
 
     /// Scores a text. One longer than the model's context is read in windows that overlap by half, so that every token
@@ -207,7 +217,7 @@ fn model_folder(path: &Path) -> Result<PathBuf, TaskError> {
     let inner = path.join("model");
     if path.join("config.json").exists() {
         Ok(path.to_owned())
-    } else if let Some(file) = loam_models::gguf::find(path)? {
+    } else if let Some(file) = gguf::find(path)? {
         Ok(file)
     } else if inner.join("config.json").exists() {
         Ok(inner)
