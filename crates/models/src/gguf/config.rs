@@ -8,7 +8,7 @@ use loam_gguf::{Gguf, Value};
 /// What a file's metadata ask for.
 pub(super) enum Configuration {
     Gpt(GptConfig),
-    Llama(LlamaConfig),
+    Llama(Box<LlamaConfig>),
 }
 
 impl Configuration {
@@ -82,7 +82,7 @@ pub(super) fn read(file: &Gguf) -> Result<Configuration, ModelError> {
     };
     let config = llama(&metadata, family)?;
     config.check().map_err(|error| file.wrong(error.to_string()))?;
-    Ok(Configuration::Llama(config))
+    Ok(Configuration::Llama(Box::new(config)))
 }
 
 /// Number of rows of the table of tokens.
@@ -296,7 +296,8 @@ pub(super) fn of_llama(config: &LlamaConfig) -> Result<Vec<(String, Value)>, Mod
     put("rope.freq_base", Value::F32(config.rope.theta as f32));
     let text = |text: &str| Value::String(text.to_owned());
     match &config.rope.scaling {
-        Scaling::None | Scaling::Dynamic { .. } => {}
+        // The divisors of the last two are a tensor.
+        Scaling::None | Scaling::Dynamic { .. } | Scaling::Llama3 { .. } | Scaling::Divisors(_) => {}
         Scaling::Linear { factor } => {
             put("rope.scaling.type", text("linear"));
             put("rope.scaling.factor", Value::F32(*factor as f32));
@@ -309,8 +310,6 @@ pub(super) fn of_llama(config: &LlamaConfig) -> Result<Vec<(String, Value)>, Mod
             put("rope.scaling.yarn_beta_slow", Value::F32(*beta_slow as f32));
             put("rope.scaling.attn_factor", Value::F32((attention_factor / (0.1 * factor.ln() + 1.0)) as f32));
         }
-        // Their divisors are a tensor.
-        Scaling::Llama3 { .. } | Scaling::Divisors(_) => {}
     }
     for (key, cap) in [
         ("attn_logit_softcapping", config.attn_logit_softcapping.filter(|_| family == Family::Gemma2)),

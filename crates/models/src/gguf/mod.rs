@@ -52,7 +52,7 @@ pub fn load(path: &Path, device: &Device) -> Result<CausalModel, ModelError> {
     Ok(match config {
         Configuration::Gpt(config) => fill(Gpt::new(config, 0, device)?, &file, &|name| stored::gpt(name))?.into(),
         Configuration::Llama(config) => {
-            let model = Llama::new(config.clone(), 0, device)?;
+            let model = Llama::new((*config).clone(), 0, device)?;
             fill(model, &file, &|name| stored::llama(name, &config))?.into()
         }
     })

@@ -420,7 +420,7 @@ impl LlamaConfig {
         if !self.head_dim.is_multiple_of(2) {
             return fail(format!("head_dim = {} is odd, and rotary positions turn pairs", self.head_dim));
         }
-        let queries = self.num_attention_heads.checked_mul(self.head_dim).unwrap_or(usize::MAX);
+        let queries = self.num_attention_heads.saturating_mul(self.head_dim);
         check_sizes(&[("num_attention_heads · head_dim", queries)])?;
         activation("hidden_act", &self.hidden_act)?;
         check_probabilities(&[("attention_dropout", self.attention_dropout)])?;

@@ -3,6 +3,8 @@
 //! The metadata name an algorithm, its pieces and a kind of pre-tokenizer; here they become what a `tokenizer.json` would
 //! have said, so that one implementation reads all.
 
+mod write;
+
 use loam_gguf::{Array, Gguf, Value as Metadata};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -10,6 +12,7 @@ use std::path::Path;
 
 use super::Tokenizer;
 use crate::error::CorpusError;
+pub(super) use write::metadata;
 
 /// Kinds of piece in `tokenizer.ggml.token_type`.
 const NORMAL: i32 = 1;
@@ -320,135 +323,4 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-/// The metadata that a GGUF file has of a tokenizer.
-pub(super) fn metadata(tokenizer: &Tokenizer) -> Result<Vec<(String, Metadata)>, CorpusError> {
-    let no = |what: &str| {
-        CorpusError::tokenizer(
-            None,
-            format!("GGUF has no place for {what}"),
-            "byte-level BPE as GPT-2, Llama 3, Qwen 2 and SmolLM cut it, SentencePiece BPE and unigram can be written",
-        )
-    };
-    let whole: Value = serde_json::from_str(&tokenizer.inner.json).map_err(|error| no(&error.to_string()))?;
-    let model = &whole["model"];
-    let count = tokenizer.vocabulary();
-    let mut tokens: Vec<String> = (0..count).map(|id| format!("[UNUSED_{id}]")).collect();
-    let mut kinds = vec![UNUSED; count];
-    let mut out: Vec<(String, Metadata)> = Vec::new();
-    let mut put = |key: &str, value| out.push((format!("tokenizer.ggml.{key}"), value));
-    let text = |text: &str| Metadata::String(text.to_owned());
-    let mut scores = None;
-    let bytes = |kinds: &mut Vec<i32>, tokens: &[String]| {
-        for (kind, token) in kinds.iter_mut().zip(tokens) {
-            if token.len() == 6 && token.starts_with("<0x") {
-                *kind = BYTE;
-            }
-        }
-    };
-    match model["type"].as_str() {
-        Some("BPE") => {
-            for (token, id) in model["vocab"].as_object().into_iter().flatten() {
-                let id = id.as_u64().unwrap_or(0) as usize;
-                tokens[id].clone_from(token);
-                kinds[id] = NORMAL;
-            }
-            let merges: Vec<String> = model["merges"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|pair| match pair {
-                    Value::String(pair) => Some(pair.clone()),
-                    pair => Some(format!("{} {}", pair[0].as_str()?, pair[1].as_str()?)),
-                })
-                .collect();
-            if super::byte_level::decodes_bytes(&tokenizer.inner.model) {
-                let cutting = whole["pre_tokenizer"].to_string();
-                let kind = if cutting.contains("individual_digits\":true") {
-                    "smollm"
-                } else if cutting.contains("{1,3}") {
-                    "llama-bpe"
-                } else if cutting.contains(r"|\\p{N}|") {
-                    "qwen2"
-                } else if whole["pre_tokenizer"]["type"] == "ByteLevel" && whole["normalizer"].is_null() {
-                    "gpt-2"
-                } else {
-                    return Err(no("this pre-tokenizer"));
-                };
-                put("model", text("gpt2"));
-                put("pre", text(kind));
-                put("merges", Metadata::Array(Array::String(merges)));
-            } else if model["byte_fallback"] == true {
-                put("model", text("llama"));
-                put("pre", text("default"));
-                bytes(&mut kinds, &tokens);
-                // The pieces of earlier merges have the higher scores.
-                let mut found = vec![-(merges.len() as f32) - 1.0; count];
-                for (rank, merge) in merges.iter().enumerate().rev() {
-                    if let Some(id) = tokenizer.token_id(&merge.replacen(' ', "", 1)) {
-                        found[id as usize] = -(rank as f32);
-                    }
-                }
-                scores = Some(found);
-                put("add_space_prefix", Metadata::Bool(whole["normalizer"].to_string().contains("Prepend")));
-            } else {
-                return Err(no("BPE that is neither byte-level nor SentencePiece's"));
-            }
-        }
-        Some("Unigram") => {
-            let pieces = model["vocab"].as_array().cloned().unwrap_or_default();
-            let mut found = vec![0.0; count];
-            for (id, piece) in pieces.iter().enumerate().take(count) {
-                tokens[id] = piece[0].as_str().unwrap_or_default().to_owned();
-                found[id] = piece[1].as_f64().unwrap_or(0.0) as f32;
-                kinds[id] = NORMAL;
-            }
-            if whole["normalizer"].to_string().contains("Precompiled") {
-                return Err(no("a table of normalized characters"));
-            }
-            bytes(&mut kinds, &tokens);
-            if let Some(id) = model["unk_id"].as_u64() {
-                put("unknown_token_id", Metadata::U32(id as u32));
-            }
-            put("model", text("t5"));
-            put("pre", text("default"));
-            put("remove_extra_whitespaces", Metadata::Bool(whole["normalizer"].to_string().contains("Replace")));
-            put("add_space_prefix", Metadata::Bool(whole["pre_tokenizer"].to_string().contains("\"always\"")));
-            scores = Some(found);
-        }
-        _ => return Err(no("word-level and WordPiece tokenizers")),
-    }
-    for token in whole["added_tokens"].as_array().into_iter().flatten() {
-        let id = token["id"].as_u64().unwrap_or(0) as usize;
-        tokens[id] = token["content"].as_str().unwrap_or_default().to_owned();
-        kinds[id] = if token["special"] == true { CONTROL } else { USER_DEFINED };
-    }
-    if let Some(id) = model["unk_token"].as_str().and_then(|token| tokenizer.token_id(token)) {
-        kinds[id as usize] = UNKNOWN;
-        put("unknown_token_id", Metadata::U32(id));
-    }
-    put("tokens", Metadata::Array(Array::String(tokens)));
-    put("token_type", Metadata::Array(Array::I32(kinds)));
-    if let Some(scores) = scores {
-        put("scores", Metadata::Array(Array::F32(scores)));
-    }
-    let config = &tokenizer.inner.config;
-    let named = |key: &str| {
-        let token = config.get(key)?;
-        tokenizer.token_id(token.as_str().or_else(|| token.get("content")?.as_str())?)
-    };
-    let end = tokenizer.end_of_text();
-    for (key, id) in
-        [("bos_token_id", named("bos_token").or(end)), ("eos_token_id", end), ("padding_token_id", named("pad_token"))]
-    {
-        if let Some(id) = id {
-            put(key, Metadata::U32(id));
-        }
-    }
-    put("add_bos_token", Metadata::Bool(tokenizer.begin_of_text().is_some()));
-    if let Some(template) = config.get("chat_template").and_then(Value::as_str) {
-        out.push(("tokenizer.chat_template".to_owned(), text(template)));
-    }
-    Ok(out)
 }
