@@ -306,7 +306,7 @@ fn unigram(source: &Source, tokens: &[String], kinds: &[i32]) -> Result<Map<Stri
     Ok(object(json!({
         "normalizer": { "type": "Sequence", "normalizers": normalizers },
         "pre_tokenizer": spaces,
-        "decoder": spaces,
+        "decoder": { "type": "Sequence", "decoders": [{ "type": "ByteFallback" }, spaces] },
         "model": { "type": "Unigram", "unk_id": unknown, "vocab": pieces, "byte_fallback": kinds.contains(&BYTE) },
     })))
 }

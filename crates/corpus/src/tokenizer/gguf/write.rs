@@ -166,8 +166,11 @@ fn pairs(tokenizer: &Tokenizer, whole: &Value, pieces: &mut Pieces) -> Result<()
 }
 
 fn unigram(whole: &Value, pieces: &mut Pieces) -> Result<(), CorpusError> {
-    if whole["normalizer"].to_string().contains("Precompiled") {
-        return Err(no("a table of normalized characters"));
+    let normalizer = &whole["normalizer"];
+    let steps = normalizer["normalizers"].as_array().map_or(std::slice::from_ref(normalizer), Vec::as_slice);
+    let known = |step: &Value| step.is_null() || step["type"] == "Strip" || step["type"] == "Replace";
+    if !steps.iter().all(known) {
+        return Err(no("the way in which this tokenizer normalizes text"));
     }
     let mut scores = vec![0.0; pieces.tokens.len()];
     for (id, piece) in whole["model"]["vocab"].as_array().into_iter().flatten().enumerate() {
