@@ -112,6 +112,8 @@ fn rewrite(from: &Path, to: &Path, change: impl Fn(&mut Vec<(String, Value)>, &m
     loam_gguf::write::<loam_gguf::GgufError>(to, &metadata, &tensors, |index| Ok(vec![0.5; shapes[index]])).unwrap();
 }
 
+type Change<'a> = &'a dyn Fn(&mut Vec<(String, Value)>, &mut Vec<Planned>);
+
 #[test]
 fn what_does_not_fit_is_named() {
     let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
@@ -124,7 +126,6 @@ fn what_does_not_fit_is_named() {
     let set = |metadata: &mut Vec<(String, Value)>, key: &str, value: Value| {
         metadata.iter_mut().find(|(name, _)| name == key).unwrap().1 = value;
     };
-    type Change<'a> = &'a dyn Fn(&mut Vec<(String, Value)>, &mut Vec<Planned>);
     let cases: [(Change, &str); 9] = [
         (&|metadata, _| set(metadata, "general.architecture", Value::String("mamba".into())), "\"mamba\""),
         (&|metadata, _| drop(metadata.remove(0)), "general.architecture"),
