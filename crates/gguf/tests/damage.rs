@@ -71,7 +71,7 @@ fn damaged_files_are_refused() {
     for seed in 0..20_000 {
         let random = |salt: u64| mix(seed ^ mix(salt)) as usize;
         let mut bytes = whole.clone();
-        for change in 0..1 + random(0) as u64 % 3 {
+        for change in 0..=random(0) as u64 % 3 {
             let at = random(10 + change) % bytes.len();
             match random(20 + change) % 4 {
                 0 => bytes[at] = random(30 + change) as u8,
