@@ -144,8 +144,8 @@ pub struct TrainArguments {
 pub struct GenerateArguments {
     /// What to go on from; read from standard input where it is absent
     pub prompt: Option<String>,
-    /// Model folder in the Hugging Face layout, or a run's folder
-    #[arg(short, long, value_name = "DIR")]
+    /// Model folder in the Hugging Face layout, a GGUF file, or a run's folder
+    #[arg(short, long, value_name = "PATH")]
     pub model: PathBuf,
     /// Tokens to write at most
     #[arg(short = 'n', long, default_value_t = 200, value_name = "N")]
@@ -177,10 +177,11 @@ pub struct GenerateArguments {
 #[command(after_help = "With --json, one object: {\"tokens\":[ids],\"logprobs\":[null,...],\"loss\":nats a token,\
                         \"bits_per_byte\":...,\"scored\":n}\n\n\
                         Examples:\n  loam score --model runs/demo --text 'let x = 1;'\n  \
-                        loam score --model runs/demo --file chapter.txt --json")]
+                        loam score --model runs/demo --file chapter.txt --json\n  \
+                        loam score --model model.gguf --text 'Once upon a time'")]
 pub struct ScoreArguments {
-    /// Model folder in the Hugging Face layout, or a run's folder
-    #[arg(short, long, value_name = "DIR")]
+    /// Model folder in the Hugging Face layout, a GGUF file, or a run's folder
+    #[arg(short, long, value_name = "PATH")]
     pub model: PathBuf,
     /// The text
     #[arg(long, value_name = "TEXT", conflicts_with = "file")]

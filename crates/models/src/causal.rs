@@ -2,6 +2,7 @@
 
 use crate::configuration::File;
 use crate::error::ModelError;
+use crate::gguf;
 use crate::gpt::Gpt;
 use crate::language_model::{Cache, LanguageModel};
 use crate::llama::{self, Llama};
@@ -62,11 +63,14 @@ impl CausalModel {
         ["gpt2"].into_iter().chain([Cell::Lstm, Cell::Gru].map(Cell::name)).chain(llamas).collect()
     }
 
-    /// Reads the model of a folder, whose `config.json` names its family.
+    /// Reads the model of a folder, whose `config.json` names its family, or of a GGUF file or the folder of one.
     ///
     /// # Errors
     /// When a file is missing or broken, or the family is none of [`CausalModel::model_types`].
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        if let Some(file) = gguf::find(folder)? {
+            return gguf::load(&file, device);
+        }
         let file = File::read(folder, &Self::model_types())?;
         Ok(match file.family.as_str() {
             "gpt2" => Self::Gpt(Gpt::load(folder, device)?),

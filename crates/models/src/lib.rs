@@ -10,6 +10,7 @@ mod configuration;
 mod dropouts;
 pub mod error;
 pub mod generate;
+pub mod gguf;
 pub mod gpt;
 pub mod language_model;
 pub mod llama;

@@ -7,7 +7,7 @@ use loam_models::bert::{Bert, BertConfig, Family, MaskedBert};
 use loam_models::lstm::{Cell, Recurrent, RecurrentConfig};
 use loam_models::seq2seq::{Seq2Seq, Seq2SeqConfig};
 use loam_models::weights::{Tensors, write_tensors};
-use loam_models::{LanguageModel, ModelError};
+use loam_models::{CausalModel, LanguageModel, Llama, LlamaConfig, ModelError, llama};
 use loam_nn::initialize::mix;
 use std::path::Path;
 use support::{host, ids};
@@ -56,6 +56,18 @@ fn damaged_folders_are_refused() {
     let config = RecurrentConfig::new(Cell::Gru, 11, 9, 8, 2, 0.0);
     Recurrent::new(config, 1, &device).unwrap().save(folder.path(), None).unwrap();
     damage(folder.path(), |folder| Recurrent::load(folder, &device).map(drop));
+    for family in llama::Family::ALL {
+        let config = LlamaConfig {
+            family,
+            num_key_value_heads: 1,
+            attention_bias: family == llama::Family::Qwen2,
+            query_pre_attn_scalar: family.is_gemma().then_some(4.0),
+            local_rope: (family == llama::Family::Gemma3).then(|| llama::Rope::plain(100.0)),
+            ..LlamaConfig::new(11, 9, 8, 1, 2, 0.0)
+        };
+        Llama::new(config, 1, &device).unwrap().save(folder.path(), None).unwrap();
+        damage(folder.path(), |folder| CausalModel::load(folder, &device).map(drop));
+    }
     let config = Seq2SeqConfig::new(11, 9, 8, 1, 2, 0.0);
     Seq2Seq::new(config, 1, &device).unwrap().save(folder.path()).unwrap();
     damage(folder.path(), |folder| Seq2Seq::load(folder, &device).map(drop));

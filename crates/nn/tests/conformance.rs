@@ -172,6 +172,11 @@ fn activations_and_gates() {
                 let x = tensor([batch, time, 2 * width], 1);
                 (ops::gated(x.clone() * 4.0, kind), vec![Leaf::Three(x)])
             });
+            conforms(&format!("gate of {kind:?} beside its other part"), || {
+                let (gate, up) = (tensor([batch, time, width], 1), tensor([batch, time, width], 2));
+                let y = ops::gated_pair(gate.clone() * 4.0, up.clone(), kind);
+                (y, vec![Leaf::Three(gate), Leaf::Three(up)])
+            });
         }
     }
 }

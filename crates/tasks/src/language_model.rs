@@ -5,6 +5,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use loam_corpus::{IGNORE, Tokenizer};
 use loam_models::generate::{self, GenerateOptions};
+use loam_models::gguf::{self, TensorKind};
 use loam_models::sampling::StopMatcher;
 use loam_models::{CausalModel, LanguageModel, ModelError};
 use loam_train::batch;
@@ -34,6 +35,9 @@ pub struct LoadedModel {
     pub tokenizer: Tokenizer,
     device: Device,
 }
+
+/// Tokens of the prompt that the text's decoder sees before the new ones.
+const PROMPT_TAIL: usize = 16;
 
 /// What a model makes of a text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -88,13 +92,24 @@ impl LoadedModel {
         Self { model: model.clone().valid(), tokenizer, device: device.clone() }
     }
 
+    /// Writes model, tokenizer and chat template to one GGUF file, matrices stored as `kind`: `F32`, `F16`, `BF16`, `Q8_0` or
+    /// `Q4_0`.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or the format has no place for this model or tokenizer.
+    pub fn save_gguf(&self, path: &Path, kind: TensorKind) -> Result<(), TaskError> {
+        Ok(gguf::save(&self.model, path, kind, &self.tokenizer.gguf_metadata()?)?)
+    }
+
     /// Scores a text. One longer than the model's context is read in windows that overlap by half, so that every token
     /// but the first ones has at least half a context before it.
     ///
     /// # Errors
     /// When the tokenizer and the model do not belong together.
     pub fn score(&self, text: &str) -> Result<Score, TaskError> {
-        let tokens = self.tokenizer.encode(text);
+        let begin = self.tokenizer.begin_of_text();
+        let mut tokens: Vec<u32> = begin.into_iter().collect();
+        tokens.extend(self.tokenizer.encode(text));
         generate::check_ids(&self.model, &tokens)?;
         let mut logprobs: Vec<Option<f64>> = vec![None; tokens.len()];
         let context = self.model.context();
@@ -117,9 +132,14 @@ impl LoadedModel {
             }
             start += stride;
         }
+        if begin.is_some() {
+            // It is no part of the text.
+            tokens.remove(0);
+            logprobs.remove(0);
+        }
         let nats: f64 = -logprobs.iter().flatten().sum::<f64>();
         let scored = logprobs.iter().flatten().count();
-        let bytes: usize = tokens.iter().skip(1).map(|&id| self.tokenizer.token_bytes(id)).sum();
+        let bytes: usize = tokens.iter().skip(tokens.len() - scored).map(|&id| self.tokenizer.token_bytes(id)).sum();
         Ok(Score {
             loss: (scored > 0).then(|| nats / scored as f64),
             bits_per_byte: (scored > 0 && bytes > 0).then(|| nats / std::f64::consts::LN_2 / bytes as f64),
@@ -142,7 +162,8 @@ impl LoadedModel {
         mut on_text: impl FnMut(&str),
     ) -> Result<Generation, TaskError> {
         options.sampling.validate().map_err(|error| TaskError::Request(error.to_string()))?;
-        let mut ids = self.tokenizer.encode(prompt);
+        let mut ids: Vec<u32> = self.tokenizer.begin_of_text().into_iter().collect();
+        ids.extend(self.tokenizer.encode(prompt));
         if ids.is_empty() {
             // An empty prompt asks for a text from its beginning, which is where training put the end of the last one.
             let begin = self.tokenizer.end_of_text().ok_or_else(|| {
@@ -153,6 +174,10 @@ impl LoadedModel {
         let mut options = options.clone();
         options.end_of_text = options.end_of_text.or_else(|| self.tokenizer.end_of_text());
         let mut stream = self.tokenizer.text_stream();
+        // What a token means to the text can depend on the tokens before it: only the first of all loses its space.
+        for id in &ids[ids.len().saturating_sub(PROMPT_TAIL)..] {
+            stream.push(*id);
+        }
         let mut matcher = StopMatcher::new(stop.iter().cloned());
         let (mut text, mut tokens, mut stopped) = (String::new(), Vec::new(), false);
         let finish = generate::generate(&self.model, &ids, &options, &self.device, |id| {
@@ -185,13 +210,15 @@ fn model_folder(path: &Path) -> Result<PathBuf, TaskError> {
     if !path.exists() {
         return Err(TaskError::Request(format!(
             "{}: there is no such folder; --model takes a folder with config.json, model.safetensors and tokenizer.json, \
-             or a run's folder",
+             a GGUF file, or a run's folder",
             path.display()
         )));
     }
     let inner = path.join("model");
     if path.join("config.json").exists() {
         Ok(path.to_owned())
+    } else if let Some(file) = gguf::find(path)? {
+        Ok(file)
     } else if inner.join("config.json").exists() {
         Ok(inner)
     } else if path.join("recipe.toml").exists() {

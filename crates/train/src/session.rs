@@ -118,7 +118,7 @@ pub fn resume(folder: &Path, session: &Session, observer: &mut dyn Observer) -> 
 enum Configuration {
     Gpt(GptConfig),
     Recurrent(RecurrentConfig),
-    Llama(LlamaConfig),
+    Llama(Box<LlamaConfig>),
 }
 
 impl Configuration {
@@ -127,7 +127,9 @@ impl Configuration {
         let recurrent = |cell| RecurrentConfig::new(cell, vocabulary, context, width, layers, dropout);
         match family {
             ModelFamily::Gpt => Self::Gpt(GptConfig::new(vocabulary, context, width, layers, heads, dropout)),
-            ModelFamily::Llama => Self::Llama(LlamaConfig::new(vocabulary, context, width, layers, heads, dropout)),
+            ModelFamily::Llama => {
+                Self::Llama(Box::new(LlamaConfig::new(vocabulary, context, width, layers, heads, dropout)))
+            }
             ModelFamily::Lstm => Self::Recurrent(recurrent(Cell::Lstm)),
             ModelFamily::Gru => Self::Recurrent(recurrent(Cell::Gru)),
         }
@@ -145,7 +147,7 @@ impl Configuration {
         Ok(match self {
             Self::Gpt(config) => Gpt::new(config, seed, device)?.into(),
             Self::Recurrent(config) => Recurrent::new(config, seed, device)?.into(),
-            Self::Llama(config) => Llama::new(config, seed, device)?.into(),
+            Self::Llama(config) => Llama::new(*config, seed, device)?.into(),
         })
     }
 }

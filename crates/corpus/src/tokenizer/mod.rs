@@ -7,6 +7,7 @@
 //! stands for (bits per byte need that), and byte-level BPE has a fast road (see `byte_level`).
 
 mod byte_level;
+mod gguf;
 mod guard;
 mod stream;
 mod train;
@@ -80,6 +81,7 @@ struct Inner {
     hash: String,
     vocabulary: usize,
     end_of_text: Option<u32>,
+    begin_of_text: Option<u32>,
     /// Bytes of text that each token stands for.
     bytes: Vec<u32>,
     fast: Option<ByteLevelEncoder>,
@@ -120,9 +122,14 @@ pub struct TokenOffset {
 
 impl Tokenizer {
     /// Opens a `tokenizer.json`, or the folder that holds one (its `tokenizer_config.json` names the
-    /// special tokens, when it is there).
+    /// special tokens, when it is there); or a GGUF file, or the folder that holds one and no `tokenizer.json`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CorpusError> {
         let path = path.as_ref();
+        let found = loam_gguf::find(path, "tokenizer.json")
+            .map_err(|error| CorpusError::tokenizer(None, error.to_string(), "name the file itself"))?;
+        if let Some(file) = found {
+            return gguf::open(&file);
+        }
         let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
         let json = std::fs::read_to_string(&file).map_err(CorpusError::io("read", &file))?;
         let wrong = |error: &dyn std::fmt::Display| {
@@ -141,6 +148,25 @@ impl Tokenizer {
             Err(error) => return Err(CorpusError::io("read", &config_file)(error)),
         };
         guarded(|| Self::new(model, config, Some(&file))).map_err(|message| wrong(&message))?
+    }
+
+    /// A tokenizer of a `tokenizer.json`'s text, made of the file at `path`.
+    fn from_json(json: &str, config: Value, path: &Path) -> Result<Self, CorpusError> {
+        let wrong = |error: &dyn std::fmt::Display| {
+            let hint = "convert the model again, or name a tokenizer.json";
+            CorpusError::tokenizer(Some(path), format!("its tokenizer cannot be built: {error}"), hint)
+        };
+        let read = || json.parse::<tokenizers::Tokenizer>().map_err(|error| wrong(&error));
+        let model = guarded(read).map_err(|message| wrong(&message))??;
+        guarded(|| Self::new(model, config, Some(path))).map_err(|message| wrong(&message))?
+    }
+
+    /// What a GGUF file says of this tokenizer.
+    ///
+    /// # Errors
+    /// When the format has no place for one of this kind.
+    pub fn gguf_metadata(&self) -> Result<Vec<(String, loam_gguf::Value)>, CorpusError> {
+        gguf::metadata(self)
     }
 
     fn new(mut model: tokenizers::Tokenizer, config: Value, path: Option<&Path>) -> Result<Self, CorpusError> {
@@ -170,11 +196,14 @@ impl Tokenizer {
             ));
         }
         let end_of_text = find_end_of_text(&model, &config);
+        let begin_of_text = find_begin_of_text(&model);
         let byte_level = byte_level::decodes_bytes(&model);
         let bytes = (0..vocabulary as u32).map(|id| bytes_of(&model, id, byte_level)).collect();
         let fast = ByteLevelEncoder::of(&model);
         let hash = blake3::hash(json.as_bytes()).to_hex().to_string();
-        Ok(Self { inner: Arc::new(Inner { model, json, config, hash, vocabulary, end_of_text, bytes, fast }) })
+        Ok(Self {
+            inner: Arc::new(Inner { model, json, config, hash, vocabulary, end_of_text, begin_of_text, bytes, fast }),
+        })
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` into a folder, in Hugging Face's layout.
@@ -251,6 +280,12 @@ impl Tokenizer {
         self.inner.end_of_text
     }
 
+    /// The token that stands before every text where the tokenizer's own recipe puts one there, as Llama's `<s>`;
+    /// [`Tokenizer::encode`] leaves it to the caller.
+    pub fn begin_of_text(&self) -> Option<u32> {
+        self.inner.begin_of_text
+    }
+
     /// The token as it is spelled in the vocabulary.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.model.id_to_token(id)
@@ -282,6 +317,14 @@ fn find_end_of_text(model: &tokenizers::Tokenizer, config: &Value) -> Option<u32
     let named = config.get("eos_token").and_then(|token| token.as_str().or_else(|| token.get("content")?.as_str()));
     let usual = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<EOS>", "<eos>", "[SEP]"];
     named.into_iter().chain(usual).find_map(|token| model.token_to_id(token))
+}
+
+/// The only special token that encoding puts before a text; BERT's, which puts another behind, has none.
+fn find_begin_of_text(model: &tokenizers::Tokenizer) -> Option<u32> {
+    let with = model.encode_fast("a", true).ok()?;
+    let without = model.encode_fast("a", false).ok()?;
+    let (first, rest) = with.get_ids().split_first()?;
+    (rest == without.get_ids()).then_some(*first)
 }
 
 fn bytes_of(model: &tokenizers::Tokenizer, id: u32, byte_level: bool) -> u32 {

@@ -202,3 +202,78 @@ fn bad_files_are_refused_with_their_path() {
         assert!(message.contains("tokenizer.json") && message.contains("hint"), "{message}");
     }
 }
+
+#[test]
+fn through_gguf_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let texts: Vec<String> = odd_strings().chain([sample()]).collect();
+    {
+        let kind = TokenizerKind::Bpe;
+        let tokenizer = train(kind, 400, &[&sample()]);
+        let metadata = tokenizer.gguf_metadata().unwrap();
+        loam_gguf::write::<loam_gguf::GgufError>(&path, &metadata, &[], |_| unreachable!()).unwrap();
+        // A folder with nothing else in it is as good as the file.
+        let again = Tokenizer::open(folder.path()).unwrap();
+        assert_eq!(again.end_of_text(), tokenizer.end_of_text(), "{kind}");
+        assert_eq!(again.vocabulary(), tokenizer.vocabulary(), "{kind}");
+        for text in &texts {
+            let ids = tokenizer.encode(text);
+            assert_eq!(again.encode(text), ids, "{kind}: {text:?}");
+            assert_eq!(again.decode(&ids), tokenizer.decode(&ids), "{kind}: {text:?}");
+        }
+    }
+    // Neither words nor a normalization of its own have a place there.
+    assert!(train(TokenizerKind::Word, 40, &[SAMPLE]).gguf_metadata().is_err());
+    assert!(train(TokenizerKind::Unigram, 400, &[&sample()]).gguf_metadata().is_err());
+
+    // A unigram model as others write it: the likeliest pieces, bytes for what has none.
+    let tokens = ["<unk>", "<0xC3>", "<0xA9>", "\u{2581}", "a", "b", "ab", "\u{2581}a", "</s>"].map(str::to_owned);
+    let scores = vec![0.0, 0.0, 0.0, -2.0, -3.0, -3.0, -2.5, -4.0, 0.0];
+    let metadata = [
+        ("tokenizer.ggml.model".to_owned(), loam_gguf::Value::String("t5".to_owned())),
+        ("tokenizer.ggml.tokens".to_owned(), loam_gguf::Value::Array(loam_gguf::Array::String(tokens.to_vec()))),
+        ("tokenizer.ggml.scores".to_owned(), loam_gguf::Value::Array(loam_gguf::Array::F32(scores))),
+        (
+            "tokenizer.ggml.token_type".to_owned(),
+            loam_gguf::Value::Array(loam_gguf::Array::I32(vec![2, 6, 6, 1, 1, 1, 1, 1, 3])),
+        ),
+        ("tokenizer.ggml.eos_token_id".to_owned(), loam_gguf::Value::U32(8)),
+    ];
+    loam_gguf::write::<loam_gguf::GgufError>(&path, &metadata, &[], |_| unreachable!()).unwrap();
+    let unigram = Tokenizer::open(&path).unwrap();
+    assert_eq!(unigram.encode("ab  a é"), [3, 6, 7, 3, 1, 2]);
+    assert_eq!(unigram.decode(&[3, 6, 7, 3, 1, 2]), "ab a é");
+    assert_eq!(unigram.end_of_text(), Some(8));
+
+    // What is wrong with a file is said.
+    let good = train(TokenizerKind::Bpe, 400, &[&sample()]).gguf_metadata().unwrap();
+    let complaint = |key: &str, value: Option<loam_gguf::Value>| {
+        let mut metadata = good.clone();
+        let at = metadata.iter().position(|(name, _)| name.ends_with(key)).unwrap();
+        match value {
+            Some(value) => metadata[at].1 = value,
+            None => drop(metadata.remove(at)),
+        }
+        loam_gguf::write::<loam_gguf::GgufError>(&path, &metadata, &[], |_| unreachable!()).unwrap();
+        Tokenizer::open(&path).unwrap_err().to_string()
+    };
+    let text = |text: &str| Some(loam_gguf::Value::String(text.to_owned()));
+    let texts = |texts: &[&str]| {
+        let texts = texts.iter().map(ToString::to_string).collect();
+        Some(loam_gguf::Value::Array(loam_gguf::Array::String(texts)))
+    };
+    for (error, word) in [
+        (complaint("ggml.model", text("rwkv")), "rwkv"),
+        (complaint("ggml.pre", text("tekken")), "tekken"),
+        (complaint("ggml.tokens", None), "tokens is missing"),
+        (complaint("ggml.tokens", texts(&["a", "b", "a"])), "token_type"),
+        (complaint("ggml.merges", None), "merges is missing"),
+        (complaint("ggml.merges", texts(&["ab"])), "not a pair"),
+        (complaint("ggml.merges", texts(&["\u{1}\u{2} \u{3}"])), "cannot be built"),
+        (complaint("ggml.eos_token_id", Some(loam_gguf::Value::U32(9_999_999))), "beyond"),
+        (complaint("ggml.model", text("llama")), "scores"),
+    ] {
+        assert!(error.contains("model.gguf") && error.contains(word), "{error} ({word})");
+    }
+}

@@ -394,6 +394,23 @@ impl LlamaConfig {
             check_sizes(&[("sliding_window", window)])?;
         }
         let fail = |reason: String| Err(ModelError::Configuration(reason));
+        let has_bias = match self.family {
+            Family::Qwen2 => self.attention_bias,
+            Family::Mistral => !self.attention_bias,
+            _ => true,
+        };
+        let gemma = self.family.is_gemma();
+        for (fits, key) in [
+            (has_bias, "attention_bias"),
+            (self.query_pre_attn_scalar.is_some() == gemma, "query_pre_attn_scalar"),
+            (self.local_rope.is_some() == (self.family == Family::Gemma3), "rope_local_base_freq"),
+            (self.sliding_layers.len() == self.num_hidden_layers, "layer_types"),
+            (self.rotary_layers.len() == self.num_hidden_layers, "no_rope_layers"),
+        ] {
+            if !fits {
+                return fail(format!("{key} is not what a {} has", self.family.name()));
+            }
+        }
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return fail(format!(
                 "num_attention_heads = {} is not a multiple of num_key_value_heads = {}",
@@ -403,7 +420,7 @@ impl LlamaConfig {
         if !self.head_dim.is_multiple_of(2) {
             return fail(format!("head_dim = {} is odd, and rotary positions turn pairs", self.head_dim));
         }
-        let queries = self.num_attention_heads.checked_mul(self.head_dim).unwrap_or(usize::MAX);
+        let queries = self.num_attention_heads.saturating_mul(self.head_dim);
         check_sizes(&[("num_attention_heads · head_dim", queries)])?;
         activation("hidden_act", &self.hidden_act)?;
         check_probabilities(&[("attention_dropout", self.attention_dropout)])?;

@@ -24,6 +24,7 @@ pub struct SelfAttention {
 
 /// A gated feed-forward (Shazeer 2020).
 #[derive(Module, Debug)]
+#[allow(clippy::struct_field_names, reason = "the checkpoint's names")]
 pub struct Mlp {
     gate_proj: Projection,
     up_proj: Projection,

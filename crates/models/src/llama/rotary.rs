@@ -135,7 +135,9 @@ impl Rope {
                     (None, Some(scale), Some(all)) if scale != 0.0 && all != 0.0 => grown(scale) / grown(all),
                     _ => grown(1.0),
                 };
-                let turns = |key: &str, default| Ok(number(key)?.filter(|turns| *turns != 0.0).unwrap_or(default));
+                let turns = |key: &str, default| {
+                    number(key).map(|turns| turns.filter(|turns| *turns != 0.0).unwrap_or(default))
+                };
                 Scaling::Yarn {
                     factor,
                     original,
@@ -181,7 +183,7 @@ impl Rope {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), ModelError> {
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
         check_positive(&[("rope_theta", self.theta)])?;
         match &self.scaling {
             Scaling::None => Ok(()),
@@ -235,6 +237,12 @@ impl Rope {
             }
         }
         all
+    }
+
+    /// What each of the unscaled frequencies is divided by, `[head_dim / 2]`.
+    pub(crate) fn divisors(&self, head_dim: usize) -> Vec<f32> {
+        let plain = frequencies(self.theta, head_dim);
+        plain.iter().zip(self.frequencies(head_dim)).map(|(plain, scaled)| (plain / scaled) as f32).collect()
     }
 
     /// What the product of a query and a key is multiplied by.
