@@ -6,6 +6,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;
+mod few_rows;
 
 use crate::buffer::{Output, SharedPointer};
 use crate::simd::vectorized;
@@ -217,6 +218,11 @@ pub(crate) unsafe fn product_at(a: MatrixRef, b: MatrixRef, c: *mut f32, beginni
             Target { accumulate: true, ..target }
         }
     };
+    if few_rows::serves(a, b) {
+        // SAFETY: as above; where the product accumulates, `c` has been written.
+        unsafe { few_rows::product(a, b, c, target.accumulate) };
+        return;
+    }
     let threads = rayon::current_num_threads();
     let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
     // SAFETY: as above; where the product accumulates, `c` has been written.
