@@ -99,7 +99,9 @@ fn compare<D: Decoder>(decoder: &D, cases: &[&Value], prompts: &[&[u32]], marian
     };
     let found = decode::search(decoder, prompts, &options).unwrap();
     for (found, case) in found.iter().zip(cases) {
-        let expected = case["found"].as_array().unwrap();
+        // Where fewer texts are possible than were asked for, transformers fills up with what has no probability.
+        let possible = |expected: &&Value| expected["score"].as_f64().unwrap() > -1e8;
+        let expected: Vec<&Value> = case["found"].as_array().unwrap().iter().filter(possible).collect();
         assert_eq!(found.len(), expected.len(), "{case}");
         for (hypothesis, expected) in found.iter().zip(expected) {
             assert_eq!(hypothesis.tokens, numbers(&expected["tokens"]), "{case}");
