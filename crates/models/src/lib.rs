@@ -6,6 +6,7 @@
 
 pub mod bert;
 mod cache;
+pub mod causal;
 mod configuration;
 pub mod decode;
 mod dropouts;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod generate;
 pub mod gpt;
 pub mod language_model;
+pub mod llama;
 pub mod lstm;
 pub mod ngram;
 pub mod sampling;
@@ -20,8 +22,10 @@ pub mod seq2seq;
 pub mod weights;
 
 pub use bert::{Bert, BertConfig, MaskedBert};
+pub use causal::CausalModel;
 pub use error::ModelError;
 pub use gpt::{Gpt, GptConfig};
 pub use language_model::{Cache, LanguageModel};
+pub use llama::{Llama, LlamaConfig};
 pub use lstm::{Recurrent, RecurrentConfig};
 pub use seq2seq::{Seq2Seq, Seq2SeqConfig};
