@@ -44,7 +44,7 @@ fn harmful_templates_end_in_words() {
         ("{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}", "without end"),
         ("{% macro again(x) %}{{ again(x) }}{% endmacro %}{{ again(1) }}", "test"),
         ("{{ messages | nothing_like_it }}", "nothing_like_it"),
-        ("{% include 'secret' %}", "secret"),
+        ("{% include 'secret' %}", "include"),
         ("{{ raise_exception('not with me') }}", "not with me"),
         ("{{ messages[0].content.nothing() }}", "test"),
         ("{{ range(100000000) | list }}", "test"),

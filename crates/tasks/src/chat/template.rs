@@ -152,7 +152,7 @@ impl ChatTemplate {
             .iter()
             .map(|message| {
                 let content = message.content.replace(MARKS, "");
-                Value::from_iter([("role", Value::from(message.role.as_str())), ("content", Value::from(content))])
+                Value::from_pairs([("role", Value::from(message.role.as_str())), ("content", Value::from(content))])
             })
             .collect();
         let mut context: Vec<(String, Value)> = vec![
@@ -162,7 +162,7 @@ impl ChatTemplate {
             ("documents".into(), Value::from(())),
         ];
         context.extend(self.tokens.iter().map(|(name, token)| (name.clone(), Value::from(token.as_str()))));
-        let text = template.render(Value::from_iter(context)).map_err(|error| fail(&error))?;
+        let text = template.render(Value::from_pairs(context)).map_err(|error| fail(&error))?;
         Ok(without_marks(&text))
     }
 }
