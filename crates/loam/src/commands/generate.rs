@@ -38,9 +38,12 @@ pub fn run(arguments: &GenerateArguments, global: &Global, terminal: Terminal) -
     };
     let device = machine::device(&global.device)?;
     if let Some(file) = &arguments.prompts {
-        let text =
-            if file.as_os_str() == "-" { super::standard_input("the prompts")? } else { super::text_file(file)? };
-        let prompts = prompts(&text, &file.display().to_string())?;
+        let (text, origin) = if file.as_os_str() == "-" {
+            (super::standard_input("the prompts")?, "standard input".to_owned())
+        } else {
+            (super::text_file(file)?, file.display().to_string())
+        };
+        let prompts = prompts(&text, &origin)?;
         let model = LoadedModel::open(&arguments.model, &device)?;
         for batch in prompts.chunks(arguments.batch) {
             for line in objects(&model, batch, arguments, &options)? {
