@@ -26,6 +26,7 @@ mod elementary;
 pub mod embedding;
 pub mod feed_forward;
 pub mod heads;
+pub mod kept_blocks;
 pub mod linear;
 pub mod matrix;
 pub mod norm;

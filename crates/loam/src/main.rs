@@ -12,13 +12,15 @@ mod terminal;
 
 use arguments::{Arguments, BenchCommand, Command, DataCommand, TokenizerCommand};
 use clap::Parser;
+use loam_kernels::kept_blocks::KeptBlocks;
 use loam_nn::precision::with_precision;
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
-// Large blocks stay with the process between steps; the system's allocator gives them back and takes them again, a
+// Large blocks stay with the process between steps, by their size; the system's allocator gives them back and takes them again, a
 // page fault a page.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: KeptBlocks<MiMalloc> = KeptBlocks::new(MiMalloc);
 
 fn main() -> ExitCode {
     loam_kernels::allocator::keep_freed_memory();
