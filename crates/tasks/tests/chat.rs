@@ -17,20 +17,17 @@ fn templates_write_what_they_write_in_transformers() {
         let template = template(all["templates"][name].as_str().unwrap()).unwrap();
         let messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
         let rendered = template.render(&messages, case["prompt"].as_bool().unwrap());
-        match case["text"].as_str() {
-            Some(text) => {
-                let rendered = rendered.unwrap();
-                assert_eq!(rendered.text, text, "{name}: {messages:?}");
-                let characters = |byte: usize| rendered.text[..byte].chars().count() as u64;
-                let answers: Vec<[u64; 2]> =
-                    rendered.answers.iter().map(|answer| [answer.start, answer.end].map(characters)).collect();
-                assert_eq!(serde_json::json!(answers), case["answers"], "{name}: {messages:?}");
-            }
-            None => {
-                let error = rendered.unwrap_err().to_string();
-                let raised = case["error"].as_str().unwrap();
-                assert!(error.contains(raised), "{name}: {error} does not say {raised}");
-            }
+        if let Some(text) = case["text"].as_str() {
+            let rendered = rendered.unwrap();
+            assert_eq!(rendered.text, text, "{name}: {messages:?}");
+            let characters = |byte: usize| rendered.text[..byte].chars().count() as u64;
+            let answers: Vec<[u64; 2]> =
+                rendered.answers.iter().map(|answer| [answer.start, answer.end].map(characters)).collect();
+            assert_eq!(serde_json::json!(answers), case["answers"], "{name}: {messages:?}");
+        } else {
+            let error = rendered.unwrap_err().to_string();
+            let raised = case["error"].as_str().unwrap();
+            assert!(error.contains(raised), "{name}: {error} does not say {raised}");
         }
         compared += 1;
     }
