@@ -54,6 +54,8 @@ pub enum Command {
     Train(TrainArguments),
     /// Let a model write
     Generate(GenerateArguments),
+    /// Converse with a model
+    Chat(ChatArguments),
     /// Tell how probable a model finds a text, token by token
     Score(ScoreArguments),
     /// Tokenizers
@@ -140,10 +142,30 @@ pub struct TrainArguments {
 #[command(after_help = "Examples:\n  \
                         loam generate --model runs/demo 'fn main() {'\n  \
                         loam generate --model runs/demo --temperature 0 --max-tokens 40 'The '\n  \
+                        loam generate --model DIR --beams 4 --n-best 3 'The '       the three most probable texts\n  \
+                        loam generate --model DIR --prompts in.jsonl > out.jsonl    {\"prompt\":...} a line, in order\n  \
                         echo 'Once upon a time' | loam generate --model DIR --json")]
 pub struct GenerateArguments {
     /// What to go on from; read from standard input where it is absent
     pub prompt: Option<String>,
+    /// Prompts as JSON lines, {"prompt":...} each; - is standard input. One object a line comes out, in the same order
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub prompts: Option<PathBuf>,
+    /// Prompts that are continued side by side
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub batch: usize,
+    /// Search with so many beams for the most probable text, instead of drawing
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub beams: usize,
+    /// Texts that a search gives back, the best first
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub n_best: usize,
+    /// A search's scores are divided by length to this power: above 0 favors longer texts
+    #[arg(long, default_value_t = 1.0, value_name = "A", allow_negative_numbers = true)]
+    pub length_penalty: f64,
+    /// No sequence of so many tokens comes twice; 0 for off
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub no_repeat_ngram: usize,
     /// Model folder in the Hugging Face layout, a GGUF file, or a run's folder
     #[arg(short, long, value_name = "PATH")]
     pub model: PathBuf,
@@ -166,6 +188,47 @@ pub struct GenerateArguments {
     #[arg(long, default_value_t = 1.0, value_name = "R", allow_negative_numbers = true)]
     pub repetition_penalty: f32,
     /// End before this text; may be given often
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Seed of the choices
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The conversation is written as the model's own chat template has it. At the prompt, /help lists \
+                        the commands, a line that ends with \\ goes on, and Ctrl-C ends an answer. Where standard \
+                        input is no terminal, each line is a turn; with --json, {\"prompt\":...} or plain text, and an \
+                        object a turn comes out.\n\n\
+                        Examples:\n  \
+                        loam chat --model DIR\n  \
+                        loam chat --model DIR --system 'Answer in one sentence.' --temperature 0\n  \
+                        printf 'Hello\\nWhy?\\n' | loam chat --model DIR --json"
+)]
+pub struct ChatArguments {
+    /// Model folder in the Hugging Face layout, or a run's folder
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// An instruction that stands before the conversation
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Another template than the model's: chatml, or a file with a Jinja template
+    #[arg(long, value_name = "chatml|FILE")]
+    pub template: Option<String>,
+    /// Tokens of an answer at most
+    #[arg(short = 'n', long, default_value_t = 512, value_name = "N")]
+    pub max_tokens: usize,
+    /// Randomness: 0 always takes the most probable token
+    #[arg(short, long, default_value_t = 0.7, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: f32,
+    /// Choose among the fewest tokens that hold this much probability; 1 for all
+    #[arg(long, default_value_t = 0.95, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: f32,
+    /// Make tokens that have occurred less probable; 1 for off
+    #[arg(long, default_value_t = 1.0, value_name = "R", allow_negative_numbers = true)]
+    pub repetition_penalty: f32,
+    /// End an answer before this text; may be given often
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
     /// Seed of the choices

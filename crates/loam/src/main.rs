@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         None => commands::demo::run(&arguments::DemoArguments::default(), global, terminal),
         Some(Command::Demo(demo)) => commands::demo::run(demo, global, terminal),
         Some(Command::Train(train)) => commands::train::run(train, global, terminal),
+        Some(Command::Chat(chat)) => commands::chat::run(chat, global, terminal),
         Some(Command::Generate(generate)) => commands::generate::run(generate, global, terminal),
         Some(Command::Score(score)) => commands::score::run(score, global, terminal),
         Some(Command::Tokenizer(TokenizerCommand::Train(train))) => commands::tokenizer::train(train, global, terminal),

@@ -61,6 +61,11 @@ impl Terminal {
         if self.color { self.say(format_args!("\x1b[1m{line}\x1b[0m")) } else { self.say(line) }
     }
 
+    /// A remark of little weight.
+    pub fn dim(self, line: impl Display) {
+        if self.color { self.say(format_args!("\x1b[2m{line}\x1b[0m")) } else { self.say(line) }
+    }
+
     /// Something that is not as it should be.
     pub fn warning(self, line: impl Display) {
         let mark = if self.color { "\x1b[33;1mwarning\x1b[0m" } else { "warning" };

@@ -176,6 +176,10 @@ impl LanguageModel for CausalModel {
         inside!(self, model => model.logits(inputs, cache))
     }
 
+    fn last_logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<2> {
+        inside!(self, model => model.last_logits(inputs, cache))
+    }
+
     fn context(&self) -> usize {
         inside!(self, model => model.context())
     }

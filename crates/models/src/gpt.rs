@@ -7,8 +7,8 @@ use crate::error::ModelError;
 use crate::language_model::{Cache, LanguageModel};
 use crate::weights;
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
-use loam_nn::attention::{self, attend};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use loam_nn::attention::{Attention as Mask, Positions, attend};
 use loam_nn::initialize::Initializer;
 use loam_nn::layers::{Embedding, LayerNorm, Linear};
 use loam_nn::ops;
@@ -210,15 +210,13 @@ impl Block {
         }
     }
 
-    fn decode(&self, x: Tensor<3>, heads: usize, cache: &mut Cache, layer: usize) -> Tensor<3> {
+    fn decode(&self, x: Tensor<3>, heads: usize, mask: Mask, cache: &mut Cache, layer: usize) -> Tensor<3> {
         let [batch, time, width] = x.dims();
         let qkv = self.attn.c_attn.forward(self.ln_1.forward(x.clone()));
         let part = |index: usize| qkv.clone().slice([0..batch, 0..time, index * width..(index + 1) * width]);
-        let (keys, values) = cache.extend(layer, part(1), part(2));
-        let split = |x: Tensor<3>, length: usize| -> Tensor<4> { x.reshape([batch, length, heads, width / heads]) };
-        let length = keys.dims()[1];
-        let (queries, keys, values) = (split(part(0), time), split(keys, length), split(values, length));
-        let attended = attend(queries, keys, values, attention::Attention::causal()).reshape([batch, time, width]);
+        let split = |x: Tensor<3>| -> Tensor<4> { x.reshape([batch, time, heads, width / heads]) };
+        let (keys, values) = cache.extend(layer, split(part(1)), split(part(2)));
+        let attended = attend(split(part(0)), keys, values, mask).reshape([batch, time, width]);
         let x = self.attn.c_proj.forward_residual(attended, x);
         self.feed_forward(x, None)
     }
@@ -262,6 +260,26 @@ impl Gpt {
         &self.config
     }
 
+    /// What the blocks make of `inputs` `[batch, time]`, which follow the tokens in `cache`: `[batch, time, width]`.
+    fn decode(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
+        let t = &self.transformer;
+        let time = inputs.dims()[1];
+        let mask = cache.mask(time);
+        let mut x = match cache.positions(time) {
+            Positions::From(first) => ops::embed(t.wte.weight.val(), t.wpe.weight.val(), inputs, first),
+            Positions::Each(each) => {
+                let positions: Vec<i64> = each.iter().map(|&position| i64::from(position)).collect();
+                let positions = Tensor::from_data(TensorData::new(positions, inputs.dims()), &inputs.device());
+                ops::embed_tokens(t.wte.weight.val(), inputs, 1.0)
+                    + ops::embed_tokens(t.wpe.weight.val(), positions, 1.0)
+            }
+        };
+        for (layer, block) in t.h.iter().enumerate() {
+            x = block.decode(x, self.config.n_head, mask.clone(), cache, layer);
+        }
+        x
+    }
+
     /// The final hidden states, `[batch, time, width]`.
     fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>) -> Tensor<3> {
         let dropouts = Dropouts::new(dropout_seed);
@@ -292,14 +310,15 @@ impl LanguageModel for Gpt {
 
     fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
         let t = &self.transformer;
-        let mut x = ops::embed(t.wte.weight.val(), t.wpe.weight.val(), inputs, cache.len());
-        for (layer, block) in t.h.iter().enumerate() {
-            x = block.decode(x, self.config.n_head, cache, layer);
-        }
-        let x = t.ln_f.forward(x);
-        let [batch, time, width] = x.dims();
-        let logits = x.reshape([batch * time, width]).matmul(t.wte.weight.val().transpose());
-        logits.reshape([batch, time, self.config.vocab_size])
+        ops::logits(t.ln_f.forward(self.decode(inputs, cache)), t.wte.weight.val())
+    }
+
+    fn last_logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<2> {
+        let t = &self.transformer;
+        let x = self.decode(inputs, cache);
+        let [batch, time, _] = x.dims();
+        let logits = ops::logits(t.ln_f.forward(x.narrow(1, time - 1, 1)), t.wte.weight.val());
+        logits.reshape([batch, self.config.vocab_size])
     }
 
     fn context(&self) -> usize {

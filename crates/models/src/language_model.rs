@@ -1,48 +1,10 @@
 //! What training, evaluation and generation ask of a causal language model.
 
+pub use crate::cache::Cache;
 use crate::error::ModelError;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use std::path::Path;
-
-/// What a model keeps of the tokens seen so far: keys and values of each, or a state of all.
-#[derive(Clone, Debug, Default)]
-pub struct Cache {
-    /// A Transformer's pairs of keys and values, `[batch, time, width]`, from the first layer to the last.
-    pub layers: Vec<(Tensor<3>, Tensor<3>)>,
-    /// A recurrent network's state and, of an LSTM, cell, `[batch, hidden]`, from the first layer to the last.
-    pub states: Vec<(Tensor<2>, Option<Tensor<2>>)>,
-    /// Tokens that `states` have read.
-    pub read: usize,
-}
-
-impl Cache {
-    /// Tokens held.
-    pub fn len(&self) -> usize {
-        self.layers.first().map_or(self.read, |(keys, _)| keys.dims()[1])
-    }
-
-    /// Whether no token has been seen.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Adds the keys and values of new tokens at `layer`; all of them so far come back.
-    pub fn extend(&mut self, layer: usize, keys: Tensor<3>, values: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
-        let (keys, values) = match self.layers.get(layer) {
-            Some((old_keys, old_values)) => {
-                (Tensor::cat(vec![old_keys.clone(), keys], 1), Tensor::cat(vec![old_values.clone(), values], 1))
-            }
-            None => (keys, values),
-        };
-        if layer < self.layers.len() {
-            self.layers[layer] = (keys.clone(), values.clone());
-        } else {
-            self.layers.push((keys.clone(), values.clone()));
-        }
-        (keys, values)
-    }
-}
 
 /// A model that gives each token the probability of following the ones before it.
 pub trait LanguageModel: Module {
@@ -56,6 +18,13 @@ pub trait LanguageModel: Module {
 
     /// Logits after each of `inputs` `[batch, time]`, which follow the tokens in `cache`: `[batch, time, vocabulary]`.
     fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3>;
+
+    /// Logits after the last of `inputs` `[batch, time]` alone, which follow the tokens in `cache`: `[batch, vocabulary]`.
+    fn last_logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<2> {
+        let logits = self.logits(inputs, cache);
+        let [batch, time, vocabulary] = logits.dims();
+        logits.narrow(1, time - 1, 1).reshape([batch, vocabulary])
+    }
 
     /// Longest sequence that the model can see, in tokens.
     fn context(&self) -> usize;

@@ -1,12 +1,14 @@
 //! Language models: one file a family, each with its own configuration. Parameter names equal the checkpoint's, so that
 //! loading needs no table of renames; where a family has several layouts, its table stands beside it. Beside the
 //! families stand the baselines that a neural model must beat ([`ngram`]), the choosing of tokens ([`sampling`]) and the
-//! writing of text ([`generate`]).
+//! writing of text ([`decode`], and [`generate`] for a single prompt).
 #![deny(unsafe_code)]
 
 pub mod bert;
+mod cache;
 pub mod causal;
 mod configuration;
+pub mod decode;
 mod dropouts;
 pub mod error;
 pub mod generate;

@@ -3,7 +3,7 @@
 
 use crate::fused::head::{self, HeadOperations};
 use crate::ops;
-use crate::precision::{self, matmul};
+use crate::precision;
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use std::sync::Arc;
@@ -55,10 +55,7 @@ pub fn token_losses(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, targets: T
 
 /// `x · weightᵀ + bias`, `[batch, time, vocabulary]`. Operands as in [`loss`].
 pub fn logits(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<3> {
-    let [batch, time, width] = x.dims();
-    let vocabulary = weight.dims()[0];
-    let logits = matmul(x.reshape([batch * time, width]), weight.transpose()) + bias.unsqueeze();
-    logits.reshape([batch, time, vocabulary])
+    ops::logits(x, weight) + bias.unsqueeze()
 }
 
 /// The twin of [`loss`].

@@ -181,6 +181,20 @@ pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fused_dropout(x.into_dispatch(), dropout))
 }
 
+/// `x · weightᵀ`: x `[batch, time, width]`, weight `[vocabulary, width]`, `[batch, time, vocabulary]` out.
+pub fn logits(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
+    let [batch, time, width] = x.dims();
+    let vocabulary = weight.dims()[0];
+    let x = x.reshape([batch * time, width]);
+    // Decoding never differentiates, and its single rows want the kernel.
+    let logits = if fused(&x) && !x.is_autodiff() && !weight.is_autodiff() {
+        fused::product(x, weight.transpose())
+    } else {
+        precision::matmul(x, weight.transpose())
+    };
+    logits.reshape([batch, time, vocabulary])
+}
+
 /// `scale` times the sum over tokens of the cross-entropy of `softmax(x · weightᵀ)` against `targets`, in nats:
 /// x `[batch, time, width]`, weight `[vocabulary, width]`, targets `[batch * time]`, of which −1 counts for nothing.
 /// `[1]` out. The fused kernel never holds the logits whole.

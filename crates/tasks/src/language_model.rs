@@ -3,10 +3,11 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use loam_corpus::{IGNORE, Tokenizer};
+use loam_corpus::{IGNORE, TextStream, Tokenizer};
+use loam_models::decode::{self, BeamOptions, Causal, Finish, Hypothesis, LengthPenalty, Rules, WriteOptions, Written};
 use loam_models::generate::{self, GenerateOptions};
 use loam_models::gguf::{self, TensorKind};
-use loam_models::sampling::StopMatcher;
+use loam_models::sampling::{SamplingOptions, StopMatcher};
 use loam_models::{CausalModel, LanguageModel, ModelError};
 use loam_train::batch;
 use serde::Serialize;
@@ -28,12 +29,16 @@ pub enum TaskError {
 }
 
 /// A model folder, opened.
+#[derive(Debug)]
 pub struct LoadedModel {
     /// The model.
     pub model: CausalModel,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
     device: Device,
+    /// Tokens that end a text.
+    ends: Vec<u32>,
+    folder: Option<PathBuf>,
 }
 
 /// Tokens of the prompt that the text's decoder sees before the new ones.
@@ -84,12 +89,14 @@ impl LoadedModel {
                 model.vocabulary()
             )));
         }
-        Ok(Self { model, tokenizer, device: device.clone() })
+        let ends = end_tokens(&folder, &tokenizer);
+        Ok(Self { model, tokenizer, device: device.clone(), ends, folder: Some(folder) })
     }
 
     /// A trained model still in memory.
     pub fn new(model: &CausalModel, tokenizer: Tokenizer, device: &Device) -> Self {
-        Self { model: model.clone().valid(), tokenizer, device: device.clone() }
+        let ends = tokenizer.end_of_text().into_iter().collect();
+        Self { model: model.clone().valid(), tokenizer, device: device.clone(), ends, folder: None }
     }
 
     /// Writes model, tokenizer and chat template to one GGUF file, matrices stored as `kind`: `F32`, `F16`, `BF16`, `Q8_0` or
@@ -161,49 +168,230 @@ impl LoadedModel {
         stop: &[String],
         mut on_text: impl FnMut(&str),
     ) -> Result<Generation, TaskError> {
-        options.sampling.validate().map_err(|error| TaskError::Request(error.to_string()))?;
-        let mut ids: Vec<u32> = self.tokenizer.begin_of_text().into_iter().collect();
-        ids.extend(self.tokenizer.encode(prompt));
-        if ids.is_empty() {
-            // An empty prompt asks for a text from its beginning, which is where training put the end of the last one.
-            let begin = self.tokenizer.end_of_text().ok_or_else(|| {
-                TaskError::Request("the prompt is empty, and this tokenizer has no token that begins a text".into())
-            })?;
-            ids.push(begin);
+        let options = TextOptions {
+            max_new_tokens: options.max_new_tokens,
+            sampling: options.sampling.clone(),
+            no_repeat_ngram: 0,
+            stop: stop.to_vec(),
+        };
+        let mut written = self.write(&[prompt.to_owned()], &options, |_, text| {
+            on_text(text);
+            ControlFlow::Continue(())
+        })?;
+        Ok(written.remove(0))
+    }
+
+    /// Continues several prompts side by side, passing text with the number of its prompt to `on_text` as it comes, never
+    /// half a character; `on_text` may end a text. A text ends at a stop string, which is not part of it.
+    ///
+    /// # Errors
+    /// When a prompt is longer than the model's context, or the options are impossible.
+    pub fn write(
+        &self,
+        prompts: &[String],
+        options: &TextOptions,
+        on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
+    ) -> Result<Vec<Generation>, TaskError> {
+        let ids = prompts.iter().map(|prompt| self.prompt_ids(prompt)).collect::<Result<Vec<_>, _>>()?;
+        let mut generations = self.write_ids(&ids, options, on_text)?;
+        for (generation, prompt) in generations.iter_mut().zip(prompts) {
+            generation.prompt.clone_from(prompt);
         }
-        let mut options = options.clone();
-        options.end_of_text = options.end_of_text.or_else(|| self.tokenizer.end_of_text());
+        Ok(generations)
+    }
+
+    /// [`LoadedModel::write`] from token ids; the prompts of what comes back are empty.
+    ///
+    /// # Errors
+    /// As [`LoadedModel::write`].
+    pub fn write_ids(
+        &self,
+        prompts: &[Vec<u32>],
+        options: &TextOptions,
+        mut on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
+    ) -> Result<Vec<Generation>, TaskError> {
+        options.sampling.validate().map_err(|error| TaskError::Request(error.to_string()))?;
+        let rows: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        let settings = WriteOptions {
+            max_new_tokens: options.max_new_tokens,
+            sampling: options.sampling.clone(),
+            rules: options.rules(),
+            ends: self.ends.clone(),
+        };
+        let mut texts: Vec<Text> = rows.iter().map(|prompt| Text::new(self, prompt, &options.stop)).collect();
+        let decoder = Causal::new(&self.model, &self.device);
+        let written = decode::write(&decoder, &rows, &settings, |row, id| texts[row].push(id, row, &mut on_text))?;
+        let finished = texts.into_iter().zip(written).enumerate();
+        Ok(finished.map(|(row, (text, written))| text.finish(row, written, &mut on_text)).collect())
+    }
+
+    /// The most probable continuations of every prompt, found by beam search, each prompt's best first.
+    ///
+    /// # Errors
+    /// When a prompt is longer than the model's context, or the options are impossible.
+    pub fn search(
+        &self,
+        prompts: &[String],
+        options: &TextOptions,
+        beams: usize,
+        n_best: usize,
+        length_penalty: f64,
+    ) -> Result<Vec<Vec<Found>>, TaskError> {
+        let ids = prompts.iter().map(|prompt| self.prompt_ids(prompt)).collect::<Result<Vec<_>, _>>()?;
+        let rows: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let settings = BeamOptions {
+            n_best,
+            length_penalty: LengthPenalty::Power(length_penalty),
+            rules: options.rules(),
+            ends: self.ends.clone(),
+            ..BeamOptions::new(beams, options.max_new_tokens)
+        };
+        let decoder = Causal::new(&self.model, &self.device);
+        let found = decode::search(&decoder, &rows, &settings)?;
+        let text = |prompt: &[u32], hypothesis: Hypothesis| {
+            let mut matcher = StopMatcher::new(options.stop.iter().cloned());
+            let mut stream = self.stream_after(prompt);
+            let mut text: String = hypothesis.tokens.iter().filter_map(|id| stream.push(*id)).collect();
+            text.push_str(&stream.finish().unwrap_or_default());
+            let emit = matcher.push(&text);
+            let rest = if emit.stopped { String::new() } else { matcher.finish() };
+            let finish = if emit.stopped { Finish::Stop } else { hypothesis.finish };
+            Found { text: emit.text + &rest, tokens: hypothesis.tokens, score: hypothesis.score, finish: finish.name() }
+        };
+        let found = found.into_iter().zip(&ids);
+        Ok(found.map(|(found, prompt)| found.into_iter().map(|one| text(prompt, one)).collect()).collect())
+    }
+
+    /// The text of tokens that follow a prompt. What a token means to it can depend on the tokens before: only the first of
+    /// all loses its space.
+    fn stream_after(&self, prompt: &[u32]) -> TextStream {
         let mut stream = self.tokenizer.text_stream();
-        // What a token means to the text can depend on the tokens before it: only the first of all loses its space.
-        for id in &ids[ids.len().saturating_sub(PROMPT_TAIL)..] {
+        for id in &prompt[prompt.len().saturating_sub(PROMPT_TAIL)..] {
             stream.push(*id);
         }
-        let mut matcher = StopMatcher::new(stop.iter().cloned());
-        let (mut text, mut tokens, mut stopped) = (String::new(), Vec::new(), false);
-        let finish = generate::generate(&self.model, &ids, &options, &self.device, |id| {
-            tokens.push(id);
-            let Some(piece) = stream.push(id) else { return ControlFlow::Continue(()) };
-            let emit = matcher.push(&piece);
-            if !emit.text.is_empty() {
-                on_text(&emit.text);
-                text.push_str(&emit.text);
-            }
-            stopped = emit.stopped;
-            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        let mut rest = String::new();
-        if !stopped {
-            if let Some(piece) = stream.finish() {
-                rest.push_str(&matcher.push(&piece).text);
-            }
-            rest.push_str(&matcher.finish());
-        }
-        if !rest.is_empty() {
-            on_text(&rest);
-            text.push_str(&rest);
-        }
-        Ok(Generation { prompt: prompt.to_owned(), text, tokens, finish: finish.name() })
+        stream
     }
+
+    /// A prompt's ids; those of an empty prompt ask for a text from its beginning, which is where training put the end of
+    /// the last one.
+    fn prompt_ids(&self, prompt: &str) -> Result<Vec<u32>, TaskError> {
+        let mut ids: Vec<u32> = self.tokenizer.begin_of_text().into_iter().collect();
+        ids.extend(self.tokenizer.encode(prompt));
+        if !ids.is_empty() {
+            return Ok(ids);
+        }
+        let begin = self.tokenizer.end_of_text().ok_or_else(|| {
+            TaskError::Request("the prompt is empty, and this tokenizer has no token that begins a text".into())
+        })?;
+        Ok(vec![begin])
+    }
+
+    /// Where the model was opened; none of one that is only in memory.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+}
+
+/// How text is written.
+#[derive(Clone, Debug, Default)]
+pub struct TextOptions {
+    /// Tokens to write at most, a text.
+    pub max_new_tokens: usize,
+    /// How each token is chosen.
+    pub sampling: SamplingOptions,
+    /// No sequence of so many tokens comes twice; 0 is off.
+    pub no_repeat_ngram: usize,
+    /// Strings that end a text.
+    pub stop: Vec<String>,
+}
+
+impl TextOptions {
+    fn rules(&self) -> Rules {
+        Rules {
+            repetition_penalty: self.sampling.repetition_penalty,
+            no_repeat_ngram: self.no_repeat_ngram,
+            ..Rules::default()
+        }
+    }
+}
+
+/// A text that beam search found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Found {
+    /// What is added to the prompt.
+    pub text: String,
+    /// The ids that are added.
+    pub tokens: Vec<u32>,
+    /// The sum of the tokens' log-probabilities over the length penalty, in nats.
+    pub score: f64,
+    /// `stop` or `length`.
+    pub finish: &'static str,
+}
+
+/// A text that is being written.
+struct Text {
+    stream: TextStream,
+    matcher: StopMatcher,
+    text: String,
+    stopped: bool,
+}
+
+impl Text {
+    fn new(model: &LoadedModel, prompt: &[u32], stop: &[String]) -> Self {
+        let matcher = StopMatcher::new(stop.iter().cloned());
+        Self { stream: model.stream_after(prompt), matcher, text: String::new(), stopped: false }
+    }
+
+    fn push(
+        &mut self,
+        id: u32,
+        row: usize,
+        on_text: &mut impl FnMut(usize, &str) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(piece) = self.stream.push(id) else { return ControlFlow::Continue(()) };
+        let emit = self.matcher.push(&piece);
+        self.stopped = emit.stopped;
+        if !emit.text.is_empty() {
+            self.text.push_str(&emit.text);
+            on_text(row, &emit.text)?;
+        }
+        if self.stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn finish(
+        mut self,
+        row: usize,
+        written: Written,
+        on_text: &mut impl FnMut(usize, &str) -> ControlFlow<()>,
+    ) -> Generation {
+        if !self.stopped {
+            let piece = self.stream.finish().unwrap_or_default();
+            let rest = self.matcher.push(&piece).text + &self.matcher.finish();
+            if !rest.is_empty() {
+                // The text is complete, so nothing is left to be ended.
+                let _ = on_text(row, &rest);
+                self.text.push_str(&rest);
+            }
+        }
+        Generation { prompt: String::new(), text: self.text, tokens: written.tokens, finish: written.finish.name() }
+    }
+}
+
+/// Tokens that end a text: what `generation_config.json` names as `eos_token_id`, one or several, and the tokenizer's.
+fn end_tokens(folder: &Path, tokenizer: &Tokenizer) -> Vec<u32> {
+    let named = || -> Option<serde_json::Value> {
+        let text = std::fs::read_to_string(folder.join("generation_config.json")).ok()?;
+        Some(serde_json::from_str::<serde_json::Value>(&text).ok()?.get("eos_token_id")?.clone())
+    };
+    let mut ends: Vec<u32> = match named() {
+        Some(serde_json::Value::Array(ids)) => ids.iter().filter_map(|id| Some(id.as_u64()? as u32)).collect(),
+        Some(id) => id.as_u64().map(|id| id as u32).into_iter().collect(),
+        None => Vec::new(),
+    };
+    ends.extend(tokenizer.end_of_text());
+    ends.sort_unstable();
+    ends.dedup();
+    ends
 }
 
 fn model_folder(path: &Path) -> Result<PathBuf, TaskError> {

@@ -16,7 +16,7 @@ mod words;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,8 @@ struct Inner {
     /// Bytes of text that each token stands for.
     bytes: Vec<u32>,
     fast: Option<ByteLevelEncoder>,
+    /// The same tokenizer, but for special tokens, which it recognizes; made when it is first asked.
+    with_special: OnceLock<tokenizers::Tokenizer>,
 }
 
 /// A tokenizer; cloning shares it.
@@ -202,7 +204,18 @@ impl Tokenizer {
         let fast = ByteLevelEncoder::of(&model);
         let hash = blake3::hash(json.as_bytes()).to_hex().to_string();
         Ok(Self {
-            inner: Arc::new(Inner { model, json, config, hash, vocabulary, end_of_text, begin_of_text, bytes, fast }),
+            inner: Arc::new(Inner {
+                model,
+                json,
+                config,
+                hash,
+                vocabulary,
+                end_of_text,
+                begin_of_text,
+                bytes,
+                fast,
+                with_special: OnceLock::new(),
+            }),
         })
     }
 
@@ -241,6 +254,16 @@ impl Tokenizer {
         }
         // Encoding every text was tried when the tokenizer was made.
         self.inner.model.encode_fast(text, false).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
+    }
+
+    /// Token ids of a text in which special tokens are spelled out, as chat templates write it. None are added.
+    pub fn encode_with_special_tokens(&self, text: &str) -> Vec<u32> {
+        let model = self.inner.with_special.get_or_init(|| {
+            let mut model = self.inner.model.clone();
+            model.set_encode_special_tokens(false);
+            model
+        });
+        model.encode_fast(text, false).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
     }
 
     /// [`Tokenizer::encode`] over several texts in parallel; the order is kept.

@@ -1,8 +1,10 @@
 //! Matrix products.
 //!
 //! With AVX-512 our own ([`tiles`]), which can begin with a bias and a residual and can be chained, and which in bf16
-//! nobody else has. Otherwise, and for few rows, through the `gemm` crate, which chooses its instructions at run time.
+//! nobody else has. A few rows meet the
+//! matrix where it lies ([`few_rows`]); all else goes through the `gemm` crate, which chooses its instructions at run time.
 
+mod few_rows;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
@@ -223,6 +225,11 @@ pub(crate) unsafe fn product_at(a: MatrixRef, b: MatrixRef, c: *mut f32, beginni
             Target { accumulate: true, ..target }
         }
     };
+    if few_rows::serves(a, b) {
+        // SAFETY: as above; where the product accumulates, `c` has been written.
+        unsafe { few_rows::product(a, b, c, target.accumulate) };
+        return;
+    }
     let threads = rayon::current_num_threads();
     let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
     // SAFETY: as above; where the product accumulates, `c` has been written.

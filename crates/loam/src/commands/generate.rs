@@ -1,11 +1,13 @@
 //! `loam generate`.
 
+use super::Misuse;
 use crate::arguments::{GenerateArguments, Global};
 use crate::machine;
 use crate::terminal::Terminal;
-use loam_models::generate::GenerateOptions;
 use loam_models::sampling::SamplingOptions;
-use loam_tasks::LoadedModel;
+use loam_tasks::{LoadedModel, TextOptions};
+use serde_json::{Value, json};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 pub fn run(arguments: &GenerateArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
@@ -17,30 +19,118 @@ pub fn run(arguments: &GenerateArguments, global: &Global, terminal: Terminal) -
         repetition_penalty: arguments.repetition_penalty,
         seed: arguments.seed,
     };
-    sampling.validate().map_err(|error| super::Misuse(error.to_string()))?;
+    sampling.validate().map_err(|error| Misuse(error.to_string()))?;
+    if arguments.beams == 0 || arguments.n_best == 0 || arguments.n_best > arguments.beams {
+        return Err(Misuse(format!(
+            "--n-best {} of --beams {}: both are at least 1, and no more come back than are kept",
+            arguments.n_best, arguments.beams
+        ))
+        .into());
+    }
+    if arguments.batch == 0 {
+        return Err(Misuse("--batch 0: at least one prompt is read at a time".into()).into());
+    }
+    let options = TextOptions {
+        max_new_tokens: arguments.max_tokens,
+        sampling,
+        no_repeat_ngram: arguments.no_repeat_ngram,
+        stop: arguments.stop.clone(),
+    };
     let device = machine::device(&global.device)?;
+    if let Some(file) = &arguments.prompts {
+        let (text, origin) = if file.as_os_str() == "-" {
+            (super::standard_input("the prompts")?, "standard input".to_owned())
+        } else {
+            (super::text_file(file)?, file.display().to_string())
+        };
+        let prompts = prompts(&text, &origin)?;
+        let model = LoadedModel::open(&arguments.model, &device)?;
+        for batch in prompts.chunks(arguments.batch) {
+            for line in objects(&model, batch, arguments, &options)? {
+                terminal.result(line)?;
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let prompt = match &arguments.prompt {
         Some(prompt) => prompt.clone(),
         // The line end is the shell's, not the text's.
         None => super::standard_input("the prompt")?.trim_end_matches('\n').to_owned(),
     };
     let model = LoadedModel::open(&arguments.model, &device)?;
-    let options = GenerateOptions { max_new_tokens: arguments.max_tokens, sampling, end_of_text: None };
-    let json = terminal.json();
-    let mut written = Ok(());
-    if !json && !terminal.quiet() {
+    if terminal.json() {
+        for line in objects(&model, &[prompt], arguments, &options)? {
+            terminal.result(line)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.beams > 1 {
+        let found = model.search(
+            std::slice::from_ref(&prompt),
+            &options,
+            arguments.beams,
+            arguments.n_best,
+            arguments.length_penalty,
+        )?;
+        let given = if terminal.quiet() { "" } else { &prompt };
+        for text in found.iter().flatten() {
+            let score = if arguments.n_best > 1 { format!("{:.4}\t", text.score) } else { String::new() };
+            terminal.result(format_args!("{score}{given}{}", text.text))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !terminal.quiet() {
         terminal.part(&prompt)?;
     }
-    let generation = model.generate(&prompt, &options, &arguments.stop, |text| {
-        if !json && written.is_ok() {
-            written = terminal.part(text);
-        }
+    let mut written = Ok(());
+    model.write(&[prompt], &options, |_, text| {
+        written = terminal.part(text);
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     written?;
-    if json {
-        terminal.result(serde_json::to_string(&generation)?)?
-    } else {
-        terminal.part("\n")?
-    }
+    terminal.part("\n")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `--json` prints for each prompt of a batch, in their order.
+fn objects(
+    model: &LoadedModel,
+    prompts: &[String],
+    arguments: &GenerateArguments,
+    options: &TextOptions,
+) -> anyhow::Result<Vec<String>> {
+    if arguments.beams == 1 {
+        let written = model.write(prompts, options, |_, _| ControlFlow::Continue(()))?;
+        return written.iter().map(|generation| Ok(serde_json::to_string(generation)?)).collect();
+    }
+    let found = model.search(prompts, options, arguments.beams, arguments.n_best, arguments.length_penalty)?;
+    let object = |(prompt, found): (&String, Vec<loam_tasks::language_model::Found>)| {
+        let best = found.first();
+        json!({
+            "prompt": prompt,
+            "text": best.map(|best| &best.text),
+            "tokens": best.map(|best| &best.tokens),
+            "finish": best.map(|best| best.finish),
+            "score": best.map(|best| best.score),
+            "n_best": found,
+        })
+        .to_string()
+    };
+    Ok(prompts.iter().zip(found).map(object).collect())
+}
+
+/// The prompts of JSON lines.
+fn prompts(text: &str, origin: &str) -> anyhow::Result<Vec<String>> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(number, line)| prompt_of(line, &format!("{origin}: line {}", number + 1))).collect()
+}
+
+/// The prompt of `{"prompt":…}`.
+pub fn prompt_of(line: &str, origin: &str) -> anyhow::Result<String> {
+    let value: Value =
+        serde_json::from_str(line).map_err(|error| anyhow::anyhow!("{origin}: not valid JSON: {error}"))?;
+    match value["prompt"].as_str() {
+        Some(prompt) => Ok(prompt.to_owned()),
+        None => anyhow::bail!("{origin}: an object with a text \"prompt\" is wanted, as in {{\"prompt\":\"Once\"}}"),
+    }
 }

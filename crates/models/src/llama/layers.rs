@@ -6,10 +6,12 @@ use crate::dropouts::Dropouts;
 use crate::language_model::Cache;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use loam_nn::attention::{Attention, attend};
+use loam_nn::attention::{Attention, Positions, attend};
 use loam_nn::initialize::Initializer;
 use loam_nn::layers::{Projection, RmsNorm};
 use loam_nn::{Activation, ops};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Self-attention with grouped heads and rotary positions.
 #[derive(Module, Debug)]
@@ -50,6 +52,12 @@ pub(super) struct Pass<'a> {
     /// Its positions, where it has any.
     pub rotary: Option<&'a Rotary>,
     pub dropouts: &'a Dropouts,
+    /// Where the new tokens stand.
+    pub positions: &'a Positions,
+    /// Tokens of the longest row, the new ones among them.
+    pub length: usize,
+    /// Which keys are not padding, row by row, where there is some.
+    pub key_ranges: Option<&'a Arc<[Range<usize>]>>,
 }
 
 impl Pass<'_> {
@@ -61,6 +69,7 @@ impl Pass<'_> {
             scale: Some(config.scale() * self.rotary.map_or(1.0, Rotary::score_factor)),
             soft_cap: config.attn_logit_softcapping.filter(|_| caps).map(|cap| cap as f32),
             dropout: self.dropouts.at(config.attention_dropout, self.layer as u64),
+            key_ranges: self.key_ranges.cloned(),
             ..window.map_or_else(Attention::causal, Attention::sliding)
         }
     }
@@ -128,26 +137,19 @@ impl SelfAttention {
         let [batch, time, _] = x.dims();
         let (heads, shared, width) =
             (pass.config.num_attention_heads, pass.config.num_key_value_heads, pass.config.head_dim);
-        let split = |x: Tensor<3>, heads: usize| -> Tensor<4> {
-            let length = x.dims()[1];
-            x.reshape([batch, length, heads, width])
-        };
-        // Of the layers that are done the cache holds the new tokens already.
-        let first = cache.as_ref().and_then(|cache| cache.layers.get(pass.layer)).map_or(0, |(keys, _)| keys.dims()[1]);
+        let split = |x: Tensor<3>, heads: usize| -> Tensor<4> { x.reshape([batch, time, heads, width]) };
         let prepare = |x: Tensor<3>, heads: usize, norm: &Option<RmsNorm>| {
             let mut x = split(x, heads);
             if let Some(norm) = norm {
                 x = norm.forward(x);
             }
-            pass.rotary.map_or(x.clone(), |rotary| rotary.turn(x, first))
+            pass.rotary.map_or(x.clone(), |rotary| rotary.turn(x, pass.positions.clone(), pass.length))
         };
         let queries = prepare(self.q_proj.forward(x.clone()), heads, &self.q_norm);
         let mut keys = prepare(self.k_proj.forward(x.clone()), shared, &self.k_norm);
         let mut values = split(self.v_proj.forward(x), shared);
         if let Some(cache) = cache {
-            let flat = |x: Tensor<4>| x.reshape([batch, time, shared * width]);
-            let (all_keys, all_values) = cache.extend(pass.layer, flat(keys), flat(values));
-            (keys, values) = (split(all_keys, shared), split(all_values, shared));
+            (keys, values) = cache.extend(pass.layer, keys, values);
         }
         attend(queries, keys, values, pass.attention()).reshape([batch, time, heads * width])
     }

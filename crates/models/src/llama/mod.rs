@@ -17,6 +17,7 @@ use crate::weights::{self, Layout};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, activation};
 use layers::{Layer, Pass};
+use loam_nn::attention::Positions;
 use loam_nn::initialize::Initializer;
 use loam_nn::layers::{Embedding, RmsNorm};
 use loam_nn::ops;
@@ -105,8 +106,18 @@ impl Llama {
     }
 
     /// The final hidden states of `inputs`, `[batch, time, width]`.
-    fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>, mut cache: Option<&mut Cache>) -> Tensor<3> {
+    fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>, cache: Option<&mut Cache>) -> Tensor<3> {
+        self.model.norm.forward(self.layers(inputs, dropout_seed, cache))
+    }
+
+    /// What the layers make of `inputs`, before the last norm.
+    fn layers(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>, mut cache: Option<&mut Cache>) -> Tensor<3> {
         let (config, dropouts) = (&self.config, Dropouts::new(dropout_seed));
+        let time = inputs.dims()[1];
+        let held = cache.as_deref().map_or(0, Cache::len);
+        let positions = cache.as_deref().map_or(Positions::From(0), |cache| cache.positions(time));
+        let mask = cache.as_deref().map(|cache| cache.mask(time));
+        let key_ranges = mask.as_ref().and_then(|mask| mask.key_ranges.as_ref());
         let scale = if config.family.is_gemma() { (config.hidden_size as f32).sqrt() } else { 1.0 };
         let mut x = ops::embed_tokens(self.model.embed_tokens.weight.val(), inputs, scale);
         for (number, layer) in self.model.layers.iter().enumerate() {
@@ -115,16 +126,17 @@ impl Llama {
                 _ => &self.rotary,
             };
             let rotary = config.rotary_layers[number].then_some(rotary);
-            let pass = Pass { config, layer: number, rotary, dropouts: &dropouts };
+            let (positions, length) = (&positions, held + time);
+            let pass = Pass { config, layer: number, rotary, dropouts: &dropouts, positions, length, key_ranges };
             x = layer.forward(x, &pass, cache.as_deref_mut());
         }
-        self.model.norm.forward(x)
+        x
     }
 
     /// Logits of hidden states, `[batch * time, vocabulary]`.
     fn capped_logits(&self, x: Tensor<3>) -> Tensor<2> {
-        let [batch, time, width] = x.dims();
-        let logits = x.reshape([batch * time, width]).matmul(self.output().transpose());
+        let [batch, time, _] = x.dims();
+        let logits = ops::logits(x, self.output()).reshape([batch * time, self.config.vocab_size]);
         match self.config.final_logit_softcapping {
             Some(cap) => (logits / cap).tanh() * cap,
             None => logits,
@@ -168,6 +180,12 @@ impl LanguageModel for Llama {
         let [batch, time] = inputs.dims();
         let x = self.hidden(inputs, None, Some(cache));
         self.capped_logits(x).reshape([batch, time, self.config.vocab_size])
+    }
+
+    fn last_logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<2> {
+        let time = inputs.dims()[1];
+        let x = self.layers(inputs, None, Some(cache)).narrow(1, time - 1, 1);
+        self.capped_logits(self.model.norm.forward(x))
     }
 
     fn context(&self) -> usize {

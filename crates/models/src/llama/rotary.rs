@@ -278,10 +278,9 @@ impl Rotary {
         table.clone()
     }
 
-    /// Queries or keys, `[batch, time, heads, head_dim]`, of which the first token stands at position `first`.
-    pub(super) fn turn(&self, x: Tensor<4>, first: usize) -> Tensor<4> {
-        let table = self.table(first + x.dims()[1]);
-        rotate(x, table, Positions::From(first), Pairing::HalfSplit)
+    /// Queries or keys, `[batch, time, heads, head_dim]`, of sequences of at most `length` tokens.
+    pub(super) fn turn(&self, x: Tensor<4>, positions: Positions, length: usize) -> Tensor<4> {
+        rotate(x, self.table(length), positions, Pairing::HalfSplit)
     }
 
     /// What scores are multiplied by beside their scale.

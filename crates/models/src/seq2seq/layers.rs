@@ -75,16 +75,16 @@ impl Projections {
         Self { k_proj: dense(), v_proj: dense(), q_proj: dense(), out_proj: dense() }
     }
 
-    /// Keys and values of `x`, `[batch, time, width]` each.
-    fn keys_and_values(&self, x: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
-        (self.k_proj.forward(x.clone()), self.v_proj.forward(x))
+    /// Keys and values of `x`, `[batch, time, heads, head_width]` each.
+    fn keys_and_values(&self, x: Tensor<3>, heads: usize) -> (Tensor<4>, Tensor<4>) {
+        (split(self.k_proj.forward(x.clone()), heads), split(self.v_proj.forward(x), heads))
     }
 
     /// `x` plus what its queries find among `keys` and `values`; drops at `place` and the one after.
     fn forward(
         &self,
         x: Tensor<3>,
-        (keys, values): (Tensor<3>, Tensor<3>),
+        (keys, values): (Tensor<4>, Tensor<4>),
         heads: usize,
         mask: attention::Attention,
         config: &Seq2SeqConfig,
@@ -93,7 +93,7 @@ impl Projections {
     ) -> Tensor<3> {
         let attention = attention::Attention { dropout: dropouts.at(config.attention_dropout, place), ..mask };
         let queries = split(self.q_proj.forward(x.clone()), heads);
-        let attended = attend(queries, split(keys, heads), split(values, heads), attention).reshape(x.dims());
+        let attended = attend(queries, keys, values, attention).reshape(x.dims());
         dropouts.project(&self.out_proj, attended, x, config.dropout, place + 1)
     }
 }
@@ -119,7 +119,7 @@ impl EncoderLayer {
         layer: u64,
     ) -> Tensor<3> {
         let (place, heads) = (PLACES * layer, config.encoder_attention_heads);
-        let own = self.self_attn.keys_and_values(x.clone());
+        let own = self.self_attn.keys_and_values(x.clone(), heads);
         let x = self.self_attn.forward(x, own, heads, mask.clone(), config, dropouts, place + 1);
         let x = self.self_attn_layer_norm.forward(x);
         self.final_layer_norm.forward(feed_forward([&self.fc1, &self.fc2], x, config, dropouts, place + 3))
@@ -141,15 +141,15 @@ impl DecoderLayer {
     }
 
     /// The keys and values that this layer takes from the encoder's `states`.
-    pub fn source(&self, states: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
-        self.encoder_attn.keys_and_values(states)
+    pub fn source(&self, states: Tensor<3>, heads: usize) -> (Tensor<4>, Tensor<4>) {
+        self.encoder_attn.keys_and_values(states, heads)
     }
 
     /// `x` after the tokens in `cache`, where one is kept; `source` is what [`DecoderLayer::source`] gave.
     pub fn forward(
         &self,
         x: Tensor<3>,
-        source: (Tensor<3>, Tensor<3>),
+        source: (Tensor<4>, Tensor<4>),
         config: &Seq2SeqConfig,
         mask: &attention::Attention,
         dropouts: &Dropouts,
@@ -159,7 +159,7 @@ impl DecoderLayer {
         // The encoder's places come first.
         let place = PLACES * (config.encoder_layers + 1 + layer) as u64;
         let heads = config.decoder_attention_heads;
-        let (keys, values) = self.self_attn.keys_and_values(x.clone());
+        let (keys, values) = self.self_attn.keys_and_values(x.clone(), heads);
         let own = match cache {
             Some(cache) => cache.extend(layer, keys, values),
             None => (keys, values),

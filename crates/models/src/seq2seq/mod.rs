@@ -9,10 +9,10 @@ mod positions;
 
 pub use config::Seq2SeqConfig;
 
+use crate::cache::{Cache, pick};
 use crate::configuration::File;
 use crate::dropouts::Dropouts;
 use crate::error::ModelError;
-use crate::language_model::Cache;
 use crate::weights::{self, Layout};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
@@ -22,7 +22,9 @@ use loam_nn::initialize::Initializer;
 use loam_nn::layers::Embedding;
 use loam_nn::{head, ops};
 use serde_json::json;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Source sequences side by side.
 #[derive(Clone, Debug)]
@@ -44,8 +46,20 @@ impl Source {
 /// What the decoder looks at while it writes: every layer's keys and values of the source.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    layers: Vec<(Tensor<3>, Tensor<3>)>,
+    /// `[batch, time, heads, head_width]` each.
+    layers: Vec<(Tensor<4>, Tensor<4>)>,
     mask: Attention,
+}
+
+impl Memory {
+    /// These rows, in this order; a row may come several times.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let layers = self.layers.iter().map(|(keys, values)| (pick(keys.clone(), rows), pick(values.clone(), rows)));
+        let pick_ranges = |ranges: &Arc<[Range<usize>]>| rows.iter().map(|&row| ranges[row].clone()).collect();
+        let key_ranges = self.mask.key_ranges.as_ref().map(pick_ranges);
+        Self { layers: layers.collect(), mask: Attention { key_ranges, ..self.mask.clone() } }
+    }
 }
 
 #[derive(Module, Debug)]
@@ -170,7 +184,13 @@ impl Seq2Seq {
     }
 
     fn remember(&self, states: &Tensor<3>, mask: Attention) -> Memory {
-        let layers = self.model.decoder.layers.iter().map(|layer| layer.source(states.clone())).collect();
+        let layers = self
+            .model
+            .decoder
+            .layers
+            .iter()
+            .map(|layer| layer.source(states.clone(), self.config.decoder_attention_heads))
+            .collect();
         Memory { layers, mask }
     }
 

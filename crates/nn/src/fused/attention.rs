@@ -5,10 +5,12 @@ use super::flex::{Dense, output};
 use crate::attention::{Attention, Positions};
 use crate::precision::Precision;
 use crate::profile::timer;
+use burn::backend::TensorMetadata;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::flex::Flex;
+use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, backend_extension};
+use burn::tensor::DType;
 use loam_kernels::attention as kernel;
 use loam_kernels::heads::{HeadLayout, HeadView};
 use loam_kernels::rotary::{self, Pairing, RotaryTable};
@@ -59,6 +61,37 @@ pub(crate) trait AttentionKernels: Backend {
     ) -> FloatTensor<Self>;
 }
 
+/// A tensor `[batch, time, heads, head_width]` where it lies: a cache's tokens are a part of a larger buffer.
+struct Heads(FlexTensor);
+
+impl Heads {
+    /// Copies only where the channels of a head do not lie side by side.
+    fn new(tensor: Float) -> Self {
+        assert_eq!(tensor.dtype(), DType::F32, "the CPU kernels compute in f32");
+        let strides = tensor.layout().strides();
+        let in_place = strides.iter().all(|&stride| stride >= 0) && (strides[3] == 1 || tensor.shape()[3] == 1);
+        Self(if in_place { tensor } else { tensor.to_contiguous() })
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        self.0.shape().to_vec()
+    }
+
+    fn view(&self) -> HeadView<'_> {
+        let shape = self.shape();
+        let layout = self.0.layout();
+        let stride = |dimension: usize| layout.strides()[dimension] as usize;
+        let heads = HeadLayout {
+            start: layout.start_offset(),
+            batch_stride: stride(0),
+            time_stride: stride(1),
+            head_stride: stride(2),
+            ..HeadLayout::tokens_first(shape[0], shape[1], shape[2], shape[3])
+        };
+        HeadView::new(self.0.storage::<f32>(), heads)
+    }
+}
+
 fn view(tensor: &Dense) -> HeadView<'_> {
     let shape = tensor.shape();
     HeadView::new(tensor.values(), HeadLayout::tokens_first(shape[0], shape[1], shape[2], shape[3]))
@@ -67,8 +100,8 @@ fn view(tensor: &Dense) -> HeadView<'_> {
 impl AttentionKernels for Flex {
     fn kernel_attend(operands: [Float; 3], attention: &Attention, precision: Precision) -> [Float; 2] {
         let _timer = timer("attention");
-        let [q, k, v] = operands.map(Dense::new);
-        let (out, log_sum_exp) = kernel::attend(view(&q), view(&k), view(&v), &attention.kernel(precision));
+        let [q, k, v] = operands.map(Heads::new);
+        let (out, log_sum_exp) = kernel::attend(q.view(), k.view(), v.view(), &attention.kernel(precision));
         let length = log_sum_exp.len();
         [output(out, q.shape()), output(log_sum_exp, [length])]
     }

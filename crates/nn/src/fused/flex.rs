@@ -11,7 +11,7 @@ use loam_kernels::activation::Activation;
 use loam_kernels::attention::{self, AttentionShape};
 use loam_kernels::dropout::{self, Dropout};
 use loam_kernels::feed_forward::FeedForward;
-use loam_kernels::matrix::MatrixRef;
+use loam_kernels::matrix::{self, MatrixRef};
 use loam_kernels::{cross_entropy, embedding, linear, norm};
 
 type Float = FloatTensor<Flex>;
@@ -64,6 +64,18 @@ pub(crate) fn with_last(mut shape: Vec<usize>, last: usize) -> Vec<usize> {
     shape
 }
 
+/// `x · weight` without differentiation: x `[rows, inputs]`, weight `[inputs, outputs]`, lying either way around.
+pub(crate) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let _timer = timer("logits");
+    let x = slice(x);
+    let weight = Weight::new(weight.inner().try_into_primitive::<Flex>().expect("a tensor on the CPU"));
+    let (rows, matrix) = (x.shape()[0], weight.matrix());
+    let mut y = vec![0.0; rows * matrix.columns];
+    let x = MatrixRef::new(x.values(), rows, matrix.rows);
+    matrix::product(x, matrix, &mut y, false, precision::current());
+    tensor(y, [rows, weight.columns()])
+}
+
 fn attention_shape(qkv: &Dense, heads: usize) -> AttentionShape {
     let shape = qkv.shape();
     AttentionShape { batch: shape[0], time: shape[1], heads, head_width: shape[2] / 3 / heads }
@@ -85,6 +97,10 @@ impl Weight {
             }
         }
         Self { data: Dense::new(tensor), transposed: false }
+    }
+
+    fn columns(&self) -> usize {
+        self.matrix().columns
     }
 
     fn matrix(&self) -> MatrixRef<'_> {
