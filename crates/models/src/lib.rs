@@ -8,6 +8,7 @@ pub mod bert;
 mod configuration;
 mod dropouts;
 pub mod error;
+pub mod exchange;
 pub mod generate;
 pub mod gpt;
 pub mod language_model;
