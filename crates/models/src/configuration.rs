@@ -125,3 +125,41 @@ pub(crate) fn activation(key: &str, name: &str) -> Result<Activation, ModelError
         }
     })
 }
+
+fn wrong(key: &str, value: &Value, expected: &str) -> ModelError {
+    ModelError::Configuration(format!("{key} = {value} is not {expected}"))
+}
+
+/// A key's value; null is as good as absent.
+fn present<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    value.get(key).filter(|value| !value.is_null())
+}
+
+/// A key that holds a size.
+pub(crate) fn read_size(value: &Value, key: &str) -> Result<Option<usize>, ModelError> {
+    let read = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok());
+    present(value, key).map(|value| read(value).ok_or_else(|| wrong(key, value, "a whole number"))).transpose()
+}
+
+/// A key that holds a number.
+pub(crate) fn read_number(value: &Value, key: &str) -> Result<Option<f64>, ModelError> {
+    present(value, key).map(|value| value.as_f64().ok_or_else(|| wrong(key, value, "a number"))).transpose()
+}
+
+/// A key that holds true or false.
+pub(crate) fn read_bool(value: &Value, key: &str) -> Result<Option<bool>, ModelError> {
+    present(value, key).map(|value| value.as_bool().ok_or_else(|| wrong(key, value, "true or false"))).transpose()
+}
+
+/// A key that holds a text.
+pub(crate) fn read_text(value: &Value, key: &str) -> Result<Option<String>, ModelError> {
+    let read = |value: &Value| value.as_str().map(str::to_owned);
+    present(value, key).map(|value| read(value).ok_or_else(|| wrong(key, value, "a text"))).transpose()
+}
+
+/// A key that holds a list of true and false, which 1 and 0 may stand for.
+pub(crate) fn read_flags(value: &Value, key: &str) -> Result<Option<Vec<bool>>, ModelError> {
+    let flag = |value: &Value| value.as_bool().or_else(|| value.as_u64().map(|number| number != 0));
+    let read = |value: &Value| value.as_array()?.iter().map(flag).collect::<Option<Vec<bool>>>();
+    present(value, key).map(|value| read(value).ok_or_else(|| wrong(key, value, "a list of 0 and 1"))).transpose()
+}

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod bert;
+pub mod causal;
 mod configuration;
 mod dropouts;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod exchange;
 pub mod generate;
 pub mod gpt;
 pub mod language_model;
+pub mod llama;
 pub mod lstm;
 pub mod ngram;
 pub mod sampling;
@@ -19,8 +21,10 @@ pub mod seq2seq;
 pub mod weights;
 
 pub use bert::{Bert, BertConfig, MaskedBert};
+pub use causal::CausalModel;
 pub use error::ModelError;
 pub use gpt::{Gpt, GptConfig};
 pub use language_model::{Cache, LanguageModel};
+pub use llama::{Llama, LlamaConfig};
 pub use lstm::{Recurrent, RecurrentConfig};
 pub use seq2seq::{Seq2Seq, Seq2SeqConfig};

@@ -7,10 +7,12 @@ mod support;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_models::bert::{Bert, Inputs, MaskedBert};
+use loam_models::generate::{GenerateOptions, generate, row};
 use loam_models::lstm::{Recurrent, RecurrentEncoder};
+use loam_models::sampling::SamplingOptions;
 use loam_models::seq2seq::{Seq2Seq, Source};
 use loam_models::weights::{Tensors, write_json, write_tensors};
-use loam_models::{Cache, LanguageModel};
+use loam_models::{Cache, CausalModel, LanguageModel};
 use loam_nn::initialize::mix;
 use loam_nn::{head, parameters};
 use serde_json::{Map, Value};
@@ -187,6 +189,53 @@ fn translation() {
         let kind = head::Loss { smoothing: 0.1, ..head::Loss::scaled(1.0 / counted as f32) };
         let loss = model.loss(&source, case.rows("inputs"), case.row("targets"), kind, None);
         case.compare_gradients(&model, loss, |model, folder| model.save(folder).unwrap());
+    }
+}
+
+#[test]
+fn causal_decoders() {
+    let (names, all) = (
+        [
+            "llama",
+            "llama 3",
+            "llama tied",
+            "llama dynamic",
+            "mistral",
+            "qwen2",
+            "qwen2 yarn",
+            "qwen3",
+            "smollm3",
+            "gemma2",
+            "gemma3",
+            "gemma3 capped",
+            "gpt2",
+        ],
+        Device::flex(),
+    );
+    for name in names {
+        let case = Case::new(name);
+        let model = CausalModel::load(case.folder(), &all.clone().autodiff()).unwrap();
+        case.compare("logits", model.logits(case.rows("ids"), &mut Cache::default()), None);
+        let targets = case.row("targets");
+        let loss = model.loss(case.rows("ids"), targets, 1.0 / 18.0, None);
+        case.compare_gradients(&model, loss, |model, folder| model.save(folder, None).unwrap());
+        // Greedy continuation, through the cache, of what transformers reads whole at every token.
+        let greedy: Vec<u32> = case.integers("greedy").into_iter().map(|id| id as u32).collect();
+        let sampling = SamplingOptions { temperature: 0.0, ..SamplingOptions::default() };
+        let options = GenerateOptions { max_new_tokens: 50, sampling, ..GenerateOptions::default() };
+        let mut written = greedy[..5].to_vec();
+        let take = |id| {
+            written.push(id);
+            std::ops::ControlFlow::Continue(())
+        };
+        generate(&model.clone().valid(), &greedy[..5], &options, &all, take).unwrap();
+        assert_eq!(written, greedy, "{name}: the greedy continuation");
+        // What is written anew is read as what it was.
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path(), None).unwrap();
+        let again = CausalModel::load(folder.path(), &all).unwrap();
+        let logits = |model: &CausalModel| host(model.logits(row(&greedy[..20], &all), &mut Cache::default()));
+        assert_eq!(logits(&again), logits(&model.valid()), "{name}: saved and loaded");
     }
 }
 

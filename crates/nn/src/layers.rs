@@ -93,6 +93,62 @@ impl Dense {
     }
 }
 
+/// A dense layer with its weight as `[outputs, inputs]` and a bias or none.
+#[derive(Module, Debug)]
+pub struct Projection {
+    /// `[outputs, inputs]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[outputs]`.
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Projection {
+    /// Weights from N(0, `deviation`²), bias 0 where there is one.
+    pub fn new(inputs: usize, outputs: usize, bias: bool, deviation: f64, draw: &mut Initializer) -> Self {
+        let weight = draw.normal([outputs, inputs], deviation);
+        Self { weight, bias: bias.then(|| draw.constant([outputs], 0.0)) }
+    }
+
+    /// The kernels add a bias always; one of zeros costs nothing beside their product.
+    fn bias(&self, x: &Tensor<3>) -> Tensor<1> {
+        let outputs = self.weight.lazy_shape()[0];
+        self.bias.as_ref().map_or_else(|| Tensor::zeros([outputs], &x.device()), Param::val)
+    }
+
+    /// `x · weightᵀ + bias`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let bias = self.bias(&x);
+        ops::linear(x, self.weight.val().transpose(), bias)
+    }
+
+    /// `residual + x · weightᵀ + bias`.
+    pub fn forward_residual(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        let bias = self.bias(&x);
+        ops::linear_residual(x, self.weight.val().transpose(), bias, residual)
+    }
+}
+
+/// RMS normalization with a gain (`weight`), stored less `offset`.
+#[derive(Module, Debug)]
+pub struct RmsNorm {
+    /// Gain less the offset, `[width]`.
+    pub weight: Param<Tensor<1>>,
+    offset: f64,
+    epsilon: f64,
+}
+
+impl RmsNorm {
+    /// A gain of 1. The offset is 0, or 1 in Gemma's weights.
+    pub fn new(width: usize, offset: f64, epsilon: f64, draw: &mut Initializer) -> Self {
+        Self { weight: draw.constant([width], (1.0 - offset) as f32), offset, epsilon }
+    }
+
+    /// Normalizes every row of `x` `[.., width]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        ops::rms_norm(x, self.weight.val(), self.offset as f32, self.epsilon as f32)
+    }
+}
+
 /// Layer normalization with scale (`weight`) and shift (`bias`).
 #[derive(Module, Debug)]
 pub struct LayerNorm {

@@ -152,6 +152,14 @@ pub fn gated<const D: usize>(packed: Tensor<D>, kind: Activation) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fused_gated(packed.into_dispatch(), kind))
 }
 
+/// [`gated`] of gate and up part in tensors of their own, of one shape.
+pub fn gated_pair<const D: usize>(gate: Tensor<D>, up: Tensor<D>, kind: Activation) -> Tensor<D> {
+    if !fused(&gate) {
+        return composed::activate(gate, kind) * up;
+    }
+    Tensor::from_dispatch(Dispatch::fused_gated_pair(gate.into_dispatch(), up.into_dispatch(), kind))
+}
+
 /// RMS normalization over the last dimension (Zhang & Sennrich 2019): `x / √(mean x² + ε) · (offset + gamma)`, x
 /// `[.., width]`, gamma `[width]`; the offset is 0, or 1 in Gemma's weights.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, offset: f32, epsilon: f32) -> Tensor<D> {

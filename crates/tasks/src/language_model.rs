@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use loam_corpus::{IGNORE, Tokenizer};
 use loam_models::generate::{self, GenerateOptions};
 use loam_models::sampling::StopMatcher;
-use loam_models::{Gpt, LanguageModel, ModelError};
+use loam_models::{CausalModel, LanguageModel, ModelError};
 use loam_train::batch;
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -29,7 +29,7 @@ pub enum TaskError {
 /// A model folder, opened.
 pub struct LoadedModel {
     /// The model.
-    pub model: Gpt,
+    pub model: CausalModel,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
     device: Device,
@@ -70,7 +70,7 @@ impl LoadedModel {
     /// When files are missing or broken, or model and tokenizer do not belong together.
     pub fn open(path: &Path, device: &Device) -> Result<Self, TaskError> {
         let folder = model_folder(path)?;
-        let model = Gpt::load(&folder, device)?;
+        let model = CausalModel::load(&folder, device)?;
         let tokenizer = Tokenizer::open(&folder)?;
         if tokenizer.vocabulary() > model.vocabulary() {
             return Err(TaskError::Request(format!(
@@ -84,7 +84,7 @@ impl LoadedModel {
     }
 
     /// A trained model still in memory.
-    pub fn new(model: &Gpt, tokenizer: Tokenizer, device: &Device) -> Self {
+    pub fn new(model: &CausalModel, tokenizer: Tokenizer, device: &Device) -> Self {
         Self { model: model.clone().valid(), tokenizer, device: device.clone() }
     }
 

@@ -366,6 +366,12 @@ choice! {
     ModelFamily {
         /// GPT-2.
         Gpt = "gpt",
+        /// Llama: rotary positions, RMS norm, gated feed-forward.
+        Llama = "llama",
+        /// Long short-term memory; has no heads.
+        Lstm = "lstm",
+        /// Gated recurrent unit; has no heads.
+        Gru = "gru",
     }
 }
 

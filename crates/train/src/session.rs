@@ -11,8 +11,9 @@ use crate::trainer::{Outcome, Trainer};
 use burn::module::Module;
 use burn::tensor::Device;
 use loam_corpus::{Prepared, TokenStream};
+use loam_models::lstm::{Cell, Recurrent, RecurrentConfig};
 use loam_models::ngram::NGram;
-use loam_models::{Gpt, GptConfig, LanguageModel, weights};
+use loam_models::{CausalModel, Gpt, GptConfig, LanguageModel, Llama, LlamaConfig, ModelError, weights};
 use loam_nn::precision;
 use std::fs;
 use std::path::Path;
@@ -77,9 +78,8 @@ pub fn start(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
     recipe.check()?;
-    check(recipe)?;
     if let (ModelRecipe::New(shape), TokenizerRecipe::Train { vocab, .. }) = (&recipe.model, &recipe.tokenizer) {
-        fits(configuration(shape, *vocab).parameters(), recipe, session)?;
+        fits(Configuration::new(shape, *vocab).parameters(), recipe, session)?;
     }
     let run = Run::create(folder)?;
     save_recipe(&run, recipe)?;
@@ -101,7 +101,6 @@ pub fn start(
 pub fn resume(folder: &Path, session: &Session, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
     let run = Run::open(folder)?;
     let recipe = Recipe::load(&run.recipe(), &[])?;
-    check(&recipe)?;
     let mut found = None;
     for step in checkpoint::steps(&run.checkpoints())?.into_iter().rev() {
         match checkpoint::verify(&checkpoint::folder(&run.checkpoints(), step)) {
@@ -115,14 +114,40 @@ pub fn resume(folder: &Path, session: &Session, observer: &mut dyn Observer) -> 
     go(&run, recipe, session, observer, found)
 }
 
-fn check(recipe: &Recipe) -> Result<(), TrainError> {
-    match &recipe.model {
-        ModelRecipe::New(ModelShape { family: ModelFamily::Gpt, .. }) | ModelRecipe::From { .. } => Ok(()),
-    }
+/// The configuration of a new model.
+enum Configuration {
+    Gpt(GptConfig),
+    Recurrent(RecurrentConfig),
+    Llama(LlamaConfig),
 }
 
-fn configuration(shape: &ModelShape, vocabulary: usize) -> GptConfig {
-    GptConfig::new(vocabulary, shape.context, shape.width, shape.layers, shape.heads, shape.dropout)
+impl Configuration {
+    fn new(shape: &ModelShape, vocabulary: usize) -> Self {
+        let ModelShape { family, width, layers, heads, context, dropout } = *shape;
+        let recurrent = |cell| RecurrentConfig::new(cell, vocabulary, context, width, layers, dropout);
+        match family {
+            ModelFamily::Gpt => Self::Gpt(GptConfig::new(vocabulary, context, width, layers, heads, dropout)),
+            ModelFamily::Llama => Self::Llama(LlamaConfig::new(vocabulary, context, width, layers, heads, dropout)),
+            ModelFamily::Lstm => Self::Recurrent(recurrent(Cell::Lstm)),
+            ModelFamily::Gru => Self::Recurrent(recurrent(Cell::Gru)),
+        }
+    }
+
+    fn parameters(&self) -> Option<u64> {
+        match self {
+            Self::Gpt(config) => config.parameters(),
+            Self::Recurrent(config) => config.parameters(),
+            Self::Llama(config) => config.parameters(),
+        }
+    }
+
+    fn build(self, seed: u64, device: &Device) -> Result<CausalModel, ModelError> {
+        Ok(match self {
+            Self::Gpt(config) => Gpt::new(config, seed, device)?.into(),
+            Self::Recurrent(config) => Recurrent::new(config, seed, device)?.into(),
+            Self::Llama(config) => Llama::new(config, seed, device)?.into(),
+        })
+    }
 }
 
 /// Refuses a model whose weights, gradients, moments and ledger alone would not fit the memory.
@@ -222,7 +247,7 @@ fn advance(
     let device = session.device.clone().autodiff();
     let model = match &recipe.model {
         ModelRecipe::From { from } => {
-            let model = Gpt::load(from, &device)?;
+            let model = CausalModel::load(from, &device)?;
             if model.vocabulary() < tokenizer.vocabulary() {
                 return Err(TrainError::Request(format!(
                     "the tokenizer in {} has {} ids and the model {}; they do not belong together",
@@ -234,22 +259,22 @@ fn advance(
             model
         }
         ModelRecipe::New(shape) => {
-            let config = configuration(shape, tokenizer.vocabulary());
+            let config = Configuration::new(shape, tokenizer.vocabulary());
             fits(config.parameters(), &recipe, session)?;
-            Gpt::new(config, recipe.train.seed, &device)?
+            config.build(recipe.train.seed, &device)?
         }
     };
-    let config = model.config();
+    let shape = model.shape();
     log(
         observer,
         Event::Model {
-            family: "gpt".to_owned(),
+            family: shape.family.to_owned(),
             parameters: model.num_params() as u64,
             non_embedding_parameters: model.non_embedding_parameters(),
-            width: config.n_embd,
-            layers: config.n_layer,
-            heads: config.n_head,
-            context: config.n_positions,
+            width: shape.width,
+            layers: shape.layers,
+            heads: shape.heads,
+            context: shape.context,
         },
     )?;
     let portions = Portions::new(&recipe.train, model.context(), prepared.sources().len());
@@ -336,7 +361,7 @@ fn steps_in_time(
     recipe: &Recipe,
     session: &Session,
     prepared: &Prepared,
-    model: Gpt,
+    model: CausalModel,
     portions: Portions,
 ) -> Result<u64, TrainError> {
     let Length::Minutes(minutes) = recipe.train.length else { return Ok(1) };

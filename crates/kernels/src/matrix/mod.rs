@@ -1,11 +1,10 @@
 //! Matrix products.
 //!
-//! In `f32` through the `gemm` crate, which with its `x86-v4` feature reaches nine tenths of the machine's peak and more
-//! at the shapes of language models, and chooses its instructions at run time. It has no usable product of bf16
-//! operands, so that is our own.
+//! With AVX-512 our own ([`tiles`]), which can begin with a bias and a residual and can be chained, and which in bf16
+//! nobody else has. Otherwise, and for few rows, through the `gemm` crate, which chooses its instructions at run time.
 
 #[cfg(target_arch = "x86_64")]
-mod bf16;
+mod tiles;
 
 use crate::buffer::{Output, SharedPointer};
 use crate::simd::vectorized;
@@ -93,7 +92,7 @@ impl Precision {
         match self {
             Self::F32 => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Bf16 => current_level() == SimdLevel::Avx512 && bf16::is_available(),
+            Self::Bf16 => current_level() == SimdLevel::Avx512 && tiles::is_available::<{ tiles::PAIRED }>(),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Bf16 => false,
         }
@@ -194,10 +193,17 @@ pub(crate) unsafe fn product_at(a: MatrixRef, b: MatrixRef, c: *mut f32, beginni
     let sizes = [a.rows, b.columns, a.columns];
     let target = Target { pointer: c, row_stride: b.columns, accumulate: matches!(beginning, Beginning::Itself) };
     #[cfg(target_arch = "x86_64")]
-    if takes_bf16(sizes, precision) {
+    if let Some(words) = words(sizes, precision) {
         // SAFETY: both operands were checked against their slices, the beginning against the result; the caller vouches
         // for `c`.
-        unsafe { bf16::product(sizes, left, right, 1.0, target, beginning, true) };
+        unsafe {
+            match words {
+                Precision::F32 => tiles::product::<{ tiles::SINGLE }>(sizes, left, right, 1.0, target, beginning, true),
+                Precision::Bf16 => {
+                    tiles::product::<{ tiles::PAIRED }>(sizes, left, right, 1.0, target, beginning, true);
+                }
+            }
+        }
         return;
     }
     let target = match beginning {
@@ -248,14 +254,21 @@ pub(crate) unsafe fn chained_products(
     #[cfg(target_arch = "x86_64")]
     {
         let (width, columns) = (first.columns, second.columns);
-        let fits = takes_bf16([a.rows, width, a.columns], precision) && columns > 0;
-        if fits && bf16::links([a.columns, width, columns]) {
+        let sizes = [a.columns, width, columns];
+        let words = words([a.rows, width, a.columns], precision).filter(|words| {
+            columns > 0
+                && match words {
+                    Precision::F32 => tiles::links::<{ tiles::SINGLE }>(sizes),
+                    Precision::Bf16 => tiles::links::<{ tiles::PAIRED }>(sizes),
+                }
+        });
+        if let Some(words) = words {
             let operand = |matrix: MatrixRef| Operand {
                 pointer: matrix.data.as_ptr(),
                 row_stride: matrix.row_stride,
                 column_stride: matrix.column_stride,
             };
-            let link = |right: MatrixRef, beginning, target: SharedPointer| bf16::Link {
+            let link = |right: MatrixRef, beginning, target: SharedPointer| tiles::Link {
                 right: operand(right),
                 columns: right.columns,
                 beginning,
@@ -269,7 +282,13 @@ pub(crate) unsafe fn chained_products(
             };
             let (one, two) = (link(first, first_beginning, middle), link(second, second_beginning, c));
             // SAFETY: the operands were checked against their slices; the caller vouches for the results.
-            unsafe { bf16::chain(a.rows, operand(a), a.columns, &one, &between, &two) };
+            unsafe {
+                let (rows, left, inner) = (a.rows, operand(a), a.columns);
+                match words {
+                    Precision::F32 => tiles::chain::<{ tiles::SINGLE }>(rows, left, inner, &one, &between, &two),
+                    Precision::Bf16 => tiles::chain::<{ tiles::PAIRED }>(rows, left, inner, &one, &between, &two),
+                }
+            }
             return true;
         }
     }
@@ -296,13 +315,18 @@ vectorized! {
     }
 }
 
-/// Products with fewer rows stay in `f32`: packing the right operand would take longer than the product saves.
+/// Products with fewer rows go through `gemm`: packing the right operand would take longer than the product saves.
 #[cfg(target_arch = "x86_64")]
 const FEWEST_ROWS: usize = 16;
 
+/// In what words a product is made by our own tiles; none where it is not.
 #[cfg(target_arch = "x86_64")]
-fn takes_bf16([rows, columns, inner]: [usize; 3], precision: Precision) -> bool {
-    precision == Precision::Bf16 && rows >= FEWEST_ROWS && columns > 0 && inner > 0 && precision.is_native()
+fn words([rows, columns, inner]: [usize; 3], precision: Precision) -> Option<Precision> {
+    if rows < FEWEST_ROWS || columns == 0 || inner == 0 || current_level() != SimdLevel::Avx512 {
+        return None;
+    }
+    let precision = if precision.is_native() { precision } else { Precision::F32 };
+    (precision == Precision::Bf16 || tiles::is_available::<{ tiles::SINGLE }>()).then_some(precision)
 }
 
 /// One operand of [`strided_product`].
@@ -348,10 +372,10 @@ pub(crate) unsafe fn strided_product(
     precision: Precision,
 ) {
     #[cfg(target_arch = "x86_64")]
-    if takes_bf16(sizes, precision) {
+    if words(sizes, precision) == Some(Precision::Bf16) {
         let beginning = if target.accumulate { Beginning::Itself } else { Beginning::Nothing };
         // SAFETY: promised by the caller.
-        unsafe { bf16::product(sizes, left, right, factor, target, beginning, false) };
+        unsafe { tiles::product::<{ tiles::PAIRED }>(sizes, left, right, factor, target, beginning, false) };
         return;
     }
     // SAFETY: promised by the caller.

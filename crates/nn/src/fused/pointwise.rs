@@ -18,6 +18,7 @@ type Integer = IntTensor<Flex>;
 pub(crate) trait PointwiseOperations: Backend {
     fn fused_activate(x: FloatTensor<Self>, kind: Activation) -> FloatTensor<Self>;
     fn fused_gated(packed: FloatTensor<Self>, kind: Activation) -> FloatTensor<Self>;
+    fn fused_gated_pair(gate: FloatTensor<Self>, up: FloatTensor<Self>, kind: Activation) -> FloatTensor<Self>;
     fn fused_rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, offset: f32, epsilon: f32) -> FloatTensor<Self>;
     fn fused_embed_tokens(table: FloatTensor<Self>, ids: IntTensor<Self>, scale: f32) -> FloatTensor<Self>;
 }
@@ -28,6 +29,14 @@ pub(crate) trait PointwiseKernels: Backend {
     fn kernel_activate_backward(x: FloatTensor<Self>, dy: FloatTensor<Self>, kind: Activation) -> FloatTensor<Self>;
     fn kernel_gated(packed: FloatTensor<Self>, kind: Activation) -> FloatTensor<Self>;
     fn kernel_gated_backward(packed: FloatTensor<Self>, dy: FloatTensor<Self>, kind: Activation) -> FloatTensor<Self>;
+    fn kernel_gated_pair(gate: FloatTensor<Self>, up: FloatTensor<Self>, kind: Activation) -> FloatTensor<Self>;
+    /// Gradients of gate and up.
+    fn kernel_gated_pair_backward(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        kind: Activation,
+    ) -> [FloatTensor<Self>; 2];
     /// The output, and the statistics of every row.
     fn kernel_rms_norm(
         x: FloatTensor<Self>,
@@ -79,6 +88,19 @@ impl PointwiseKernels for Flex {
         output(activation::gated_backward(kind, packed.values(), dy.values(), width), packed.shape())
     }
 
+    fn kernel_gated_pair(gate: Float, up: Float, kind: Activation) -> Float {
+        let _timer = timer("gated unit");
+        let (gate, up) = (Dense::new(gate), Dense::new(up));
+        output(activation::gated_pair(kind, gate.values(), up.values()), gate.shape())
+    }
+
+    fn kernel_gated_pair_backward(gate: Float, up: Float, dy: Float, kind: Activation) -> [Float; 2] {
+        let _timer = timer("gated unit, backward");
+        let (gate, up, dy) = (Dense::new(gate), Dense::new(up), Dense::new(dy));
+        let (dgate, dup) = activation::gated_pair_backward(kind, gate.values(), up.values(), dy.values());
+        [output(dgate, gate.shape()), output(dup, up.shape())]
+    }
+
     fn kernel_rms_norm(x: Float, gamma: Float, offset: f32, epsilon: f32) -> [Float; 2] {
         let _timer = timer("rms norm");
         let (x, gamma) = (Dense::new(x), Dense::new(gamma));
@@ -120,6 +142,10 @@ impl PointwiseOperations for Flex {
         Self::kernel_gated(packed, kind)
     }
 
+    fn fused_gated_pair(gate: Float, up: Float, kind: Activation) -> Float {
+        Self::kernel_gated_pair(gate, up, kind)
+    }
+
     fn fused_rms_norm(x: Float, gamma: Float, offset: f32, epsilon: f32) -> Float {
         let [y, _] = Self::kernel_rms_norm(x, gamma, offset, epsilon);
         y
@@ -146,6 +172,15 @@ impl<B: PointwiseKernels + PointwiseOperations, C: CheckpointStrategy> Pointwise
             [node],
             |(packed, kind), dy| [B::kernel_gated_backward(packed, dy, kind)],
             |_| (B::kernel_gated(packed.clone(), kind), Some((packed, kind))),
+        )
+    }
+
+    fn fused_gated_pair(gate: FloatTensor<Self>, up: FloatTensor<Self>, kind: Activation) -> FloatTensor<Self> {
+        let ((gate, ng), (up, nu)) = (gate.into_parts(), up.into_parts());
+        record::<B, C, _, 2>(
+            [ng, nu],
+            |(gate, up, kind), dy| B::kernel_gated_pair_backward(gate, up, dy, kind),
+            |_| (B::kernel_gated_pair(gate.clone(), up.clone(), kind), Some((gate, up, kind))),
         )
     }
 

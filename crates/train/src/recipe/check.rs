@@ -2,7 +2,7 @@
 
 use super::error::{Place, RecipeError};
 use super::settings::without_number;
-use super::{Length, ModelRecipe, Recipe, Split, TokenizerKind, TokenizerRecipe};
+use super::{Length, ModelFamily, ModelRecipe, Recipe, Split, TokenizerKind, TokenizerRecipe};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -133,10 +133,20 @@ fn model(recipe: &Recipe) -> Result<Option<usize>, Problem> {
     size("model.heads", shape.heads)?;
     size("model.context", shape.context)?;
     below_one("model.dropout", shape.dropout)?;
-    require_of(shape.width.is_multiple_of(shape.heads), &["model.width", "model.heads"], || {
+    let has_heads = !matches!(shape.family, ModelFamily::Lstm | ModelFamily::Gru);
+    require_of(!has_heads || shape.width.is_multiple_of(shape.heads), &["model.width", "model.heads"], || {
         let (width, heads) = (shape.width, shape.heads);
         let near = width.next_multiple_of(heads);
         format!("model.width = {width} is not divisible by model.heads = {heads}; {near} would be")
+    })?;
+    let odd = shape.family == ModelFamily::Llama && !(shape.width / shape.heads).is_multiple_of(2);
+    require_of(!odd, &["model.width", "model.heads"], || {
+        let (width, heads) = (shape.width, shape.heads);
+        let near = width.next_multiple_of(2 * heads);
+        format!(
+            "model.width = {width} over model.heads = {heads} is odd, and llama's rotary positions turn pairs; {near} \
+             would do"
+        )
     })?;
     Ok(Some(shape.context))
 }
@@ -209,6 +219,10 @@ mod tests {
             ("model.context = 0", "line 2: model.context = 0: must be from 1 to 16777216"),
             ("model.heads = 0", "line 2: model.heads = 0: must be from 1 to"),
             ("model.width = 100", "line 2: model.width = 100 is not divisible by model.heads = 6; 102 would be"),
+            (
+                "model.width = 18\nmodel.family = \"llama\"",
+                "line 2: model.width = 18 over model.heads = 6 is odd, and llama's rotary positions turn pairs; 24 would do",
+            ),
             ("model.heads = 5", "line 2: model.width = 384 is not divisible by model.heads = 5; 385 would be"),
             ("model.dropout = 1", "line 2: model.dropout = 1: must be 0 or above, and below 1"),
             ("tokenizer.vocab = 255", "line 2: tokenizer.vocab = 255: must be at least 256, for byte-level BPE"),

@@ -386,7 +386,11 @@ mod tests {
             ("train.steps = 1.5", "recipes/x.toml:2: train.steps = 1.5: expected a whole number, not negative"),
             ("ledger.enabled = 1", "recipes/x.toml:2: ledger.enabled = 1: expected true or false"),
             ("model.from = 3", "recipes/x.toml:2: model.from = 3: expected a path in quotes"),
-            ("model.family = \"lama\"", "recipes/x.toml:2: model.family = \"lama\": expected \"gpt\""),
+            (
+                "model.family = \"lama\"",
+                "recipes/x.toml:2: model.family = \"lama\": expected one of \"gpt\", \"llama\", \"lstm\", \"gru\"; did \
+                 you mean \"llama\"?",
+            ),
             (
                 "train.schedule = \"cosin\"",
                 "recipes/x.toml:2: train.schedule = \"cosin\": expected one of \"constant\", \"linear\", \"cosine\", \

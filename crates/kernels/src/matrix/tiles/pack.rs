@@ -1,6 +1,6 @@
-//! Rounding operands to bf16 and laying them out as [`super::multiply_tile`] reads them.
+//! Laying operands out, rounded in bf16, as [`super::multiply_tile`] reads them.
 
-use super::LANES;
+use super::{LANES, PAIRED};
 use crate::matrix::round;
 #[allow(clippy::wildcard_imports, reason = "intrinsics, whose names say where they come from")]
 use std::arch::x86_64::*;
@@ -17,14 +17,13 @@ fn rounded(low: __m512, high: __m512) -> __m512i {
     unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) }
 }
 
-/// Rows of contiguous elements to words: `words[i * step + q]` holds elements `2 q` and `2 q + 1` of row `i`; an odd
-/// last one is joined by zero.
+/// Rows of contiguous elements to words: `words[i * step + q]` holds element `q` of row `i`, or in pairs its elements
+/// `2 q` and `2 q + 1`, an odd last one joined by zero.
 ///
 /// # Safety
 ///
 /// The instructions of [`super::is_available`]; the rows lie in the source, and words for whole registers in the target.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-pub(super) unsafe fn round_rows(
+pub(super) unsafe fn pack_rows<const PAIR: usize>(
     source: *const f32,
     stride: usize,
     rows: usize,
@@ -32,6 +31,107 @@ pub(super) unsafe fn round_rows(
     words: *mut u32,
     step: usize,
 ) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        if PAIR == PAIRED {
+            round_rows(source, stride, rows, length, words, step);
+        } else {
+            for row in 0..rows {
+                let (from, to) = (source.wrapping_add(row * stride), words.wrapping_add(row * step));
+                std::ptr::copy_nonoverlapping(from.cast::<u32>(), to, length);
+            }
+        }
+    }
+}
+
+/// A matrix `[length, columns]` with these strides (rows, columns) to words: `words[q * step + j]` holds element
+/// `(q, j)`, or in pairs `(2 q, j)` and `(2 q + 1, j)`, zero beyond the matrix, for `j` below the next multiple of 16.
+///
+/// # Safety
+///
+/// The instructions of [`super::is_available`]; the matrix lies in the source, and so many words each `step` in the target.
+pub(super) unsafe fn interleave<const PAIR: usize>(
+    source: *const f32,
+    strides: (usize, usize),
+    length: usize,
+    columns: usize,
+    words: *mut u32,
+    step: usize,
+) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        if PAIR == PAIRED {
+            interleave_pairs(source, strides, length, columns, words, step);
+        } else {
+            lay_singles(source, strides, length, columns, words, step);
+        }
+    }
+}
+
+/// [`interleave`] of `f32`.
+///
+/// # Safety
+///
+/// As of [`interleave`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn lay_singles(
+    source: *const f32,
+    (row_stride, column_stride): (usize, usize),
+    length: usize,
+    columns: usize,
+    words: *mut u32,
+    step: usize,
+) {
+    let element = |row: usize, column: usize| source.wrapping_add(row * row_stride + column * column_stride);
+    let used = columns.next_multiple_of(LANES);
+    if column_stride == 1 {
+        for row in 0..length {
+            for column in (0..used).step_by(LANES) {
+                // SAFETY: masks keep within the matrix, and stores within its words.
+                unsafe {
+                    let values = _mm512_maskz_loadu_ps(lanes(columns - column), element(row, column));
+                    _mm512_storeu_ps(words.wrapping_add(row * step + column).cast(), values);
+                }
+            }
+        }
+        return;
+    }
+    if row_stride == 1 {
+        for column in (0..used).step_by(LANES) {
+            for done in (0..length).step_by(LANES) {
+                let left = length - done;
+                // SAFETY: masks keep within the matrix, and stores within its words.
+                unsafe {
+                    let mut square = [_mm512_setzero_si512(); LANES];
+                    for (j, register) in square.iter_mut().enumerate().take(columns - column) {
+                        *register = _mm512_maskz_loadu_epi32(lanes(left), element(done, column + j).cast());
+                    }
+                    for (row, register) in transposed(&square).iter().enumerate().take(left) {
+                        _mm512_storeu_si512(words.wrapping_add((done + row) * step + column).cast(), *register);
+                    }
+                }
+            }
+        }
+        return;
+    }
+    for row in 0..length {
+        for column in 0..used {
+            // SAFETY: within the matrix and its words.
+            unsafe {
+                let value = if column < columns { *element(row, column) } else { 0.0 };
+                *words.wrapping_add(row * step + column) = value.to_bits();
+            }
+        }
+    }
+}
+
+/// [`pack_rows`] of pairs.
+///
+/// # Safety
+///
+/// As of [`pack_rows`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn round_rows(source: *const f32, stride: usize, rows: usize, length: usize, words: *mut u32, step: usize) {
     for row in 0..rows {
         let (from, to) = (source.wrapping_add(row * stride), words.wrapping_add(row * step));
         let mut done = 0;
@@ -48,15 +148,13 @@ pub(super) unsafe fn round_rows(
     }
 }
 
-/// A matrix `[length, columns]` with these strides (rows, columns) to words: `words[q * step + j]` holds elements
-/// `(2 q, j)` and `(2 q + 1, j)`, zero beyond the matrix, for `j` below the next multiple
-/// of 16.
+/// [`interleave`] of pairs.
 ///
 /// # Safety
 ///
-/// The instructions of [`super::is_available`]; the matrix lies in the source, and so many words each `step` in the target.
+/// As of [`interleave`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-pub(super) unsafe fn interleave(
+unsafe fn interleave_pairs(
     source: *const f32,
     (row_stride, column_stride): (usize, usize),
     length: usize,

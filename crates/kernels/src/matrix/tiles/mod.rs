@@ -1,9 +1,9 @@
-//! Matrix products of bf16 operands with `f32` accumulation, by AVX-512's `VDPBF16PS`.
+//! Matrix products by AVX-512, of `f32` operands ([`SINGLE`]) and of bf16 operands with `f32` accumulation ([`PAIRED`]).
 //!
-//! Operands come and results go as `f32`. While they are packed, operands are rounded to bf16 (to nearest, ties to even;
-//! subnormal numbers to zero), two neighbors along the inner dimension to a 32-bit word, as the instruction takes them.
-//! It multiplies them exactly and adds both products to an `f32`, so a result differs from the exact product of the
-//! rounded operands by `f32` rounding alone.
+//! Operands come and results go as `f32`, and are packed into 32-bit words on the way. In `f32` a word is an element. In
+//! bf16, elements are rounded (to nearest, ties to even; subnormal numbers to zero) and a word is two neighbors along the
+//! inner dimension, as `VDPBF16PS` takes them. It multiplies them exactly and adds both products to an `f32`, so a result
+//! differs from the exact product of the rounded operands by `f32` rounding alone.
 //!
 //! The blocking is that of Goto and van de Geijn (2008): a block of the right operand is packed into panels of
 //! [`PANEL`] columns, which the threads share; each thread packs tiles of rows of the left one for itself; and a tile of
@@ -14,7 +14,7 @@ mod pack;
 
 use super::{Beginning, Operand, Start, Target};
 use crate::buffer::{SharedPointer, with_scratch};
-use pack::{interleave, lanes, round_rows};
+use pack::{interleave, lanes, pack_rows};
 use rayon::prelude::*;
 #[allow(clippy::wildcard_imports, reason = "intrinsics, whose names say where they come from")]
 use std::arch::x86_64::*;
@@ -24,18 +24,16 @@ use std::thread::LocalKey;
 
 /// Elements of a 512-bit register of `f32`.
 const LANES: usize = 16;
-/// Rows of results in registers.
-const ROWS: usize = 6;
-/// Registers of a row of results. With [`ROWS`] this makes 24 chains, which hide the latency of the instruction.
-const VECTORS: usize = 4;
-/// Columns of a panel.
-const PANEL: usize = VECTORS * LANES;
-/// Inner elements that a tile of results is summed over in registers; even.
-const INNER: usize = 512;
-/// Rows of the left operand that a thread packs at a time: with [`INNER`], a quarter of a MiB.
+/// Elements in a word of `f32`: the parameter `PAIR` of everything here.
+pub(super) const SINGLE: usize = 1;
+/// Elements in a word of bf16.
+pub(super) const PAIRED: usize = 2;
+/// Rows of the left operand that a thread packs at a time: with [`inner_block`], a quarter of a MiB and more.
 const TILE: usize = 42 * ROWS;
 /// Words of the right operand that are packed at a time: 8 MiB.
 const SHARED_WORDS: usize = 2 << 20;
+/// Words of both right operands of a chain, at most: 20 MiB, which GPT-2's feed-forward of width 768 takes in `f32`.
+const CHAINED_WORDS: usize = 5 << 20;
 /// Columns of such a block.
 const SHARED_COLUMNS: usize = 4096;
 /// Rows that are packed panel by panel while they are in the nearest cache; even.
@@ -53,9 +51,22 @@ thread_local! {
     static TILES: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
 }
 
-/// Whether the machine has the instruction.
-pub(super) fn is_available() -> bool {
-    is_x86_feature_detected!("avx512bf16")
+/// Rows of results in registers.
+const ROWS: usize = 6;
+/// Registers of a row of results. With [`ROWS`] this makes 24 chains, which hide the latency of the instruction.
+const VECTORS: usize = 4;
+/// Columns of a panel.
+const PANEL: usize = VECTORS * LANES;
+
+/// Inner elements that a tile of results is summed over in registers, at most; even. (In `f32`, 12 by 32 results with
+/// panels that fit the nearest cache were a tenth slower; from 128 to 512, lengths differ little.)
+const fn inner_block<const PAIR: usize>() -> usize {
+    if PAIR == PAIRED { 512 } else { 384 }
+}
+
+/// Whether the machine has the instructions.
+pub(super) fn is_available<const PAIR: usize>() -> bool {
+    (PAIR == SINGLE || is_x86_feature_detected!("avx512bf16"))
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
@@ -68,7 +79,7 @@ pub(super) fn is_available() -> bool {
 ///
 /// [`is_available`]. The pointers cover the matrices that sizes and strides describe; the target overlaps nothing, and
 /// is initialized when the product begins with it.
-pub(super) unsafe fn product(
+pub(super) unsafe fn product<const PAIR: usize>(
     [rows, columns, inner]: [usize; 3],
     left: Operand,
     right: Operand,
@@ -80,12 +91,13 @@ pub(super) unsafe fn product(
     let block_columns = columns.min(SHARED_COLUMNS);
     let width = block_columns.next_multiple_of(PANEL);
     // Whole inner blocks, as many as fit.
-    let block_inner = ((2 * SHARED_WORDS / width / INNER).max(1) * INNER).min(inner.next_multiple_of(2));
-    with_words(&PANELS, width * block_inner / 2, |packed| {
+    let whole = inner_block::<PAIR>();
+    let block_inner = ((PAIR * SHARED_WORDS / width / whole).max(1) * whole).min(inner.next_multiple_of(PAIR));
+    with_words(&PANELS, width * block_inner / PAIR, |packed| {
         let packed = Words(packed.as_mut_ptr());
         for first_column in (0..columns).step_by(block_columns) {
             for first_inner in (0..inner).step_by(block_inner) {
-                let block = Block {
+                let block = Block::<PAIR> {
                     left: At { row: 0, column: first_inner, operand: left },
                     right: At { row: first_inner, column: first_column, operand: right },
                     rows,
@@ -118,7 +130,13 @@ pub(super) struct Link<'a> {
 
 impl<'a> Link<'a> {
     /// The whole product of the link, to be packed into `packed`.
-    fn block(&self, rows: usize, left: Operand, inner: usize, packed: &mut [u32]) -> Block<'a> {
+    fn block<const PAIR: usize>(
+        &self,
+        rows: usize,
+        left: Operand,
+        inner: usize,
+        packed: &mut [u32],
+    ) -> Block<'a, PAIR> {
         Block {
             left: At { row: 0, column: 0, operand: left },
             right: At { row: 0, column: 0, operand: self.right },
@@ -136,13 +154,13 @@ impl<'a> Link<'a> {
 }
 
 /// Words of a packed right operand.
-fn packed_words(inner: usize, columns: usize) -> usize {
-    inner.div_ceil(2) * columns.next_multiple_of(PANEL)
+fn packed_words<const PAIR: usize>(inner: usize, columns: usize) -> usize {
+    inner.div_ceil(PAIR) * columns.next_multiple_of(PANEL)
 }
 
 /// Whether the right operands of a chain of `[_, inner] [inner, middle] [middle, columns]` can be packed at one time.
-pub(super) fn links([inner, middle, columns]: [usize; 3]) -> bool {
-    packed_words(inner, middle) + packed_words(middle, columns) <= 2 * SHARED_WORDS
+pub(super) fn links<const PAIR: usize>([inner, middle, columns]: [usize; 3]) -> bool {
+    packed_words::<PAIR>(inner, middle) + packed_words::<PAIR>(middle, columns) <= CHAINED_WORDS
 }
 
 /// `first.target = left first.right`, then `between` for some rows of it, and with the operand that it returns (of whose
@@ -151,7 +169,7 @@ pub(super) fn links([inner, middle, columns]: [usize; 3]) -> bool {
 /// # Safety
 ///
 /// [`is_available`]; as of [`product`] for both; [`links`] holds; `between` returns an operand whose rows can be read.
-pub(super) unsafe fn chain(
+pub(super) unsafe fn chain<const PAIR: usize>(
     rows: usize,
     left: Operand,
     inner: usize,
@@ -159,10 +177,12 @@ pub(super) unsafe fn chain(
     between: &(dyn Fn(Range<usize>, &mut [f32]) -> Operand + Sync),
     second: &Link,
 ) {
-    let (first_words, second_words) = (packed_words(inner, first.columns), packed_words(first.columns, second.columns));
+    let first_words = packed_words::<PAIR>(inner, first.columns);
+    let second_words = packed_words::<PAIR>(first.columns, second.columns);
     with_words(&PANELS, first_words + second_words, |packed| {
         let (one, two) = packed.split_at_mut(first_words);
-        let (one, two) = (first.block(rows, left, inner, one), second.block(rows, left, first.columns, two));
+        let one = first.block::<PAIR>(rows, left, inner, one);
+        let two = second.block::<PAIR>(rows, left, first.columns, two);
         let (one_panels, two_panels) = (first.columns.div_ceil(PANEL), second.columns.div_ceil(PANEL));
         let (one_tasks, two_tasks) = (one.packing_tasks(one_panels), two.packing_tasks(two_panels));
         (0..one_tasks + two_tasks).into_par_iter().for_each(|task| {
@@ -175,7 +195,7 @@ pub(super) unsafe fn chain(
         let tile = rows.div_ceil(shares).next_multiple_of(ROWS);
         (0..rows.div_ceil(tile)).into_par_iter().with_max_len(1).for_each(|index| {
             let (start, count) = (index * tile, tile.min(rows - index * tile));
-            with_words(&TILES, tile_words(tile), |words| {
+            with_words(&TILES, tile_words::<PAIR>(tile), |words| {
                 with_scratch(count * one.columns, |room| {
                     // SAFETY: the panels are packed, and each task writes its own rows.
                     unsafe { one.multiply(start, count, one_panels, words) };
@@ -241,7 +261,7 @@ impl At {
 
 /// The part of a product whose right operand is packed at one time.
 #[derive(Clone, Copy)]
-struct Block<'a> {
+struct Block<'a, const PAIR: usize> {
     left: At,
     right: At,
     rows: usize,
@@ -256,7 +276,7 @@ struct Block<'a> {
     beginning: Beginning<'a>,
 }
 
-impl Block<'_> {
+impl<const PAIR: usize> Block<'_, PAIR> {
     /// # Safety
     ///
     /// As of [`product`].
@@ -265,7 +285,7 @@ impl Block<'_> {
         if !parallel {
             // SAFETY: nobody else is here.
             (0..self.packing_tasks(panels)).for_each(|task| unsafe { self.pack(task, panels) });
-            with_words(&TILES, tile_words(self.rows.min(TILE)), |words| {
+            with_words(&TILES, tile_words::<PAIR>(self.rows.min(TILE)), |words| {
                 for first in (0..self.rows).step_by(TILE) {
                     // SAFETY: the panels are packed.
                     unsafe { self.multiply(first, TILE.min(self.rows - first), panels, words) };
@@ -280,7 +300,7 @@ impl Block<'_> {
         let tile = self.rows.div_ceil(shares).next_multiple_of(ROWS).min(TILE);
         (0..self.rows.div_ceil(tile)).into_par_iter().with_max_len(1).for_each(|index| {
             let first = index * tile;
-            with_words(&TILES, tile_words(tile), |words| {
+            with_words(&TILES, tile_words::<PAIR>(tile), |words| {
                 // SAFETY: the panels are packed, and each task writes its own rows.
                 unsafe { self.multiply(first, tile.min(self.rows - first), panels, words) };
             });
@@ -290,12 +310,14 @@ impl Block<'_> {
     /// The inner blocks: where each begins, and how long it is.
     fn inner_blocks(&self) -> impl Iterator<Item = (usize, usize)> {
         let inner = self.inner;
-        (0..inner).step_by(INNER).map(move |first| (first, INNER.min(inner - first)))
+        // Of one length, but for the last.
+        let whole = inner.div_ceil(inner.div_ceil(inner_block::<PAIR>())).next_multiple_of(2);
+        (0..inner).step_by(whole).map(move |first| (first, whole.min(inner - first)))
     }
 
-    /// The words of a panel of an inner block: `[pairs, PANEL]`.
+    /// The words of a panel of an inner block: `[words, PANEL]`.
     fn panel_words(&self, panel: usize, panels: usize, first: usize, length: usize) -> *mut u32 {
-        self.packed.at((panels * (first / 2) + panel * length.div_ceil(2)) * PANEL)
+        self.packed.at((panels * (first / PAIR) + panel * length.div_ceil(PAIR)) * PANEL)
     }
 
     /// Whether rows of the right operand are contiguous: then they are packed row by row, as memory likes to be read.
@@ -325,9 +347,9 @@ impl Block<'_> {
             for panel in if from < to { tasks_panels.clone() } else { 0..0 } {
                 let columns = PANEL.min(self.columns - panel * PANEL);
                 let source = self.right.element(from, panel * PANEL);
-                let words = self.panel_words(panel, panels, first, length).wrapping_add((from - first) / 2 * PANEL);
+                let words = self.panel_words(panel, panels, first, length).wrapping_add((from - first) / PAIR * PANEL);
                 // SAFETY: the elements lie in the operand, and the words are this task's.
-                unsafe { interleave(source, strides, to - from, columns, words, PANEL) };
+                unsafe { interleave::<PAIR>(source, strides, to - from, columns, words, PANEL) };
             }
         }
     }
@@ -340,25 +362,25 @@ impl Block<'_> {
     unsafe fn multiply(&self, first: usize, count: usize, panels: usize, words: &mut [u32]) {
         let Operand { row_stride, column_stride, .. } = self.left.operand;
         for (first_inner, length) in self.inner_blocks() {
-            let pairs = length.div_ceil(2);
+            let length_words = length.div_ceil(PAIR);
             let source = self.left.element(first, first_inner);
-            // Rows whose elements lie side by side are rounded where they stand. Of others, whose columns lie side by
-            // side, two columns are interleaved, as for the right operand.
+            // Rows whose elements lie side by side are packed as they stand. Others, whose columns lie side by side, are
+            // packed as the right operand is.
             let by_rows = column_stride == 1;
-            let (row_step, pair_step) =
-                if by_rows { (pairs.next_multiple_of(LANES) + STAGGER, 1) } else { (1, padded(count)) };
+            let (row_step, word_step) =
+                if by_rows { (length_words.next_multiple_of(LANES) + STAGGER, 1) } else { (1, padded(count)) };
             // SAFETY: the elements lie in the operand; the words hold the tile.
             unsafe {
                 if by_rows {
-                    round_rows(source, row_stride, count, length, words.as_mut_ptr(), row_step);
+                    pack_rows::<PAIR>(source, row_stride, count, length, words.as_mut_ptr(), row_step);
                 } else {
                     let strides = (column_stride, row_stride);
                     for step in (0..length).step_by(PACKED_ROWS) {
                         for from in (0..count).step_by(PANEL) {
                             let source = source.wrapping_add(step * column_stride + from * row_stride);
                             let (steps, columns) = (PACKED_ROWS.min(length - step), PANEL.min(count - from));
-                            let words = words.as_mut_ptr().wrapping_add(step / 2 * pair_step + from);
-                            interleave(source, strides, steps, columns, words, pair_step);
+                            let words = words.as_mut_ptr().wrapping_add(step / PAIR * word_step + from);
+                            interleave::<PAIR>(source, strides, steps, columns, words, word_step);
                         }
                     }
                 }
@@ -370,10 +392,10 @@ impl Block<'_> {
                 let beginning = if first_inner > 0 { Beginning::Itself } else { self.beginning };
                 for row in (0..count).step_by(ROWS) {
                     let tile = Tile {
-                        pairs,
+                        length: length_words,
                         left: words.as_ptr().wrapping_add(row * row_step),
                         row_step,
-                        pair_step,
+                        word_step,
                         right,
                         target: self.target.at((first + row) * self.target_stride + column),
                         target_stride: self.target_stride,
@@ -384,12 +406,7 @@ impl Block<'_> {
                     };
                     // SAFETY: the words hold the tile's operands, the target its results.
                     unsafe {
-                        match columns.div_ceil(LANES) {
-                            1 => multiply_tile::<1>(&tile),
-                            2 => multiply_tile::<2>(&tile),
-                            3 => multiply_tile::<3>(&tile),
-                            _ => multiply_tile::<VECTORS>(&tile),
-                        }
+                        multiply_tile::<PAIR>(&tile);
                     }
                 }
             }
@@ -403,19 +420,21 @@ fn padded(rows: usize) -> usize {
 }
 
 /// Words that a tile of so many rows takes, whichever way it is packed.
-fn tile_words(rows: usize) -> usize {
-    let by_rows = rows.next_multiple_of(ROWS) * (INNER / 2 + STAGGER);
-    by_rows.max((padded(rows) + STAGGER) * INNER / 2)
+fn tile_words<const PAIR: usize>(rows: usize) -> usize {
+    let inner = inner_block::<PAIR>() / PAIR;
+    let by_rows = rows.next_multiple_of(ROWS) * (inner + STAGGER);
+    by_rows.max((padded(rows) + STAGGER) * inner)
 }
 
 /// Operands and results of [`multiply_tile`].
 struct Tile {
-    pairs: usize,
-    /// Word `(i, q)` is at `i * row_step + q * pair_step`.
+    /// Of the inner dimension, in words.
+    length: usize,
+    /// Word `(i, q)` is at `i * row_step + q * word_step`.
     left: *const u32,
     row_step: usize,
-    pair_step: usize,
-    /// `[pairs, PANEL]`.
+    word_step: usize,
+    /// `[length, PANEL]`.
     right: *const u32,
     target: *mut f32,
     target_stride: usize,
@@ -425,25 +444,70 @@ struct Tile {
     beginning: Start,
 }
 
-/// Up to [`ROWS`] rows by `V` registers of results.
+/// Results in registers: up to [`ROWS`] rows by [`PANEL`] columns.
 ///
 /// # Safety
 ///
-/// The instructions of [`is_available`]; `left` can be read for [`ROWS`] rows, `right` for `pairs` rows of [`PANEL`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn multiply_tile<const V: usize>(tile: &Tile) {
-    // SAFETY: promised by the caller; masks keep loads and stores within the target's columns.
+/// The instructions of [`is_available`]; `left` can be read for [`ROWS`] rows, `right` for `length` rows of [`PANEL`].
+unsafe fn multiply_tile<const PAIR: usize>(tile: &Tile) {
+    // SAFETY: promised by the caller.
     unsafe {
-        let mut sums = [[_mm512_setzero_ps(); V]; ROWS];
-        let (mut left, mut right) = (tile.left, tile.right);
-        let (row_step, pair_step) = (tile.row_step, tile.pair_step);
-        for row in 0..tile.rows {
-            for vector in 0..V {
-                let place = tile.target.wrapping_add(row * tile.target_stride + vector * LANES);
-                _mm_prefetch::<_MM_HINT_T0>(place.cast());
-            }
+        match (PAIR, tile.columns.div_ceil(LANES)) {
+            (SINGLE, 1) => multiply_singles::<1>(tile),
+            (SINGLE, 2) => multiply_singles::<2>(tile),
+            (SINGLE, 3) => multiply_singles::<3>(tile),
+            (SINGLE, _) => multiply_singles::<VECTORS>(tile),
+            (_, 1) => multiply_pairs::<1>(tile),
+            (_, 2) => multiply_pairs::<2>(tile),
+            (_, 3) => multiply_pairs::<3>(tile),
+            (_, _) => multiply_pairs::<VECTORS>(tile),
         }
-        for _ in 0..tile.pairs {
+    }
+}
+
+/// [`multiply_tile`] of `f32`.
+///
+/// # Safety
+///
+/// As of [`multiply_tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn multiply_singles<const V: usize>(tile: &Tile) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut sums = begin::<V>(tile);
+        let (mut left, mut right) = (tile.left.cast::<f32>(), tile.right.cast::<f32>());
+        let (row_step, word_step) = (tile.row_step, tile.word_step);
+        for _ in 0..tile.length {
+            let mut columns = [_mm512_setzero_ps(); V];
+            for (vector, columns) in columns.iter_mut().enumerate() {
+                *columns = _mm512_loadu_ps(right.wrapping_add(vector * LANES));
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let element = _mm512_set1_ps(*left.wrapping_add(row * row_step));
+                for (sum, columns) in sums.iter_mut().zip(columns) {
+                    *sum = _mm512_fmadd_ps(element, columns, *sum);
+                }
+            }
+            left = left.wrapping_add(word_step);
+            right = right.wrapping_add(PANEL);
+        }
+        end(tile, &sums);
+    }
+}
+
+/// [`multiply_tile`] of bf16.
+///
+/// # Safety
+///
+/// As of [`multiply_tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn multiply_pairs<const V: usize>(tile: &Tile) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut sums = begin::<V>(tile);
+        let (mut left, mut right) = (tile.left, tile.right);
+        let (row_step, word_step) = (tile.row_step, tile.word_step);
+        for _ in 0..tile.length {
             let mut columns = [_mm512_setzero_si512(); V];
             for (vector, columns) in columns.iter_mut().enumerate() {
                 *columns = _mm512_loadu_si512(right.wrapping_add(vector * LANES).cast());
@@ -455,9 +519,40 @@ unsafe fn multiply_tile<const V: usize>(tile: &Tile) {
                     *sum = _mm512_dpbf16_ps(*sum, word, std::mem::transmute::<__m512i, __m512bh>(columns));
                 }
             }
-            left = left.wrapping_add(pair_step);
+            left = left.wrapping_add(word_step);
             right = right.wrapping_add(PANEL);
         }
+        end(tile, &sums);
+    }
+}
+
+/// Sums of nothing, while the memory that takes them at the [`end`] is called near.
+///
+/// # Safety
+///
+/// The instructions of [`is_available`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn begin<const V: usize>(tile: &Tile) -> [[__m512; V]; ROWS] {
+    for row in 0..tile.rows {
+        for vector in 0..V {
+            let place = tile.target.wrapping_add(row * tile.target_stride + vector * LANES);
+            _mm_prefetch::<_MM_HINT_T0>(place.cast());
+        }
+    }
+    [[_mm512_setzero_ps(); V]; ROWS]
+}
+
+/// Adds the sums to what the tile begins with, and stores them.
+///
+/// # Safety
+///
+/// The target holds the tile.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn end<const V: usize>(tile: &Tile, sums: &[[__m512; V]; ROWS]) {
+    // SAFETY: promised by the caller; masks keep loads and stores within the target's columns.
+    unsafe {
         let factor = _mm512_set1_ps(tile.factor);
         for (row, sums) in sums.iter().enumerate().take(tile.rows) {
             for (vector, sum) in sums.iter().enumerate() {

@@ -1,0 +1,190 @@
+//! Any causal language model: the one that a folder holds.
+
+use crate::configuration::File;
+use crate::error::ModelError;
+use crate::gpt::Gpt;
+use crate::language_model::{Cache, LanguageModel};
+use crate::llama::{self, Llama};
+use crate::lstm::{Cell, Recurrent};
+use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
+use burn::tensor::{Device, Int, Tensor};
+use std::path::Path;
+
+/// A causal language model of one of the families.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a process holds a few models")]
+pub enum CausalModel {
+    /// GPT-2.
+    Gpt(Gpt),
+    /// An LSTM or a GRU.
+    Recurrent(Recurrent),
+    /// Llama and its relatives.
+    Llama(Llama),
+}
+
+/// What a model is, for records and pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// `gpt`, `lstm`, `gru`, or the `model_type` of one of the llama family.
+    pub family: &'static str,
+    /// Width of the residual stream, or of a recurrent state.
+    pub width: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Attention heads a layer; 0 without attention.
+    pub heads: usize,
+    /// Longest sequence, in tokens.
+    pub context: usize,
+}
+
+/// Evaluates an expression with the model inside.
+macro_rules! inside {
+    ($causal:expr, $model:ident => $expression:expr) => {
+        match $causal {
+            Self::Gpt($model) => $expression,
+            Self::Recurrent($model) => $expression,
+            Self::Llama($model) => $expression,
+        }
+    };
+    ($causal:expr, $model:ident => wrap $expression:expr) => {
+        match $causal {
+            Self::Gpt($model) => Self::Gpt($expression),
+            Self::Recurrent($model) => Self::Recurrent($expression),
+            Self::Llama($model) => Self::Llama($expression),
+        }
+    };
+}
+
+impl CausalModel {
+    /// Every `model_type` that [`CausalModel::load`] knows.
+    pub fn model_types() -> Vec<&'static str> {
+        let llamas = llama::Family::ALL.map(llama::Family::name);
+        ["gpt2"].into_iter().chain([Cell::Lstm, Cell::Gru].map(Cell::name)).chain(llamas).collect()
+    }
+
+    /// Reads the model of a folder, whose `config.json` names its family.
+    ///
+    /// # Errors
+    /// When a file is missing or broken, or the family is none of [`CausalModel::model_types`].
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        let file = File::read(folder, &Self::model_types())?;
+        Ok(match file.family.as_str() {
+            "gpt2" => Self::Gpt(Gpt::load(folder, device)?),
+            "lstm" | "gru" => Self::Recurrent(Recurrent::load(folder, device)?),
+            _ => Self::Llama(Llama::load(folder, device)?),
+        })
+    }
+
+    /// What the model is.
+    pub fn shape(&self) -> Shape {
+        let (family, width, layers, heads) = match self {
+            Self::Gpt(model) => {
+                let config = model.config();
+                ("gpt", config.n_embd, config.n_layer, config.n_head)
+            }
+            Self::Recurrent(model) => {
+                let config = model.config();
+                (config.cell.name(), config.hidden_size, config.num_hidden_layers, 0)
+            }
+            Self::Llama(model) => {
+                let config = model.config();
+                (config.family.name(), config.hidden_size, config.num_hidden_layers, config.num_attention_heads)
+            }
+        };
+        Shape { family, width, layers, heads, context: self.context() }
+    }
+}
+
+impl From<Gpt> for CausalModel {
+    fn from(model: Gpt) -> Self {
+        Self::Gpt(model)
+    }
+}
+
+impl From<Recurrent> for CausalModel {
+    fn from(model: Recurrent) -> Self {
+        Self::Recurrent(model)
+    }
+}
+
+impl From<Llama> for CausalModel {
+    fn from(model: Llama) -> Self {
+        Self::Llama(model)
+    }
+}
+
+// Burn derives `Module` for enums too, but puts the variant before the names of parameters, and these are the
+// checkpoint's.
+impl Module for CausalModel {
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        inside!(self, model => model.collect_devices(devices))
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        inside!(self, model => wrap model.fork(device))
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        inside!(self, model => wrap model.to_device(device))
+    }
+
+    fn train(self) -> Self {
+        inside!(self, model => wrap model.train())
+    }
+
+    fn valid(&self) -> Self {
+        inside!(self, model => wrap model.valid())
+    }
+
+    fn materialize(self) -> Self {
+        inside!(self, model => wrap model.materialize())
+    }
+
+    fn num_params(&self) -> usize {
+        inside!(self, model => Module::num_params(model))
+    }
+
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        inside!(self, model => model.visit(visitor));
+    }
+
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        inside!(self, model => wrap model.map(mapper))
+    }
+}
+
+impl LanguageModel for CausalModel {
+    fn loss(
+        &self,
+        inputs: Tensor<2, Int>,
+        targets: Tensor<1, Int>,
+        scale: f32,
+        dropout_seed: Option<u64>,
+    ) -> Tensor<1> {
+        inside!(self, model => model.loss(inputs, targets, scale, dropout_seed))
+    }
+
+    fn token_losses(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
+        inside!(self, model => model.token_losses(inputs, targets))
+    }
+
+    fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
+        inside!(self, model => model.logits(inputs, cache))
+    }
+
+    fn context(&self) -> usize {
+        inside!(self, model => model.context())
+    }
+
+    fn vocabulary(&self) -> usize {
+        inside!(self, model => model.vocabulary())
+    }
+
+    fn non_embedding_parameters(&self) -> u64 {
+        inside!(self, model => model.non_embedding_parameters())
+    }
+
+    fn save(&self, folder: &Path, end_of_text: Option<u32>) -> Result<(), ModelError> {
+        inside!(self, model => model.save(folder, end_of_text))
+    }
+}
