@@ -3,6 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use crate::model_folder::model_folder;
 use loam_corpus::{IGNORE, Tokenizer};
 use loam_models::generate::{self, GenerateOptions};
 use loam_models::sampling::StopMatcher;
@@ -10,7 +11,7 @@ use loam_models::{CausalModel, LanguageModel, ModelError};
 use loam_train::batch;
 use serde::Serialize;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What can go wrong with a task.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum TaskError {
     /// The tokenizer or the text cannot be read.
     #[error(transparent)]
     Corpus(#[from] loam_corpus::CorpusError),
+    /// Something on the Hub cannot be had.
+    #[error(transparent)]
+    Hub(#[from] loam_hub::HubError),
     /// The input cannot be served.
     #[error("{0}")]
     Request(String),
@@ -64,7 +68,7 @@ pub struct Generation {
 }
 
 impl LoadedModel {
-    /// Opens a model folder, or the `model/` of a run's folder.
+    /// Opens a model folder, the `model/` of a run's folder, or a model on the Hub (`hf:org/name`).
     ///
     /// # Errors
     /// When files are missing or broken, or model and tokenizer do not belong together.
@@ -178,29 +182,5 @@ impl LoadedModel {
             text.push_str(&rest);
         }
         Ok(Generation { prompt: prompt.to_owned(), text, tokens, finish: finish.name() })
-    }
-}
-
-fn model_folder(path: &Path) -> Result<PathBuf, TaskError> {
-    if !path.exists() {
-        return Err(TaskError::Request(format!(
-            "{}: there is no such folder; --model takes a folder with config.json, model.safetensors and tokenizer.json, \
-             or a run's folder",
-            path.display()
-        )));
-    }
-    let inner = path.join("model");
-    if path.join("config.json").exists() {
-        Ok(path.to_owned())
-    } else if inner.join("config.json").exists() {
-        Ok(inner)
-    } else if path.join("recipe.toml").exists() {
-        Err(TaskError::Request(format!(
-            "{} is a run that has not finished, so it has no model yet; `loam train --resume -o {}` goes on with it",
-            path.display(),
-            path.display()
-        )))
-    } else {
-        Ok(path.to_owned())
     }
 }

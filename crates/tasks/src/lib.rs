@@ -1,6 +1,10 @@
 //! The applications of language models, one file a task.
 #![forbid(unsafe_code)]
 
+pub mod embed;
 pub mod language_model;
+pub mod model_folder;
 
+pub use embed::{EmbedOptions, Embedder, Pooling};
 pub use language_model::{LoadedModel, Score, TaskError};
+pub use model_folder::{model_folder, model_source};
