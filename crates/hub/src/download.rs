@@ -98,7 +98,10 @@ impl Client {
                     match text {
                         Ok(text) => {
                             return serde_json::from_str(&text).map_err(|error| {
-                                HubError::refused(what, format!("{} did not answer as a Hub does: {error}", self.settings.endpoint))
+                                HubError::refused(
+                                    what,
+                                    format!("{} did not answer as a Hub does: {error}", self.settings.endpoint),
+                                )
                             });
                         }
                         Err(error) => last = words(&error),
@@ -123,7 +126,9 @@ impl Client {
                     let tag = header(&response, "x-linked-etag").or_else(|| header(&response, "etag"));
                     let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
                     let good = |tag: &String| {
-                        !tag.is_empty() && tag.len() <= 128 && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                        !tag.is_empty()
+                            && tag.len() <= 128
+                            && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
                     };
                     let Some(tag) = tag.filter(good) else {
                         let reason = format!("{} says nothing of its contents (no ETag)", self.settings.endpoint);
@@ -176,7 +181,12 @@ impl Client {
             }
             if facts.size == Some(have) {
                 // Also the empty file, which nothing is sent of.
-                return File::options().create(true).append(true).open(partial).map(drop).map_err(HubError::io(partial));
+                return File::options()
+                    .create(true)
+                    .append(true)
+                    .open(partial)
+                    .map(drop)
+                    .map_err(HubError::io(partial));
             }
             let response = match self.follow(false, path, have, false) {
                 Ok(response) if passing(response.status()) => {
@@ -225,7 +235,9 @@ impl Client {
         }
         let has_token = self.settings.token.is_some();
         let reason = match (status.as_u16(), header(&response, "x-error-code").as_deref()) {
-            (_, Some("GatedRepo")) => "is gated: accept its terms on its page, and set HF_TOKEN to a token of that account",
+            (_, Some("GatedRepo")) => {
+                "is gated: accept its terms on its page, and set HF_TOKEN to a token of that account"
+            }
             (_, Some("RevisionNotFound")) => "has no such revision; after the @ stands a branch, tag, or commit",
             (_, Some("EntryNotFound")) => "has no such file",
             (401, _) if has_token => "is refused: HF_TOKEN is not valid, or there is no such repository",

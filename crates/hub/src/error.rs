@@ -23,7 +23,9 @@ pub enum HubError {
         reason: String,
     },
     /// The Hub cannot be reached, or stopped answering.
-    #[error("{what}: {reason}; what was fetched is kept, and the next try goes on from there (--offline uses the cache alone)")]
+    #[error(
+        "{what}: {reason}; what was fetched is kept, and the next try goes on from there (--offline uses the cache alone)"
+    )]
     Network {
         /// What was asked for.
         what: String,

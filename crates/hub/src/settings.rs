@@ -53,7 +53,8 @@ impl Settings {
         };
         let caches = folder("XDG_CACHE_HOME").unwrap_or_else(|| user.join(".cache"));
         let home = folder("HF_HOME").unwrap_or_else(|| caches.join("huggingface"));
-        let cache = folder("HF_HUB_CACHE").or_else(|| folder("HUGGINGFACE_HUB_CACHE")).unwrap_or_else(|| home.join("hub"));
+        let cache =
+            folder("HF_HUB_CACHE").or_else(|| folder("HUGGINGFACE_HUB_CACHE")).unwrap_or_else(|| home.join("hub"));
         let file = folder("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
         let stored = || std::fs::read_to_string(file).ok().map(|text| text.trim().to_owned());
         // A line end in a header would be another header.
@@ -84,7 +85,8 @@ mod tests {
         let plain = read(&[("HOME", "/h")]);
         assert_eq!(plain.cache, PathBuf::from("/h/.cache/huggingface/hub"));
         assert!(!plain.offline && plain.token.is_none());
-        let moved = read(&[("HOME", "/h"), ("HF_HOME", "~/x"), ("HF_ENDPOINT", "http://localhost:1/"), ("HF_TOKEN", " t ")]);
+        let moved =
+            read(&[("HOME", "/h"), ("HF_HOME", "~/x"), ("HF_ENDPOINT", "http://localhost:1/"), ("HF_TOKEN", " t ")]);
         assert_eq!((moved.cache, moved.endpoint.as_str()), (PathBuf::from("/h/x/hub"), "http://localhost:1"));
         assert_eq!(moved.token.as_deref(), Some("t"));
         let other = read(&[("HF_HUB_CACHE", "/c"), ("HF_HUB_OFFLINE", "TRUE"), ("HF_TOKEN", "a\nb")]);

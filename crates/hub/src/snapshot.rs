@@ -187,7 +187,8 @@ impl Hub {
         let file = self.have(&at, &format!("{prefix}{weights}"))?;
         if weights.ends_with(".index.json") {
             let size = std::fs::metadata(&file).map_err(HubError::io(&file))?.len();
-            let text = if size <= LARGEST_INDEX { std::fs::read(&file).map_err(HubError::io(&file))? } else { Vec::new() };
+            let text =
+                if size <= LARGEST_INDEX { std::fs::read(&file).map_err(HubError::io(&file))? } else { Vec::new() };
             let index: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
             let map = index.get("weight_map").and_then(|map| map.as_object());
             let shards: BTreeSet<&str> = map.into_iter().flatten().filter_map(|(_, file)| file.as_str()).collect();
@@ -214,13 +215,16 @@ impl Hub {
         let chosen: Vec<&String> = match &reference.path {
             Some(path) if at.names.contains(path) => at.names.iter().filter(|name| *name == path).collect(),
             Some(path) if path.contains(['*', '?', '[']) => {
-                let pattern = glob::Pattern::new(path)
-                    .map_err(|error| HubError::refused(reference.to_string(), format!("is no pattern: {}", error.msg)))?;
+                let pattern = glob::Pattern::new(path).map_err(|error| {
+                    HubError::refused(reference.to_string(), format!("is no pattern: {}", error.msg))
+                })?;
                 // As in a shell, only ** crosses folders.
                 let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
                 at.names.iter().filter(|name| pattern.matches_with(name, options) && wanted(name)).collect()
             }
-            Some(path) => at.names.iter().filter(|name| name.starts_with(&format!("{path}/")) && wanted(name)).collect(),
+            Some(path) => {
+                at.names.iter().filter(|name| name.starts_with(&format!("{path}/")) && wanted(name)).collect()
+            }
             None => at.names.iter().filter(|name| wanted(name)).collect(),
         };
         if chosen.is_empty() {

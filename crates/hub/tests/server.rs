@@ -21,15 +21,19 @@ fn serve(big: Vec<u8>, tag: String) -> (String, Arc<Mutex<Vec<String>>>) {
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
             let request = lines.next().unwrap_or_default();
             let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-            let range = headers.iter().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+            let range =
+                headers.iter().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
             let has_token = headers.iter().any(|line| line.to_lowercase() == "authorization: bearer secret");
             notes.lock().unwrap().push(format!("{request} {} {has_token}", range.clone().unwrap_or_default()));
             let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
             let file = path.strip_prefix(&format!("/org/name/resolve/{COMMIT}/")).unwrap_or_default();
             let small = |text: &str, more: &str| {
-                format!("HTTP/1.1 200 OK\r\n{more}content-length: {}\r\nconnection: close\r\n\r\n{text}", text.len()).into_bytes()
+                format!("HTTP/1.1 200 OK\r\n{more}content-length: {}\r\nconnection: close\r\n\r\n{text}", text.len())
+                    .into_bytes()
             };
-            let failure = |status: &str| format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into_bytes();
+            let failure = |status: &str| {
+                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into_bytes()
+            };
             let reply = if path.starts_with("/api/models/org/name/revision/main") {
                 let names = ["config.json", "model.safetensors", "../../escape.json"];
                 let files: Vec<_> = names.iter().map(|name| serde_json::json!({ "rfilename": name })).collect();
@@ -51,11 +55,16 @@ fn serve(big: Vec<u8>, tag: String) -> (String, Arc<Mutex<Vec<String>>>) {
             } else if path == "/storage" {
                 let from = range.and_then(|range| range.trim_end_matches('-').parse::<usize>().ok()).unwrap_or(0);
                 let head = if from > 0 {
-                    format!("HTTP/1.1 206 Partial Content\r\ncontent-range: bytes {from}-{}/{}\r\n", big.len() - 1, big.len())
+                    format!(
+                        "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes {from}-{}/{}\r\n",
+                        big.len() - 1,
+                        big.len()
+                    )
                 } else {
                     "HTTP/1.1 200 OK\r\n".to_owned()
                 };
-                let mut reply = format!("{head}content-length: {}\r\nconnection: close\r\n\r\n", big.len() - from).into_bytes();
+                let mut reply =
+                    format!("{head}content-length: {}\r\nconnection: close\r\n\r\n", big.len() - from).into_bytes();
                 let end = if from == 0 { big.len() / 2 } else { big.len() };
                 reply.extend_from_slice(&big[from..end]);
                 reply
@@ -97,11 +106,19 @@ fn a_model_comes_whole_through_a_cut_connection() {
         std::fs::read_link(repository.join("snapshots").join(COMMIT).join("model.safetensors")).unwrap(),
         Path::new("../../blobs").join(&tag)
     );
-    assert!(!folder.path().join("escape.json").exists() && !folder.path().parent().unwrap().join("escape.json").exists());
+    assert!(
+        !folder.path().join("escape.json").exists() && !folder.path().parent().unwrap().join("escape.json").exists()
+    );
     let notes = asked.lock().unwrap().clone();
     // It went on from the middle, and the storage never saw the token.
-    assert!(notes.iter().any(|note| note.contains("/storage") && note.contains(&format!("{}-", bytes.len() / 2))), "{notes:?}");
-    assert!(notes.iter().all(|note| note.ends_with(if note.contains("/storage") { "false" } else { "true" })), "{notes:?}");
+    assert!(
+        notes.iter().any(|note| note.contains("/storage") && note.contains(&format!("{}-", bytes.len() / 2))),
+        "{notes:?}"
+    );
+    assert!(
+        notes.iter().all(|note| note.ends_with(if note.contains("/storage") { "false" } else { "true" })),
+        "{notes:?}"
+    );
     // Offline, the cache is enough, and the Hub is not asked.
     let offline = Hub::new(settings("http://127.0.0.1:9", folder.path(), true)).unwrap();
     assert_eq!(offline.model(&reference).unwrap(), model);
@@ -118,9 +135,12 @@ fn wrong_contents_and_refusals_are_told() {
     let error = |text: &str| hub.model(&Reference::parse(text).unwrap()).unwrap_err().to_string();
     let wrong = error("hf:org/name");
     assert!(wrong.contains("model.safetensors") && wrong.contains("hash"), "{wrong}");
-    assert!(std::fs::read_dir(folder.path().join("models--org--name/blobs")).unwrap().flatten().all(|blob| {
-        !blob.file_name().to_string_lossy().starts_with("0000")
-    }));
+    assert!(
+        std::fs::read_dir(folder.path().join("models--org--name/blobs"))
+            .unwrap()
+            .flatten()
+            .all(|blob| { !blob.file_name().to_string_lossy().starts_with("0000") })
+    );
     let missing = error("hf:org/none");
     assert!(missing.contains("hf:org/none") && missing.contains("is not there"), "{missing}");
     let refused = error("hf:org/secret");

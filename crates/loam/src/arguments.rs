@@ -203,12 +203,14 @@ pub struct ScoreArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "One vector a text, in the order of the texts. Where the model is one of sentence-transformers, its \
+#[command(
+    after_help = "One vector a text, in the order of the texts. Where the model is one of sentence-transformers, its \
                         modules.json says how tokens are pooled and whether vectors are normalized.\n\n\
                         Without --json, a line has the numbers of one vector; with it: {\"embedding\":[...]}\n\n\
                         Examples:\n  loam embed --model DIR --text 'A cat sits on the mat.' --json\n  \
                         loam embed --model hf:sentence-transformers/all-MiniLM-L6-v2 --file sentences.txt --json\n  \
-                        loam embed --model DIR --file reviews.jsonl --text-field body --pooling cls < /dev/null")]
+                        loam embed --model DIR --file reviews.jsonl --text-field body --pooling cls < /dev/null"
+)]
 pub struct EmbedArguments {
     /// Model folder in the Hugging Face layout, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR")]
@@ -245,12 +247,14 @@ pub enum Pooling {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Reads safetensors and PyTorch's .bin, whole or in shards. A .bin is read as data; nothing in it runs. \
+#[command(
+    after_help = "Reads safetensors and PyTorch's .bin, whole or in shards. A .bin is read as data; nothing in it runs. \
                         Weights keep their precision unless --dtype says otherwise; tokenizer, chat template, and \
                         generation settings are kept as they are.\n\n\
                         Examples:\n  loam import hf:openai-community/gpt2 -o models/gpt2\n  \
                         loam import hf:org/name@v1.0 -o models/name --dtype bf16\n  \
-                        loam import downloads/pytorch_model.bin -o models/name   config.json stands beside it")]
+                        loam import downloads/pytorch_model.bin -o models/name   config.json stands beside it"
+)]
 pub struct ImportArguments {
     /// A folder, a file of weights with config.json beside it, or hf:org/name[@revision]
     #[arg(value_name = "SRC")]
@@ -264,11 +268,13 @@ pub struct ImportArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "The folder opens in transformers with AutoModel...from_pretrained. Precision: --dtype f32, f16, or \
+#[command(
+    after_help = "The folder opens in transformers with AutoModel...from_pretrained. Precision: --dtype f32, f16, or \
                         bf16; without it, as stored.\n\n\
                         Examples:\n  loam export runs/demo -o exported\n  \
                         loam export runs/demo -o exported --dtype bf16 --max-shard-size 2GB\n  \
-                        loam export models/gpt2 -o gpt2.safetensors --dtype f16")]
+                        loam export models/gpt2 -o gpt2.safetensors --dtype f16"
+)]
 pub struct ExportArguments {
     /// Model folder in the Hugging Face layout, a run's folder, or hf:org/name
     #[arg(value_name = "MODEL")]

@@ -110,7 +110,10 @@ impl Embedder {
         let hidden = self.model.encode(&Inputs { ids, token_types: None, lengths }, None);
         let width = hidden.dims()[2];
         let hidden = hidden.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion");
-        rows.iter().zip(hidden.chunks_exact(time * width)).map(|(row, states)| self.pool(states, row.len(), width)).collect()
+        rows.iter()
+            .zip(hidden.chunks_exact(time * width))
+            .map(|(row, states)| self.pool(states, row.len(), width))
+            .collect()
     }
 
     /// The vector of one text's hidden states `[time, width]`, of which `length` rows are not padding.

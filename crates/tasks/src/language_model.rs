@@ -1,9 +1,9 @@
 //! Language modeling itself: a trained model with its tokenizer, the probability that it gives to a text, and the text
 //! that it writes.
 
+use crate::model_folder::model_folder;
 use burn::module::Module;
 use burn::tensor::Device;
-use crate::model_folder::model_folder;
 use loam_corpus::{IGNORE, Tokenizer};
 use loam_models::generate::{self, GenerateOptions};
 use loam_models::sampling::StopMatcher;

@@ -304,14 +304,8 @@ impl Tokenizer {
 
 /// The tokenizer's files of a model on the Hub: the file that a path names, or the folder that holds them.
 fn fetch(text: &str) -> Result<Option<PathBuf>, CorpusError> {
-    let names = [
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "vocab.txt",
-        "vocab.json",
-        "merges.txt",
-    ];
+    let names =
+        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"];
     let files = loam_hub::files(text, &|name| names.contains(&name))?.unwrap_or_default();
     let file = match &files[..] {
         [file] if loam_hub::Reference::parse(text)?.path.is_some() => return Ok(Some(file.clone())),

@@ -33,10 +33,9 @@ pub(super) fn open(folder: &Path, config: &Value) -> Result<Tokenizer, CorpusErr
             format!("there is no tokenizer.json, and {name} is SentencePiece's own format"),
             "make a tokenizer.json of it: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) in transformers",
         ),
-        None if there("vocab.json") => (
-            "vocab.json is there without merges.txt".to_owned(),
-            "both are needed where there is no tokenizer.json",
-        ),
+        None if there("vocab.json") => {
+            ("vocab.json is there without merges.txt".to_owned(), "both are needed where there is no tokenizer.json")
+        }
         None => (
             "there is no tokenizer.json, no vocab.txt, and no vocab.json with merges.txt".to_owned(),
             "put the model's tokenizer.json into the folder",
@@ -83,11 +82,8 @@ fn wordpiece(folder: &Path, config: &Value) -> Result<Tokenizer, CorpusError> {
     };
     let (sep, cls) = ((specials[1].clone(), id(&specials[1])?), (specials[3].clone(), id(&specials[3])?));
     id(&specials[0])?;
-    let model = WordPiece::builder()
-        .vocab(vocabulary)
-        .unk_token(specials[0].clone())
-        .build()
-        .map_err(|error| wrong(&error))?;
+    let model =
+        WordPiece::builder().vocab(vocabulary).unk_token(specials[0].clone()).build().map_err(|error| wrong(&error))?;
     let flag = |key: &str| config.get(key).and_then(Value::as_bool);
     let mut tokenizer = Tokenizer::new(model);
     tokenizer
@@ -129,7 +125,8 @@ fn byte_pairs(folder: &Path, config: &Value) -> Result<Tokenizer, CorpusError> {
         let processing = RobertaProcessing::new(sep, cls).trim_offsets(true).add_prefix_space(space);
         tokenizer.with_post_processor(Some(processing));
         let mask = special(config, "mask", "<mask>");
-        let usual = [("bos", "<s>"), ("eos", "</s>"), ("unk", "<unk>"), ("sep", "</s>"), ("pad", "<pad>"), ("cls", "<s>")];
+        let usual =
+            [("bos", "<s>"), ("eos", "</s>"), ("unk", "<unk>"), ("sep", "</s>"), ("pad", "<pad>"), ("cls", "<s>")];
         let mut specials: Vec<String> = usual.iter().map(|(role, usual)| special(config, role, usual)).collect();
         specials.push(mask.clone());
         specials.retain(|token| tokenizer.token_to_id(token).is_some());

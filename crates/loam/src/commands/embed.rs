@@ -118,7 +118,9 @@ impl Texts {
                                 .map_err(|error| anyhow::anyhow!("{origin}:{line}: not a JSON object: {error}"))?;
                             let found = record.get(&*field).and_then(serde_json::Value::as_str);
                             found.map(str::to_owned).ok_or_else(|| {
-                                anyhow::anyhow!("{origin}:{line}: no text in the field {field:?}; name it with --text-field")
+                                anyhow::anyhow!(
+                                    "{origin}:{line}: no text in the field {field:?}; name it with --text-field"
+                                )
                             })?
                         }
                     });

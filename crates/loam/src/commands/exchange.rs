@@ -35,7 +35,11 @@ pub fn export(arguments: &ExportArguments, global: &Global, terminal: Terminal) 
     let written = match end.as_deref() {
         Some("safetensors") => exchange::write_file(&source, &arguments.out, &options)?,
         Some(end @ ("bin" | "pt" | "pth" | "onnx" | "h5")) => {
-            return Err(Misuse(format!("-o {}: .{end} is not written; a folder or .safetensors is", arguments.out.display())).into());
+            return Err(Misuse(format!(
+                "-o {}: .{end} is not written; a folder or .safetensors is",
+                arguments.out.display()
+            ))
+            .into());
         }
         _ => exchange::write(&source, &arguments.out, &options, &Origin::default())?,
     };

@@ -22,14 +22,27 @@ pub fn run(arguments: &InspectModelArguments, terminal: Terminal) -> anyhow::Res
 
 fn tell(found: &Inspection, terminal: Terminal) -> io::Result<()> {
     let known = |number: Option<u64>| number.map_or_else(|| "–".to_owned(), count);
-    let classes = if found.architectures.is_empty() { String::new() } else { format!(" ({})", found.architectures.join(", ")) };
+    let classes =
+        if found.architectures.is_empty() { String::new() } else { format!(" ({})", found.architectures.join(", ")) };
     let dtypes: Vec<String> = found.dtypes.iter().map(|(dtype, n)| format!("{dtype} × {}", count(*n))).collect();
-    let memory: Vec<String> =
-        found.memory.iter().rev().map(|(dtype, bytes)| format!("{} MB in {dtype}", count(bytes.div_ceil(1_000_000)))).collect();
+    let memory: Vec<String> = found
+        .memory
+        .iter()
+        .rev()
+        .map(|(dtype, bytes)| format!("{} MB in {dtype}", count(bytes.div_ceil(1_000_000))))
+        .collect();
     for (what, value) in [
         ("model", found.path.clone()),
         ("family", format!("{}{classes}", found.family)),
-        ("parameters", format!("{} ({}) in {} tensors", count(found.parameters), short(found.parameters as f64), count(found.tensors as u64))),
+        (
+            "parameters",
+            format!(
+                "{} ({}) in {} tensors",
+                count(found.parameters),
+                short(found.parameters as f64),
+                count(found.tensors as u64)
+            ),
+        ),
         ("stored as", dtypes.join(", ")),
         ("memory", memory.join(", ")),
         ("vocabulary", known(found.vocabulary)),
@@ -50,7 +63,10 @@ fn tell(found: &Inspection, terminal: Terminal) -> io::Result<()> {
         terminal.result(format_args!("{:<12} {}", "special", tokens.join(", ")))?;
     }
     let width = found.modules.iter().map(|line| line.module.chars().count()).max().unwrap_or(0).max(6);
-    terminal.result(format_args!("\n{:<width$}  {:>5}  {:>16}  {:>7}  stored as", "module", "count", "parameters", "share"))?;
+    terminal.result(format_args!(
+        "\n{:<width$}  {:>5}  {:>16}  {:>7}  stored as",
+        "module", "count", "parameters", "share"
+    ))?;
     for line in &found.modules {
         terminal.result(format_args!(
             "{:<width$}  {:>5}  {:>16}  {:>5.1} %  {}",

@@ -54,7 +54,8 @@ pub(super) fn card(
         (_, true) => "sentence-transformers",
         _ => "transformers",
     };
-    let mut front = format!("---\nlibrary_name: {library}\npipeline_tag: {pipeline}\ntags:\n- loam\n- {}\n", quoted(family));
+    let mut front =
+        format!("---\nlibrary_name: {library}\npipeline_tag: {pipeline}\ntags:\n- loam\n- {}\n", quoted(family));
     for key in ["language", "license"] {
         if let Some(value) = text(key) {
             front.push_str(&format!("{key}: {}\n", quoted(value)));

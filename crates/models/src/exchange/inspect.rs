@@ -101,8 +101,11 @@ pub fn inspect(source: &Source) -> Result<Inspection, ModelError> {
     let parameters: u64 = dtypes.values().sum();
     let modules = modules
         .into_iter()
-        .map(|(module, (own, parameters, dtypes))| {
-            ModuleLine { module, count: own.len(), parameters, dtypes: dtypes.into_iter().collect() }
+        .map(|(module, (own, parameters, dtypes))| ModuleLine {
+            module,
+            count: own.len(),
+            parameters,
+            dtypes: dtypes.into_iter().collect(),
         })
         .collect();
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -124,10 +127,7 @@ pub fn inspect(source: &Source) -> Result<Inspection, ModelError> {
         architectures: architectures.into_iter().flatten().filter_map(text).collect(),
         parameters,
         tensors: names.len(),
-        memory: BTreeMap::from([
-            ("bf16", parameters.saturating_mul(2)),
-            ("f32", parameters.saturating_mul(4)),
-        ]),
+        memory: BTreeMap::from([("bf16", parameters.saturating_mul(2)), ("f32", parameters.saturating_mul(4))]),
         dtypes,
         modules,
         vocabulary: number(&["vocab_size"]),

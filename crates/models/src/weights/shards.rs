@@ -27,8 +27,7 @@ impl Index {
             return Err(fail(format!("has {size} bytes, which no index of shards has")));
         }
         let text = std::fs::read_to_string(path).map_err(|source| ModelError::io(path, source))?;
-        let value: Value =
-            serde_json::from_str(&text).map_err(|error| fail(format!("is not valid JSON: {error}")))?;
+        let value: Value = serde_json::from_str(&text).map_err(|error| fail(format!("is not valid JSON: {error}")))?;
         let Some(entries) = value.get("weight_map").and_then(Value::as_object) else {
             return Err(fail("has no weight_map, which says in what file each tensor stands".into()));
         };
@@ -74,8 +73,7 @@ impl Index {
                 return Err(ModelError::format(path, format!("says that {name} is in {file}, and it is in {there}")));
             }
         }
-        let unnamed: Vec<String> =
-            tensors.names()?.into_iter().filter(|name| !self.map.contains_key(name)).collect();
+        let unnamed: Vec<String> = tensors.names()?.into_iter().filter(|name| !self.map.contains_key(name)).collect();
         if unnamed.is_empty() {
             return Ok(());
         }

@@ -42,9 +42,10 @@ impl Place {
         if strides.len() != self.shape.len() {
             return Err(format!("has {} dimensions and {} strides", self.shape.len(), strides.len()));
         }
-        let last = self.shape.iter().zip(strides).try_fold(0usize, |last, (&size, &stride)| {
-            last.checked_add(size.saturating_sub(1).checked_mul(stride)?)
-        });
+        let last =
+            self.shape.iter().zip(strides).try_fold(0usize, |last, (&size, &stride)| {
+                last.checked_add(size.saturating_sub(1).checked_mul(stride)?)
+            });
         if count > 0 && last.is_none_or(|last| last >= room) {
             return Err(format!("strides of {strides:?} lead out of its storage of {room} numbers"));
         }
@@ -95,12 +96,8 @@ pub struct Tensors {
 }
 
 /// Names under which a folder holds its weights, in the order in which they are looked for.
-pub const WEIGHT_FILES: [&str; 4] = [
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-];
+pub const WEIGHT_FILES: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// The file that holds a folder's weights, or the index of its shards.
 ///
@@ -114,8 +111,11 @@ pub fn find(folder: &Path) -> Result<PathBuf, ModelError> {
     let others: Vec<String> = listing
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| [".h5", ".msgpack", ".onnx", ".gguf", ".ckpt", ".pt", ".pth", ".safetensors", ".bin"]
-            .iter().any(|end| name.ends_with(end)))
+        .filter(|name| {
+            [".h5", ".msgpack", ".onnx", ".gguf", ".ckpt", ".pt", ".pth", ".safetensors", ".bin"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        })
         .take(5)
         .collect();
     let there = if others.is_empty() { String::new() } else { format!("; there is {}", others.join(", ")) };
@@ -240,9 +240,7 @@ impl Tensors {
         let Some((file, place)) = self.found.get(name) else { return Ok(None) };
         let values = match (&place.strides, place.element.bytes().zip(place.count())) {
             // Read where it lies.
-            (None, Some((bytes, count))) => {
-                place.element.to_f32(&file.bytes[place.start..place.start + bytes * count])
-            }
+            (None, Some((bytes, count))) => place.element.to_f32(&file.bytes[place.start..place.start + bytes * count]),
             _ if place.element.is_float() => self.raw(name).and_then(|raw| place.element.to_f32(&raw)),
             _ => None,
         };

@@ -98,7 +98,15 @@ pub fn write_weights(
         let stored = description.element;
         let precision = options.precision.filter(|_| stored.is_float());
         let written = precision.map_or(stored, Precision::element);
-        pending.push(Pending { tensors, name, shape: description.shape, stored, written, precision, trouble: &trouble });
+        pending.push(Pending {
+            tensors,
+            name,
+            shape: description.shape,
+            stored,
+            written,
+            precision,
+            trouble: &trouble,
+        });
     }
     let mut shards: Vec<Vec<&Pending>> = vec![Vec::new()];
     let mut size = 0u64;

@@ -6,8 +6,7 @@ use super::{Element, Place, Storage};
 use std::collections::HashMap;
 
 /// The pickle of the magic number 0x1950a86a20f9469cfc6c.
-const MAGIC: [u8; 15] =
-    [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+const MAGIC: [u8; 15] = [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
 /// The version of the format.
 const VERSION: i64 = 1001;
 /// The most bytes of pickles before the numbers.
@@ -23,7 +22,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, Place)>, String> {
     let mut version = Pickle::default();
     let (value, length) = version.read(within(at))?;
     if !matches!(value, Value::Int(VERSION)) {
-        return Err("is of a version of PyTorch's old format that is not read; save it again with a newer PyTorch".into());
+        return Err(
+            "is of a version of PyTorch's old format that is not read; save it again with a newer PyTorch".into()
+        );
     }
     at += length;
     let mut machine = Pickle::default();

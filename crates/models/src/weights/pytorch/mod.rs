@@ -93,7 +93,10 @@ fn contiguous(shape: &[usize], strides: &[usize]) -> bool {
 /// The tensors of a dict from names to tensors, or of the one that a training script put under a usual key.
 fn state_dict<'p, 'a>(pickle: &'p Pickle<'a>, root: Value) -> Result<Vec<(&'a str, &'p TensorRecord)>, String> {
     let Value::Dict(root) = root else {
-        return Err(format!("holds {}, not a state dict; save one with torch.save(model.state_dict(), …)", root.kind()));
+        return Err(format!(
+            "holds {}, not a state dict; save one with torch.save(model.state_dict(), …)",
+            root.kind()
+        ));
     };
     let tensors_of = |dict: usize| -> Vec<(&'a str, &'p TensorRecord)> {
         let entries = pickle.dicts[dict].iter();

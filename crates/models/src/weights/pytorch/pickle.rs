@@ -167,7 +167,9 @@ impl<'a> Pickle<'a> {
             let known = self.step(code, &mut reader).map_err(|reason| format!("{reason} (byte {at})"))?;
             if !known {
                 let shown = char::from(code);
-                return Err(format!("has an instruction {shown:?} at byte {at}, which no state dict has; it was not run"));
+                return Err(format!(
+                    "has an instruction {shown:?} at byte {at}, which no state dict has; it was not run"
+                ));
             }
         }
     }
@@ -213,7 +215,11 @@ impl<'a> Pickle<'a> {
 
     fn pairs(values: &[Value]) -> Result<Vec<(Value, Value)>, String> {
         let (pairs, rest) = values.as_chunks::<2>();
-        if rest.is_empty() { Ok(pairs.iter().map(|&[key, value]| (key, value)).collect()) } else { Err("has a key without a value".into()) }
+        if rest.is_empty() {
+            Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
+        } else {
+            Err("has a key without a value".into())
+        }
     }
 
     fn extend_list(&mut self, values: Vec<Value>) -> Result<(), String> {
@@ -431,9 +437,14 @@ impl<'a> Pickle<'a> {
     /// `("storage", type, key, device, numbers)`; in the old format also a view, `(key, offset, numbers)`, or none.
     fn storage(&mut self, identity: Value) -> Result<Value, String> {
         let found = match *self.tuple(identity)? {
-            [Value::Text(tag), Value::Global(Global::Storage(kind)), Value::Text(key), _, Value::Int(count), ref rest @ ..]
-                if self.texts[tag] == "storage" =>
-            {
+            [
+                Value::Text(tag),
+                Value::Global(Global::Storage(kind)),
+                Value::Text(key),
+                _,
+                Value::Int(count),
+                ref rest @ ..,
+            ] if self.texts[tag] == "storage" => {
                 let view = match rest {
                     [] | [Value::None] => 0,
                     [Value::Tuple(view)] => match self.tuples[*view][..] {
