@@ -105,6 +105,9 @@ pub enum CorpusError {
         /// What to do.
         hint: String,
     },
+    /// Files on the Hub that cannot be had.
+    #[error(transparent)]
+    Hub(#[from] loam_hub::HubError),
     /// A request that contradicts itself or lies outside what is possible.
     #[error("{message}{}", hint_line(hint))]
     Invalid {

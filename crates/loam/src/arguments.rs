@@ -32,8 +32,9 @@ pub struct Global {
     /// Where to compute: auto, cpu
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     pub device: String,
-    /// Precision of matrix products [default: f32; in training, the train.dtype of the recipe]
-    #[arg(long, global = true, value_name = "DTYPE", value_parser = ["f32", "bf16"])]
+    /// Precision of matrix products: f32, bf16 [default: f32; in training, the train.dtype of the recipe]; of written
+    /// weights in export and import, also f16
+    #[arg(long, global = true, value_name = "DTYPE", value_parser = ["f32", "f16", "bf16"])]
     pub dtype: Option<String>,
     /// Threads that compute [default: one a core]
     #[arg(long, global = true, value_name = "N")]
@@ -41,6 +42,9 @@ pub struct Global {
     /// Print results as JSON, one object a line
     #[arg(long, global = true)]
     pub json: bool,
+    /// Fetch nothing: what hf: names is read from the cache alone
+    #[arg(long, global = true)]
+    pub offline: bool,
     /// No progress and no remarks, only results and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -58,6 +62,14 @@ pub enum Command {
     Chat(ChatArguments),
     /// Tell how probable a model finds a text, token by token
     Score(ScoreArguments),
+    /// Turn texts into vectors
+    Embed(EmbedArguments),
+    /// Take a model of another format, or from the Hub, into a folder
+    Import(ImportArguments),
+    /// Write a model for others: another precision, shards, a model card
+    Export(ExportArguments),
+    /// Tell what a model holds: family, parameters by module, memory, vocabulary, template
+    Inspect(InspectModelArguments),
     /// Tokenizers
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
@@ -252,6 +264,99 @@ pub struct ScoreArguments {
     /// A file with the text; without --text and --file, standard input is read
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "One vector a text, in the order of the texts. Where the model is one of sentence-transformers, its \
+                        modules.json says how tokens are pooled and whether vectors are normalized.\n\n\
+                        Without --json, a line has the numbers of one vector; with it: {\"embedding\":[...]}\n\n\
+                        Examples:\n  loam embed --model DIR --text 'A cat sits on the mat.' --json\n  \
+                        loam embed --model hf:sentence-transformers/all-MiniLM-L6-v2 --file sentences.txt --json\n  \
+                        loam embed --model DIR --file reviews.jsonl --text-field body --pooling cls < /dev/null"
+)]
+pub struct EmbedArguments {
+    /// Model folder in the Hugging Face layout, a run's folder, or hf:org/name
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// A text; may be given often
+    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
+    pub text: Vec<String>,
+    /// A file with a text a line, or with JSON lines (.jsonl); without --text and --file, standard input is read
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Lines are JSON objects, whose field --text-field holds the text; so they are in files called .jsonl
+    #[arg(long)]
+    pub jsonl: bool,
+    /// Field of JSON lines that holds the text
+    #[arg(long, value_name = "FIELD", default_value = "text")]
+    pub text_field: String,
+    /// How tokens become one vector [default: as the model says, else mean]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub pooling: Option<Pooling>,
+    /// Scale vectors to length 1, or leave them [default: as the model says, else false]
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    pub normalize: Option<bool>,
+}
+
+/// Ways from tokens to one vector.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Pooling {
+    /// The mean of all tokens
+    Mean,
+    /// The first token
+    Cls,
+    /// The last token
+    Last,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads safetensors and PyTorch's .bin, whole or in shards. A .bin is read as data; nothing in it runs. \
+                        Weights keep their precision unless --dtype says otherwise; tokenizer, chat template, and \
+                        generation settings are kept as they are.\n\n\
+                        Examples:\n  loam import hf:openai-community/gpt2 -o models/gpt2\n  \
+                        loam import hf:org/name@v1.0 -o models/name --dtype bf16\n  \
+                        loam import downloads/pytorch_model.bin -o models/name   config.json stands beside it"
+)]
+pub struct ImportArguments {
+    /// A folder, a file of weights with config.json beside it, or hf:org/name[@revision]
+    #[arg(value_name = "SRC")]
+    pub source: PathBuf,
+    /// Folder for the model
+    #[arg(short, long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Bytes of tensors in one file at most, as in 500MB or 5GB
+    #[arg(long, value_name = "SIZE", default_value = "5GB")]
+    pub max_shard_size: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The folder opens in transformers with AutoModel...from_pretrained. Precision: --dtype f32, f16, or \
+                        bf16; without it, as stored.\n\n\
+                        Examples:\n  loam export runs/demo -o exported\n  \
+                        loam export runs/demo -o exported --dtype bf16 --max-shard-size 2GB\n  \
+                        loam export models/gpt2 -o gpt2.safetensors --dtype f16"
+)]
+pub struct ExportArguments {
+    /// Model folder in the Hugging Face layout, a run's folder, or hf:org/name
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Folder for the model, or a file that ends in .safetensors for its weights alone
+    #[arg(short, long, value_name = "DIR|FILE")]
+    pub out: PathBuf,
+    /// Bytes of tensors in one file at most, as in 500MB or 5GB
+    #[arg(long, value_name = "SIZE", default_value = "5GB")]
+    pub max_shard_size: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  loam inspect runs/demo\n  loam inspect hf:org/name --json")]
+pub struct InspectModelArguments {
+    /// Model folder in the Hugging Face layout, a run's folder, a file of weights, or hf:org/name
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

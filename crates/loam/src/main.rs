@@ -31,6 +31,14 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let global = &arguments.global;
+    if let Err(message) = commands::check_dtype(&arguments) {
+        terminal.error(message);
+        return ExitCode::from(2);
+    }
+    if global.offline {
+        loam_hub::set_offline(true);
+    }
+    progress::tell_of_downloads(terminal);
     let result = with_precision(global.precision(), || match &arguments.command {
         None => commands::demo::run(&arguments::DemoArguments::default(), global, terminal),
         Some(Command::Demo(demo)) => commands::demo::run(demo, global, terminal),
@@ -38,6 +46,10 @@ fn main() -> ExitCode {
         Some(Command::Chat(chat)) => commands::chat::run(chat, global, terminal),
         Some(Command::Generate(generate)) => commands::generate::run(generate, global, terminal),
         Some(Command::Score(score)) => commands::score::run(score, global, terminal),
+        Some(Command::Embed(embed)) => commands::embed::run(embed, global, terminal),
+        Some(Command::Import(import)) => commands::exchange::import(import, global, terminal),
+        Some(Command::Export(export)) => commands::exchange::export(export, global, terminal),
+        Some(Command::Inspect(inspect)) => commands::inspect_model::run(inspect, terminal),
         Some(Command::Tokenizer(TokenizerCommand::Train(train))) => commands::tokenizer::train(train, global, terminal),
         Some(Command::Data(DataCommand::Inspect(inspect))) => commands::inspect::run(inspect, global, terminal),
         Some(Command::Report(report)) => commands::report::run(report, global, terminal),

@@ -247,3 +247,17 @@ impl Observer for Watcher {
         self.terminal.warning(message);
     }
 }
+
+/// Tells of what comes from the Hub, file by file.
+pub fn tell_of_downloads(terminal: Terminal) {
+    let watcher = std::sync::Mutex::new(Watcher::new(terminal));
+    loam_hub::on_progress(move |file, bytes, total| {
+        let Ok(mut watcher) = watcher.lock() else { return };
+        let whole = total.map_or_else(String::new, |total| format!(" of {}", count(total)));
+        watcher.doing(&format!("{file}: {}{whole} bytes", count(bytes)));
+        if total == Some(bytes) {
+            watcher.done();
+            watcher.say(&format!("fetched {file}, {} bytes", count(bytes)));
+        }
+    });
+}

@@ -4,7 +4,8 @@ use serde_json::Value;
 use std::process::Command;
 
 /// From the first crate to the last, as `ARCHITECTURE.md` has them.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
+    "loam-hub",
     "loam-kernels",
     "loam-gguf",
     "loam-corpus",

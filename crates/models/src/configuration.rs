@@ -2,7 +2,7 @@
 //! taken for it.
 
 use crate::error::ModelError;
-use crate::weights::Tensors;
+use crate::weights::{self, Tensors};
 use loam_nn::Activation;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -45,16 +45,19 @@ impl File {
         }
     }
 
-    /// Refuses sizes that `model.safetensors` beside it cannot fill; the path of the weights comes back.
+    /// Refuses sizes that the weights beside it cannot fill; what holds the weights comes back (a file, or the index of
+    /// several), for [`crate::weights::load_as`].
     pub fn weights(&self, parameters: Option<u64>) -> Result<PathBuf, ModelError> {
-        let path = self.path.with_file_name("model.safetensors");
-        let bytes = std::fs::metadata(&path).map_err(|source| ModelError::io(&path, source))?.len();
-        Tensors::open(&path)?;
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let path = weights::find(folder)?;
+        let bytes = Tensors::open(&path)?.bytes();
         if parameters.is_none_or(|count| count > bytes / 2) {
             let count = parameters.map_or_else(|| "more than 2^64".to_owned(), |count| count.to_string());
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = name.strip_suffix(".index.json").unwrap_or(&name);
             return Err(ModelError::format(
                 &self.path,
-                format!("asks for {count} parameters, and model.safetensors has only {bytes} bytes"),
+                format!("asks for {count} parameters, and {name} has only {bytes} bytes"),
             ));
         }
         Ok(path)

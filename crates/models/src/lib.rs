@@ -11,6 +11,7 @@ mod configuration;
 pub mod decode;
 mod dropouts;
 pub mod error;
+pub mod exchange;
 pub mod generate;
 pub mod gguf;
 pub mod gpt;

@@ -1,6 +1,7 @@
 //! Language modeling itself: a trained model with its tokenizer, the probability that it gives to a text, and the text
 //! that it writes.
 
+use crate::model_folder::model_folder;
 use burn::module::Module;
 use burn::tensor::Device;
 use loam_corpus::{IGNORE, TextStream, Tokenizer};
@@ -23,6 +24,9 @@ pub enum TaskError {
     /// The tokenizer or the text cannot be read.
     #[error(transparent)]
     Corpus(#[from] loam_corpus::CorpusError),
+    /// Something on the Hub cannot be had.
+    #[error(transparent)]
+    Hub(#[from] loam_hub::HubError),
     /// The input cannot be served.
     #[error("{0}")]
     Request(String),
@@ -73,7 +77,7 @@ pub struct Generation {
 }
 
 impl LoadedModel {
-    /// Opens a model folder, or the `model/` of a run's folder.
+    /// Opens a model folder, the `model/` of a run's folder, or a model on the Hub (`hf:org/name`).
     ///
     /// # Errors
     /// When files are missing or broken, or model and tokenizer do not belong together.
@@ -392,30 +396,4 @@ fn end_tokens(folder: &Path, tokenizer: &Tokenizer) -> Vec<u32> {
     ends.sort_unstable();
     ends.dedup();
     ends
-}
-
-fn model_folder(path: &Path) -> Result<PathBuf, TaskError> {
-    if !path.exists() {
-        return Err(TaskError::Request(format!(
-            "{}: there is no such folder; --model takes a folder with config.json, model.safetensors and tokenizer.json, \
-             a GGUF file, or a run's folder",
-            path.display()
-        )));
-    }
-    let inner = path.join("model");
-    if path.join("config.json").exists() {
-        Ok(path.to_owned())
-    } else if let Some(file) = gguf::find(path)? {
-        Ok(file)
-    } else if inner.join("config.json").exists() {
-        Ok(inner)
-    } else if path.join("recipe.toml").exists() {
-        Err(TaskError::Request(format!(
-            "{} is a run that has not finished, so it has no model yet; `loam train --resume -o {}` goes on with it",
-            path.display(),
-            path.display()
-        )))
-    } else {
-        Ok(path.to_owned())
-    }
 }

@@ -2,6 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod chat;
+pub mod embed;
 pub mod language_model;
+pub mod model_folder;
 
+pub use embed::{EmbedOptions, Embedder, Pooling};
 pub use language_model::{Generation, LoadedModel, Score, TaskError, TextOptions};
+pub use model_folder::{model_folder, model_source};

@@ -14,6 +14,9 @@ pub enum TrainError {
     /// The model cannot be built, read or written.
     #[error(transparent)]
     Model(#[from] loam_models::ModelError),
+    /// Something on the Hub cannot be had.
+    #[error(transparent)]
+    Hub(#[from] loam_hub::HubError),
     /// A file or folder of the run could not be read or written.
     #[error("{path}: {source}{hint}", path = path.display())]
     Io {

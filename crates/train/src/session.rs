@@ -249,6 +249,7 @@ fn advance(
     let device = session.device.clone().autodiff();
     let model = match &recipe.model {
         ModelRecipe::From { from } => {
+            let from = &loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone());
             let model = CausalModel::load(from, &device)?;
             if model.vocabulary() < tokenizer.vocabulary() {
                 return Err(TrainError::Request(format!(

@@ -48,7 +48,8 @@ pub struct FileList {
     pub skipped: Vec<PathBuf>,
 }
 
-/// Finds the files behind patterns: a file, a folder or a glob each.
+/// Finds the files behind patterns: a file, a folder or a glob each, or one of these on the Hub
+/// (`hf:datasets/org/name[@revision][/path]`), which are fetched.
 ///
 /// Every pattern must lead to at least one supported file.
 pub fn find_files(patterns: &[String]) -> Result<FileList, CorpusError> {
@@ -57,6 +58,13 @@ pub fn find_files(patterns: &[String]) -> Result<FileList, CorpusError> {
     }
     let mut list = FileList::default();
     for pattern in patterns {
+        if let Some(files) = loam_hub::files(pattern, &|name| FileKind::of(Path::new(name)).is_some())? {
+            if let Some(other) = files.iter().find(|file| FileKind::of(file).is_none()) {
+                return Err(CorpusError::Unsupported { path: other.clone() });
+            }
+            list.files.extend(files);
+            continue;
+        }
         let path = Path::new(pattern);
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {

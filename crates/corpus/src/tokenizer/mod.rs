@@ -11,16 +11,18 @@ mod gguf;
 mod guard;
 mod stream;
 mod train;
+mod vocabulary;
 mod words;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokenizers::PostProcessor;
 
 use byte_level::ByteLevelEncoder;
 use guard::guarded;
@@ -124,23 +126,26 @@ pub struct TokenOffset {
 
 impl Tokenizer {
     /// Opens a `tokenizer.json`, or the folder that holds one (its `tokenizer_config.json` names the
-    /// special tokens, when it is there); or a GGUF file, or the folder that holds one and no `tokenizer.json`.
+    /// special tokens, when it is there). A folder without one may hold `vocab.txt` (BERT's WordPiece), `vocab.json` and
+    /// `merges.txt` (the byte-level BPE of GPT-2 and RoBERTa), or a GGUF file, which may also be named itself.
+    /// `hf:org/name` names a model on the Hub.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CorpusError> {
         let path = path.as_ref();
+        let fetched = match path.to_str().filter(|text| loam_hub::is_reference(text)) {
+            Some(text) => fetch(text)?,
+            None => None,
+        };
+        let path = fetched.as_deref().unwrap_or(path);
         let found = loam_gguf::find(path, "tokenizer.json")
             .map_err(|error| CorpusError::tokenizer(None, error.to_string(), "name the file itself"))?;
         if let Some(file) = found {
             return gguf::open(&file);
         }
         let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
-        let json = std::fs::read_to_string(&file).map_err(CorpusError::io("read", &file))?;
         let wrong = |error: &dyn std::fmt::Display| {
             let hint = "pass a file that Hugging Face tokenizers wrote";
             CorpusError::tokenizer(Some(&file), format!("not a tokenizer.json: {error}"), hint)
         };
-        serde_json::from_str::<serde::de::IgnoredAny>(&json).map_err(|error| wrong(&error))?;
-        let read = || json.parse::<tokenizers::Tokenizer>().map_err(|error| wrong(&error));
-        let model = guarded(read).map_err(|message| wrong(&message))??;
         let config_file = file.with_file_name("tokenizer_config.json");
         let config = match std::fs::read_to_string(&config_file) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| {
@@ -149,7 +154,16 @@ impl Tokenizer {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => json!({}),
             Err(error) => return Err(CorpusError::io("read", &config_file)(error)),
         };
-        guarded(|| Self::new(model, config, Some(&file))).map_err(|message| wrong(&message))?
+        let read = || {
+            if path.is_dir() && !file.exists() {
+                return vocabulary::open(path, &config);
+            }
+            let json = std::fs::read_to_string(&file).map_err(CorpusError::io("read", &file))?;
+            serde_json::from_str::<serde::de::IgnoredAny>(&json).map_err(|error| wrong(&error))?;
+            json.parse::<tokenizers::Tokenizer>().map_err(|error| wrong(&error))
+        };
+        let model = guarded(read).map_err(|message| wrong(&message))??;
+        guarded(|| Self::new(model, config.clone(), Some(&file))).map_err(|message| wrong(&message))?
     }
 
     /// A tokenizer of a `tokenizer.json`'s text, made of the file at `path`.
@@ -266,6 +280,17 @@ impl Tokenizer {
         model.encode_fast(text, false).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
     }
 
+    /// Token ids of a text as an encoder wants them: cut to `longest` ids, those of the special tokens that the
+    /// tokenizer puts around a text (`[CLS]` and `[SEP]`) among them.
+    pub fn encode_framed(&self, text: &str, longest: usize) -> Vec<u32> {
+        let model = &self.inner.model;
+        let frame = model.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        let Ok(mut encoding) = model.encode_fast(text, false) else { return Vec::new() };
+        encoding.truncate(longest.saturating_sub(frame), 0, tokenizers::TruncationDirection::Right);
+        let framed = model.post_process(encoding, None, true);
+        framed.map(|encoding| encoding.get_ids().iter().copied().take(longest).collect()).unwrap_or_default()
+    }
+
     /// [`Tokenizer::encode`] over several texts in parallel; the order is kept.
     pub fn encode_batch<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Vec<Vec<u32>> {
         texts.par_iter().map(|text| self.encode(text.as_ref())).collect()
@@ -334,6 +359,18 @@ impl Tokenizer {
     pub fn text_stream(&self) -> TextStream {
         TextStream::new(self.clone())
     }
+}
+
+/// The tokenizer's files of a model on the Hub: the file that a path names, or the folder that holds them.
+fn fetch(text: &str) -> Result<Option<PathBuf>, CorpusError> {
+    let names =
+        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"];
+    let files = loam_hub::files(text, &|name| names.contains(&name))?.unwrap_or_default();
+    let file = match &files[..] {
+        [file] if loam_hub::Reference::parse(text)?.path.is_some() => return Ok(Some(file.clone())),
+        files => files.first(),
+    };
+    Ok(file.and_then(|file| file.parent()).map(Path::to_path_buf))
 }
 
 fn find_end_of_text(model: &tokenizers::Tokenizer, config: &Value) -> Option<u32> {

@@ -5,8 +5,11 @@ pub mod chat;
 pub mod completions;
 pub mod demo;
 pub mod doctor;
+pub mod embed;
+pub mod exchange;
 pub mod generate;
 pub mod inspect;
+pub mod inspect_model;
 pub mod query;
 pub mod report;
 pub mod runs;
@@ -35,6 +38,16 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         || error.is::<loam_train::recipe::RecipeError>()
         || matches!(error.downcast_ref(), Some(loam_train::TrainError::Recipe(_) | loam_train::TrainError::Request(_)));
     if misused { 2 } else { 1 }
+}
+
+/// Refuses a precision that this command does not compute in: f16 is one of files alone.
+pub fn check_dtype(arguments: &crate::arguments::Arguments) -> Result<(), String> {
+    use crate::arguments::Command;
+    let writes = matches!(arguments.command, Some(Command::Import(_) | Command::Export(_)));
+    if arguments.global.dtype.as_deref() == Some("f16") && !writes {
+        return Err("--dtype f16 is for import and export; matrix products are in f32 or bf16".into());
+    }
+    Ok(())
 }
 
 /// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3`, … that is free.

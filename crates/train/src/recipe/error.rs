@@ -46,6 +46,14 @@ pub enum RecipeError {
         /// What may have been meant, or empty.
         hint: String,
     },
+    /// Something on the Hub that cannot be had.
+    #[error("{key}: {source}")]
+    Hub {
+        /// The key that names it.
+        key: String,
+        /// Why.
+        source: loam_hub::HubError,
+    },
     /// A folder stands where a file is wanted.
     #[error("{}: this is a folder; name a recipe file{hint}", path.display())]
     Folder {

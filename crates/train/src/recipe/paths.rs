@@ -1,4 +1,5 @@
-//! Paths of a recipe, looked for from the current directory first and from the recipe's folder second.
+//! Paths of a recipe, looked for from the current directory first and from the recipe's folder second; names on the Hub
+//! get the commit that they mean.
 
 use super::error::RecipeError;
 use super::{ModelRecipe, Recipe, TokenizerRecipe};
@@ -32,6 +33,10 @@ pub(super) fn resolve(recipe: &mut Recipe, recipe_folder: &Path) -> Result<(), R
 }
 
 fn find(key: &str, path: &str, folders: &[&Path], globs: bool) -> Result<String, RecipeError> {
+    if loam_hub::is_reference(path) {
+        // With the commit that it means today, so that the recipe does the same run tomorrow.
+        return loam_hub::pinned(path).map_err(|error| RecipeError::Hub { key: key.to_owned(), source: error });
+    }
     // An absolute path is the same from anywhere.
     let folders = if Path::new(path).is_absolute() { &folders[..1] } else { folders };
     let fail = |reason: &str| RecipeError::PathNotFound {

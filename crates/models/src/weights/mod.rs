@@ -1,10 +1,19 @@
-//! Parameters in and out of safetensors files.
+//! Parameters in and out of files: safetensors and PyTorch's, whole and in shards, behind one reader ([`Tensors`]).
+
+mod element;
+mod pytorch;
+mod shards;
+mod tensors;
+mod write;
+
+pub use element::{Element, Precision};
+pub use tensors::{Description, Tensors, WEIGHT_FILES, find};
+pub use write::{WriteOptions, write_weights};
 
 use crate::error::ModelError;
 use burn::module::Module;
-use half::{bf16, f16};
 use loam_nn::parameters::{self, Parameter};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
@@ -83,68 +92,7 @@ pub fn save_as<M: Module>(module: &M, path: &Path, stored: &dyn Fn(&str) -> Stri
     write_tensors(path, &tensors)
 }
 
-/// The tensors of a safetensors file, checked against its length.
-pub struct Tensors {
-    map: memmap2::Mmap,
-    path: std::path::PathBuf,
-}
-
-impl Tensors {
-    /// Opens a file.
-    ///
-    /// # Errors
-    /// When it is missing, truncated or not a safetensors file.
-    #[allow(unsafe_code)]
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let file = File::open(path).map_err(|source| ModelError::io(path, source))?;
-        // SAFETY: the map is read-only and every length in it is checked before use; a file that another process
-        // shrinks while it is being read ends this process, as it does every reader of mapped files.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|source| ModelError::io(path, source))?;
-        let tensors = Self { map, path: path.to_owned() };
-        tensors.parse()?;
-        Ok(tensors)
-    }
-
-    fn parse(&self) -> Result<SafeTensors<'_>, ModelError> {
-        SafeTensors::deserialize(&self.map).map_err(|error| {
-            ModelError::format(&self.path, format!("is not a whole safetensors file ({error}); was it cut short?"))
-        })
-    }
-
-    /// Names in the file.
-    ///
-    /// # Errors
-    /// As [`Tensors::open`].
-    pub fn names(&self) -> Result<Vec<String>, ModelError> {
-        Ok(self.parse()?.names().into_iter().map(ToString::to_string).collect())
-    }
-
-    /// The values and shape of a tensor as f32; none when the file has no such name.
-    ///
-    /// # Errors
-    /// When its type is not a float of 16, 32 or 64 bits.
-    pub fn get(&self, name: &str) -> Result<Option<(Vec<f32>, Vec<usize>)>, ModelError> {
-        let tensors = self.parse()?;
-        let Ok(view) = tensors.tensor(name) else { return Ok(None) };
-        let data = view.data();
-        let values = match view.dtype() {
-            Dtype::F32 => read(data, f32::from_le_bytes),
-            Dtype::F16 => read(data, |bytes| f16::from_le_bytes(bytes).to_f32()),
-            Dtype::BF16 => read(data, |bytes| bf16::from_le_bytes(bytes).to_f32()),
-            Dtype::F64 => read(data, |bytes| f64::from_le_bytes(bytes) as f32),
-            other => {
-                return Err(ModelError::format(&self.path, format!("tensor {name} is of type {other:?}, not a float")));
-            }
-        };
-        Ok(Some((values, view.shape().to_vec())))
-    }
-}
-
-fn read<const N: usize>(data: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    data.as_chunks::<N>().0.iter().map(|&bytes| convert(bytes)).collect()
-}
-
-/// Loads every parameter of a module from a file. Names may lack the module's first part (`wte.weight` for
+/// Loads every parameter of a module from what [`Tensors::open`] opens. Names may lack the module's first part (`wte.weight` for
 /// `transformer.wte.weight`), as base models are stored.
 ///
 /// # Errors
@@ -161,7 +109,7 @@ pub fn load<M: Module>(module: M, path: &Path) -> Result<M, ModelError> {
     load_as(module, path, &layout)
 }
 
-/// Loads every parameter of a module from a file of this layout.
+/// Loads every parameter of a module from weights of this layout; `path` is what [`Tensors::open`] opens.
 ///
 /// # Errors
 /// When a parameter is missing or of another shape, naming it, or when the file holds tensors that the module lacks.
@@ -175,26 +123,22 @@ pub fn load_as<M: Module>(module: M, path: &Path, layout: &Layout) -> Result<M, 
     }
     parameters::load(module, |parameter: &Parameter| {
         let names = (layout.names)(&parameter.name);
-        let mut found = None;
-        for name in &names {
-            if let Some((values, shape)) = tensors.get(name)? {
-                found = Some((name, values, shape));
-                break;
-            }
-        }
-        let Some((name, values, shape)) = found else {
+        let found = names.iter().find_map(|name| tensors.describe(name).map(|described| (name, described.shape)));
+        let Some((name, shape)) = found else {
             return Err(ModelError::format(path, format!("lacks the tensor {}", names[0])));
         };
+        // Before memory is taken for the values.
         if shape != parameter.shape {
             return Err(ModelError::format(
                 path,
                 format!("tensor {name} is {shape:?}; config.json asks for {:?}", parameter.shape),
             ));
         }
-        Ok(values)
+        Ok(tensors.get(name)?.map(|(values, _)| values).unwrap_or_default())
     })
 }
 
+/// The first few names, and how many more there are.
 fn some(names: &[String]) -> String {
     let shown = names.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > 5 { format!("{shown} and {} more", names.len() - 5) } else { shown }
