@@ -40,7 +40,11 @@ pub fn write<E: From<GgufError>>(
 ) -> Result<(), E> {
     let failed = |source| GgufError::Io { path: path.to_owned(), source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut aside = tempfile::Builder::new().prefix(".gguf").tempfile_in(folder).map_err(failed)?;
+    let mut builder = tempfile::Builder::new();
+    // A temporary file is its owner's alone; this one is going to stay, under the user's mask.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut aside = builder.prefix(".gguf").tempfile_in(folder).map_err(failed)?;
     {
         let mut out = BufWriter::new(aside.as_file_mut());
         let header = header(metadata, tensors);

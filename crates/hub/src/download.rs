@@ -17,7 +17,7 @@ const TRIES: u32 = 5;
 /// Redirects that are followed.
 const REDIRECTS: usize = 8;
 /// A body that takes longer is asked for again from where it stopped, so that a silent server does not hold us.
-const BODY: Duration = Duration::from_secs(120);
+const BODY: Duration = Duration::from_mins(2);
 
 /// What the Hub says of a file before sending it.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Client {
             .max_redirects(0)
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(15)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .timeout_recv_response(Some(Duration::from_mins(1)))
             .timeout_recv_body(Some(BODY))
             .user_agent(concat!("loam/", env!("CARGO_PKG_VERSION")))
             .build();

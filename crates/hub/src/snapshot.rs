@@ -7,7 +7,7 @@ use crate::reference::{Kind, Reference, safe_path};
 use crate::settings::Settings;
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The most files that one reference may fetch.
 const MOST_FILES: usize = 100_000;
@@ -171,8 +171,7 @@ impl Hub {
             if self.settings.offline {
                 return Err(self.offline(reference));
             }
-            let gguf: Vec<&str> =
-                at.names.iter().map(String::as_str).filter(|name| name.ends_with(".gguf")).take(3).collect();
+            let gguf: Vec<&str> = at.names.iter().map(String::as_str).filter(|name| is_gguf(name)).take(3).collect();
             return match gguf[..] {
                 [] => fail("has no config.json, so it is not a model that Loam reads"),
                 _ => fail(&format!("has no config.json; name one of its files, as in {reference}/{}", gguf[0])),
@@ -241,4 +240,9 @@ impl Hub {
         }
         chosen.into_iter().map(|name| self.have(&at, name)).collect()
     }
+}
+
+/// Whether a file's name ends as GGUF files' do.
+fn is_gguf(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
 }

@@ -337,18 +337,23 @@ pub struct ImportArguments {
                         bf16; without it, as stored.\n\n\
                         Examples:\n  loam export runs/demo -o exported\n  \
                         loam export runs/demo -o exported --dtype bf16 --max-shard-size 2GB\n  \
-                        loam export models/gpt2 -o gpt2.safetensors --dtype f16"
+                        loam export models/gpt2 -o gpt2.safetensors --dtype f16\n  \
+                        loam export runs/demo -o demo.gguf --quantize q8_0"
 )]
 pub struct ExportArguments {
-    /// Model folder in the Hugging Face layout, a run's folder, or hf:org/name
+    /// Model folder in the Hugging Face layout, a GGUF file, a run's folder, or hf:org/name
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Folder for the model, or a file that ends in .safetensors for its weights alone
+    /// Folder for the model, a file that ends in .safetensors for its weights alone, or one that ends in .gguf for model,
+    /// tokenizer, and chat template
     #[arg(short, long, value_name = "DIR|FILE")]
     pub out: PathBuf,
     /// Bytes of tensors in one file at most, as in 500MB or 5GB
     #[arg(long, value_name = "SIZE", default_value = "5GB")]
     pub max_shard_size: String,
+    /// Matrices of a .gguf in blocks of 32 integers of 8 or 4 bits with a scale each
+    #[arg(long, value_name = "KIND", value_parser = ["q8_0", "q4_0"])]
+    pub quantize: Option<String>,
 }
 
 #[derive(Debug, Args)]

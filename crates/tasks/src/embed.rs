@@ -48,7 +48,7 @@ impl Embedder {
     ///
     /// # Errors
     /// When files are missing or broken, the family is another, or the model asks for what Loam does not do.
-    pub fn open(path: &Path, options: &EmbedOptions, device: &Device) -> Result<Self, TaskError> {
+    pub fn open(path: &Path, options: EmbedOptions, device: &Device) -> Result<Self, TaskError> {
         let folder = model_folder(path)?;
         let model = Bert::load(&folder, device)?;
         let tokenizer = Tokenizer::open(&folder)?;
@@ -132,7 +132,9 @@ impl Embedder {
         };
         if self.normalize {
             let norm = vector.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt().max(1e-12);
-            vector.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+            for value in &mut vector {
+                *value = (f64::from(*value) / norm) as f32;
+            }
         }
         vector
     }
@@ -147,7 +149,7 @@ struct Modules {
 }
 
 impl Modules {
-    fn read(folder: &Path, options: &EmbedOptions) -> Result<Self, TaskError> {
+    fn read(folder: &Path, options: EmbedOptions) -> Result<Self, TaskError> {
         let Some(list) = json(&folder.join("modules.json"))? else { return Ok(Self::default()) };
         let mut modules = Self::default();
         for module in list.as_array().into_iter().flatten() {

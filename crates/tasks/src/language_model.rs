@@ -336,14 +336,14 @@ pub struct Found {
 struct Text {
     stream: TextStream,
     matcher: StopMatcher,
-    text: String,
+    so_far: String,
     stopped: bool,
 }
 
 impl Text {
     fn new(model: &LoadedModel, prompt: &[u32], stop: &[String]) -> Self {
         let matcher = StopMatcher::new(stop.iter().cloned());
-        Self { stream: model.stream_after(prompt), matcher, text: String::new(), stopped: false }
+        Self { stream: model.stream_after(prompt), matcher, so_far: String::new(), stopped: false }
     }
 
     fn push(
@@ -356,7 +356,7 @@ impl Text {
         let emit = self.matcher.push(&piece);
         self.stopped = emit.stopped;
         if !emit.text.is_empty() {
-            self.text.push_str(&emit.text);
+            self.so_far.push_str(&emit.text);
             on_text(row, &emit.text)?;
         }
         if self.stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -374,10 +374,10 @@ impl Text {
             if !rest.is_empty() {
                 // The text is complete, so nothing is left to be ended.
                 let _ = on_text(row, &rest);
-                self.text.push_str(&rest);
+                self.so_far.push_str(&rest);
             }
         }
-        Generation { prompt: String::new(), text: self.text, tokens: written.tokens, finish: written.finish.name() }
+        Generation { prompt: String::new(), text: self.so_far, tokens: written.tokens, finish: written.finish.name() }
     }
 }
 

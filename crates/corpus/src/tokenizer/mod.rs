@@ -233,6 +233,11 @@ impl Tokenizer {
         })
     }
 
+    /// What `tokenizer_config.json` says, or a GGUF file in its place.
+    pub fn config(&self) -> &Value {
+        &self.inner.config
+    }
+
     /// Writes `tokenizer.json` and `tokenizer_config.json` into a folder, in Hugging Face's layout.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), CorpusError> {
         self.save_with_length(folder, None)

@@ -25,7 +25,7 @@ pub fn run(arguments: &EmbedArguments, global: &Global, terminal: Terminal) -> a
     });
     let mut texts = Texts::open(arguments)?;
     let options = EmbedOptions { pooling, normalize: arguments.normalize };
-    let embedder = Embedder::open(&arguments.model, &options, &device)?;
+    let embedder = Embedder::open(&arguments.model, options, &device)?;
     let mut watcher = Watcher::new(terminal);
     let mut done = 0;
     loop {
@@ -69,17 +69,14 @@ impl Texts {
         let is_jsonl = |path: &std::path::Path| {
             path.extension().is_some_and(|end| end.eq_ignore_ascii_case("jsonl") || end.eq_ignore_ascii_case("ndjson"))
         };
-        let (reader, origin, jsonl): (Box<dyn BufRead>, _, _) = match &arguments.file {
-            Some(path) => {
-                let file = File::open(path).with_context(|| path.display().to_string())?;
-                (Box::new(BufReader::new(file)), path.display().to_string(), is_jsonl(path))
+        let (reader, origin, jsonl): (Box<dyn BufRead>, _, _) = if let Some(path) = &arguments.file {
+            let file = File::open(path).with_context(|| path.display().to_string())?;
+            (Box::new(BufReader::new(file)), path.display().to_string(), is_jsonl(path))
+        } else {
+            if std::io::stdin().is_terminal() {
+                return Err(Misuse("the text is missing: give --text, --file, or standard input".into()).into());
             }
-            None => {
-                if std::io::stdin().is_terminal() {
-                    return Err(Misuse("the text is missing: give --text, --file, or standard input".into()).into());
-                }
-                (Box::new(BufReader::new(std::io::stdin())), "standard input".to_owned(), false)
-            }
+            (Box::new(BufReader::new(std::io::stdin())), "standard input".to_owned(), false)
         };
         let field = (jsonl || arguments.jsonl).then(|| arguments.text_field.clone());
         Ok(Self::Lines { reader, origin, line: 0, field })

@@ -3,23 +3,30 @@
 use super::Misuse;
 use crate::arguments::{ExportArguments, Global, ImportArguments};
 use crate::terminal::{Terminal, count};
+use anyhow::Context;
 use loam_models::bert::{Bert, Family};
 use loam_models::exchange::{self, Origin, Written};
+use loam_models::gguf::{self, TensorKind};
 use loam_models::seq2seq::Seq2Seq;
 use loam_models::weights::{Precision, WriteOptions};
-use loam_models::{CausalModel, ModelError};
+use loam_models::{CausalModel, LanguageModel, ModelError};
 use loam_nn::burn::tensor::Device;
+use loam_tasks::LoadedModel;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub fn import(arguments: &ImportArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let options = options(global, &arguments.max_shard_size)?;
     let name = arguments.source.to_string_lossy();
-    let base_model = match loam_hub::is_reference(&name) {
-        true => Some(loam_hub::Reference::parse(&name)?.repository),
-        false => None,
-    };
+    let base_model =
+        if loam_hub::is_reference(&name) { Some(loam_hub::Reference::parse(&name)?.repository) } else { None };
+    if let Some(file) = gguf_file(&arguments.source)? {
+        let converted = from_gguf(&file, &arguments.out)?;
+        let source = loam_tasks::model_source(converted.path())?;
+        let written = exchange::write(&source, &arguments.out, &options, &Origin { base_model })?;
+        return tell(&written, terminal);
+    }
     let source = loam_tasks::model_source(&arguments.source)?;
     let written = exchange::write(&source, &arguments.out, &options, &Origin { base_model })?;
     if !opens(&written.folder, terminal)? {
@@ -30,13 +37,22 @@ pub fn import(arguments: &ImportArguments, global: &Global, terminal: Terminal) 
 
 pub fn export(arguments: &ExportArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let options = options(global, &arguments.max_shard_size)?;
-    let source = loam_tasks::model_source(&arguments.model)?;
     let end = arguments.out.extension().map(|end| end.to_string_lossy().to_ascii_lowercase());
+    if end.as_deref() == Some("gguf") {
+        return to_gguf(arguments, global, terminal);
+    }
+    if let Some(kind) = &arguments.quantize {
+        let out = arguments.out.display();
+        return Err(Misuse(format!("--quantize {kind} is for .gguf files, and -o is {out}")).into());
+    }
+    let converted = gguf_file(&arguments.model)?.map(|file| from_gguf(&file, &arguments.out)).transpose()?;
+    let model = converted.as_ref().map_or(arguments.model.as_path(), |folder| folder.path());
+    let source = loam_tasks::model_source(model)?;
     let written = match end.as_deref() {
         Some("safetensors") => exchange::write_file(&source, &arguments.out, &options)?,
         Some(end @ ("bin" | "pt" | "pth" | "onnx" | "h5")) => {
             return Err(Misuse(format!(
-                "-o {}: .{end} is not written; a folder or .safetensors is",
+                "-o {}: .{end} is not written; a folder, .safetensors, or .gguf is",
                 arguments.out.display()
             ))
             .into());
@@ -44,6 +60,51 @@ pub fn export(arguments: &ExportArguments, global: &Global, terminal: Terminal) 
         _ => exchange::write(&source, &arguments.out, &options, &Origin::default())?,
     };
     tell(&written, terminal)
+}
+
+/// The GGUF file that a model's name means, if it means one.
+fn gguf_file(model: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if loam_hub::is_reference(&model.to_string_lossy()) {
+        return Ok(None);
+    }
+    Ok(gguf::find(model)?)
+}
+
+/// The model of a GGUF file in the Hugging Face layout, in a folder beside `out` that goes when it is dropped.
+fn from_gguf(file: &Path, out: &Path) -> anyhow::Result<tempfile::TempDir> {
+    let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(beside).with_context(|| beside.display().to_string())?;
+    let folder = tempfile::Builder::new().prefix(".loam-convert").tempdir_in(beside);
+    let folder = folder.with_context(|| beside.display().to_string())?;
+    let loaded = LoadedModel::open(file, &Device::flex())?;
+    loaded.model.save(folder.path(), loaded.tokenizer.end_of_text())?;
+    loaded.tokenizer.save(folder.path())?;
+    Ok(folder)
+}
+
+/// One file with model, tokenizer, and chat template.
+fn to_gguf(arguments: &ExportArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
+    let kind = match (arguments.quantize.as_deref(), global.dtype.as_deref()) {
+        (Some(kind), Some(dtype)) => {
+            return Err(Misuse(format!("--quantize {kind} and --dtype {dtype}: give one of them")).into());
+        }
+        (Some("q4_0"), None) => TensorKind::Q4_0,
+        (Some(_), None) => TensorKind::Q8_0,
+        (None, Some("f16")) => TensorKind::F16,
+        (None, Some("bf16")) => TensorKind::BF16,
+        (None, _) => TensorKind::F32,
+    };
+    let loaded = LoadedModel::open(&arguments.model, &Device::flex())?;
+    let out = &arguments.out;
+    loaded.save_gguf(out, kind)?;
+    let bytes = std::fs::metadata(out).with_context(|| out.display().to_string())?.len();
+    if terminal.json() {
+        terminal.result(json!({ "path": out.display().to_string(), "kind": format!("{kind:?}"), "bytes": bytes }))?;
+    } else {
+        terminal.say(format_args!("matrices as {kind:?}, {} bytes", count(bytes)));
+        terminal.result(out.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn options(global: &Global, max_shard_size: &str) -> anyhow::Result<WriteOptions> {

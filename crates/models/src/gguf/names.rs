@@ -20,7 +20,7 @@ impl Change {
     pub(super) fn undo(self, values: Vec<f32>, shape: &[usize]) -> Vec<f32> {
         match self {
             Self::None => values,
-            Self::Transposed => transposed(&values, shape[1]),
+            Self::Transposed => transposed(&values, shape[0]),
             Self::Paired(heads) => paired(&values, shape[0], heads, true),
             Self::PlusOne => values.into_iter().map(|x| x - 1.0).collect(),
         }
@@ -30,20 +30,20 @@ impl Change {
     pub(super) fn apply(self, values: Vec<f32>, shape: &[usize]) -> Vec<f32> {
         match self {
             Self::None => values,
-            Self::Transposed => transposed(&values, shape[0]),
+            Self::Transposed => transposed(&values, shape[1]),
             Self::Paired(heads) => paired(&values, shape[0], heads, false),
             Self::PlusOne => values.into_iter().map(|x| x + 1.0).collect(),
         }
     }
 }
 
-/// The transpose of a matrix of `rows` rows, given as that of `rows` columns, or the other way around.
-fn transposed(values: &[f32], rows: usize) -> Vec<f32> {
-    let columns = values.len() / rows;
+/// The transpose of a matrix of so many columns.
+fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns;
     let mut result = vec![0.0; values.len()];
-    for (i, row) in values.chunks_exact(rows).enumerate() {
+    for (i, row) in values.chunks_exact(columns).enumerate() {
         for (j, value) in row.iter().enumerate() {
-            result[j * columns + i] = *value;
+            result[j * rows + i] = *value;
         }
     }
     result

@@ -151,6 +151,8 @@ fn write_file(path: &Path, tensors: Vec<&Pending>) -> Result<(), ModelError> {
     // Hugging Face's loaders ask for this entry.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let named = tensors.iter().map(|tensor| (tensor.name, *tensor));
+    // Made here, so that others may read it as the user's mask allows: the library makes files for the owner alone.
+    File::create(path).map_err(|source| ModelError::io(path, source))?;
     safetensors::tensor::serialize_to_file(named, Some(metadata), path).map_err(|error| match error {
         safetensors::SafeTensorError::IoError(source) => ModelError::io(path, source),
         other => ModelError::format(path, format!("cannot be written: {other}")),

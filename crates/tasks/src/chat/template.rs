@@ -6,12 +6,13 @@
 
 use super::json;
 use crate::TaskError;
+use loam_corpus::Tokenizer;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Instructions that a template may run: a long conversation takes some ten thousand.
 const FUEL: u64 = 5_000_000;
@@ -68,15 +69,12 @@ impl ChatTemplate {
     /// # Errors
     /// When a file cannot be read, or the template is not valid.
     pub fn of_folder(folder: &Path) -> Result<Option<Self>, TaskError> {
-        let config_file = folder.join("tokenizer_config.json");
-        let config: serde_json::Value = match read(&config_file)? {
-            Some(text) => serde_json::from_str(&text)
-                .map_err(|error| TaskError::Request(format!("{}: not valid JSON: {error}", config_file.display())))?,
-            None => serde_json::Value::Null,
-        };
+        let (config, config_file) = config(folder)?;
         let tokens = special_tokens(&config);
         let file = folder.join("chat_template.jinja");
-        if let Some(source) = read(&file)? {
+        if folder.is_dir()
+            && let Some(source) = read(&file)?
+        {
             return Self::new(source, tokens, file.display().to_string()).map(Some);
         }
         let origin = format!("{}: chat_template", config_file.display());
@@ -99,8 +97,7 @@ impl ChatTemplate {
     /// # Errors
     /// When the file cannot be read, or the template is not valid.
     pub fn named(name: &str, folder: &Path) -> Result<Self, TaskError> {
-        let config = read(&folder.join("tokenizer_config.json"))?.and_then(|text| serde_json::from_str(&text).ok());
-        let tokens = special_tokens(&config.unwrap_or_default());
+        let tokens = special_tokens(&config(folder)?.0);
         if name == "chatml" {
             return Self::new(CHATML.to_owned(), tokens, "chatml".to_owned());
         }
@@ -176,6 +173,20 @@ fn read(file: &Path) -> Result<Option<String>, TaskError> {
         Ok(_) => {}
     }
     std::fs::read_to_string(file).map(Some).map_err(|error| wrong(&error))
+}
+
+/// What `tokenizer_config.json` says, or a GGUF file in its place, and which of them it was.
+fn config(folder: &Path) -> Result<(serde_json::Value, PathBuf), TaskError> {
+    if folder.is_file() {
+        return Ok((Tokenizer::open(folder)?.config().clone(), folder.to_owned()));
+    }
+    let file = folder.join("tokenizer_config.json");
+    let config = match read(&file)? {
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| TaskError::Request(format!("{}: not valid JSON: {error}", file.display())))?,
+        None => serde_json::Value::Null,
+    };
+    Ok((config, file))
 }
 
 /// `bos_token` and its like, as `tokenizer_config.json` has them.

@@ -12,7 +12,7 @@ use super::element::Element;
 use super::tensors::{Mapped, Place};
 use crate::error::ModelError;
 use pickle::{Pickle, StorageType, TensorRecord, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where a storage's bytes stand in a file.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +45,10 @@ pub(super) fn read(file: &Mapped) -> Result<Vec<(String, Place)>, ModelError> {
 /// The tensors of a state dict whose storages stand at these places of the file.
 fn place(pickle: &Pickle, root: Value, storages: &HashMap<String, Storage>) -> Result<Vec<(String, Place)>, String> {
     let tensors = state_dict(pickle, root)?;
-    let mut seen: HashMap<&str, ()> = HashMap::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     let mut places = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
-        if seen.insert(name, ()).is_some() {
+        if !seen.insert(name) {
             return Err(format!("tensor {name} is there twice"));
         }
         places.push((name.to_owned(), locate(pickle, tensor, storages).map_err(|e| format!("tensor {name}: {e}"))?));
