@@ -164,7 +164,7 @@ pub fn write(source: &Source, folder: &Path, options: &WriteOptions, origin: &Or
 /// Writes a model's weights alone into one safetensors file, aside and renamed.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_file(source: &Source, file: &Path, options: &WriteOptions) -> Result<Written, ModelError> {
     let tensors = Tensors::open(&source.weights)?;
     let names = to_write(&tensors)?;
