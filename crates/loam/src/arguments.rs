@@ -320,7 +320,7 @@ pub enum Pooling {
                         loam import downloads/pytorch_model.bin -o models/name   config.json stands beside it"
 )]
 pub struct ImportArguments {
-    /// A folder, a file of weights with config.json beside it, or hf:org/name[@revision]
+    /// A folder, a file of weights with config.json beside it, or `hf:org/name@revision`
     #[arg(value_name = "SRC")]
     pub source: PathBuf,
     /// Folder for the model
