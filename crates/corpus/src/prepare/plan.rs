@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::error::CorpusError;
-use crate::read::{ReadOptions, Split};
-use crate::tokenizer::{Tokenizer, TokenizerKind};
+use crate::read::{ReadOptions, Records, Split, find_paired_files};
+use crate::tokenizer::{Framing, Tokenizer, TokenizerKind};
 
 /// A training source.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,12 +19,44 @@ pub struct SourcePlan {
     pub text_field: Option<String>,
     /// Where documents of text files end.
     pub split: Split,
+    /// Whether its records are pairs, and where they are.
+    pub pairs: Option<PairPlan>,
+}
+
+/// Where the pairs of a source are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PairPlan {
+    /// In two fields of JSON records, or columns of text files, by their number from 1.
+    Fields {
+        /// The field of the input.
+        input: String,
+        /// The field of the target.
+        target: String,
+    },
+    /// The targets are the lines of these files, folders or globs.
+    Files(Vec<String>),
+}
+
+/// What the records of `paths` are.
+pub(super) fn read_options(
+    text_field: &Option<String>,
+    split: &Split,
+    pairs: Option<&PairPlan>,
+) -> Result<ReadOptions, CorpusError> {
+    let records = match pairs {
+        None => Records::Texts,
+        Some(PairPlan::Fields { input, target }) => {
+            Records::PairFields { input: input.clone(), target: target.clone() }
+        }
+        Some(PairPlan::Files(paths)) => Records::PairFiles { targets: find_paired_files(paths)?.files },
+    };
+    Ok(ReadOptions { text_field: text_field.clone(), split: split.clone(), records, source: 0 })
 }
 
 impl SourcePlan {
     /// A source of weight 1 with everything else found by looking.
     pub fn new(name: impl Into<String>, paths: Vec<String>) -> Self {
-        Self { name: name.into(), paths, weight: 1.0, text_field: None, split: Split::Auto }
+        Self { name: name.into(), paths, weight: 1.0, text_field: None, split: Split::Auto, pairs: None }
     }
 }
 
@@ -39,12 +71,14 @@ pub struct HeldOutPlan {
     pub text_field: Option<String>,
     /// Where documents of text files end.
     pub split: Split,
+    /// Whether its records are pairs, and where they are.
+    pub pairs: Option<PairPlan>,
 }
 
 impl HeldOutPlan {
     /// A domain with everything found by looking.
     pub fn new(name: impl Into<String>, paths: Vec<String>) -> Self {
-        Self { name: name.into(), paths, text_field: None, split: Split::Auto }
+        Self { name: name.into(), paths, text_field: None, split: Split::Auto, pairs: None }
     }
 }
 
@@ -57,6 +91,8 @@ pub enum TokenizerPlan {
         kind: TokenizerKind,
         /// Tokens, special tokens included.
         vocabulary: usize,
+        /// What else it is to have beside its kind's special tokens.
+        framing: Framing,
     },
     /// Read from a `tokenizer.json`, or the folder that holds one.
     File(PathBuf),
@@ -156,16 +192,4 @@ fn no_name_twice(what: &str, names: &[&str]) -> Result<(), CorpusError> {
         }
     }
     Ok(())
-}
-
-impl From<&SourcePlan> for ReadOptions {
-    fn from(plan: &SourcePlan) -> Self {
-        Self { text_field: plan.text_field.clone(), split: plan.split.clone(), source: 0 }
-    }
-}
-
-impl From<&HeldOutPlan> for ReadOptions {
-    fn from(plan: &HeldOutPlan) -> Self {
-        Self { text_field: plan.text_field.clone(), split: plan.split.clone(), source: 0 }
-    }
 }

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::plan::{PreparePlan, Progress, TokenizerPlan};
-use super::prepared::{FORMAT, INDEX, Index, Prepared};
+use super::plan::{PreparePlan, Progress, TokenizerPlan, read_options};
+use super::prepared::{BEGINS, FORMAT, INDEX, Index, OF_TARGET, Prepared};
 use super::scan::{Division, HeldHashes, Input, Piece, Scanned, content_hashes, recount, scan};
 use super::summary::{HeldOutSummary, SourceSummary, set_shares};
 use crate::batches::in_batches;
@@ -30,11 +30,21 @@ pub fn prepare(
     let making = FolderInMaking::start(directory, INDEX)?;
     let mut sources = Vec::new();
     for source in &plan.sources {
-        sources.push(Input::find(&source.name, &source.paths, source.into(), progress)?);
+        sources.push(Input::find(
+            &source.name,
+            &source.paths,
+            read_options(&source.text_field, &source.split, source.pairs.as_ref())?,
+            progress,
+        )?);
     }
     let mut domains = Vec::new();
     for domain in &plan.held_out {
-        domains.push(Input::find(&domain.name, &domain.paths, domain.into(), progress)?);
+        domains.push(Input::find(
+            &domain.name,
+            &domain.paths,
+            read_options(&domain.text_field, &domain.split, domain.pairs.as_ref())?,
+            progress,
+        )?);
     }
 
     let hold_out = plan.held_out.is_empty();
@@ -88,6 +98,7 @@ pub fn prepare(
             most_repeated: scanned.most_repeated.clone(),
         });
         debug_assert_eq!(train.documents, scanned.documents);
+        index.train_roles.push(train.roles);
         index.train.push(train.stream);
         if let Some(aside) = aside {
             index.add_held_out(aside);
@@ -126,7 +137,7 @@ fn ready_tokenizer(
     let (tokenizer, asked) = match &plan.tokenizer {
         TokenizerPlan::Ready(tokenizer) => (tokenizer.clone(), None),
         TokenizerPlan::File(path) => (Tokenizer::open(path)?, None),
-        TokenizerPlan::Train { kind, vocabulary } => {
+        TokenizerPlan::Train { kind, vocabulary, framing } => {
             // Sources of weight 0 are never shown and should not shape the vocabulary.
             let shown = sources.iter().zip(scans).zip(&plan.sources).filter(|(_, source)| source.weight > 0.0);
             let texts = shown.flat_map(|((source, scanned), _)| source.pieces(scanned.division)).filter_map(|piece| {
@@ -139,7 +150,7 @@ fn ready_tokenizer(
                 (!held_out).then_some(Ok(text))
             });
             let mut tell = |documents, bytes| progress(&Progress::TrainingTokenizer { documents, bytes });
-            (train_tokenizer(*kind, *vocabulary, texts, &mut tell)?, Some(*vocabulary))
+            (train_tokenizer(*kind, *vocabulary, *framing, texts, &mut tell)?, Some(*vocabulary))
         }
     };
     progress(&Progress::TokenizerReady { asked, vocabulary: tokenizer.vocabulary() });
@@ -154,12 +165,16 @@ struct Tokenized {
     characters: u64,
     hash: ContentHash,
     held_out: bool,
+    /// Of a pair, those of the input and those of the target, each with the end of text.
     ids: Vec<u32>,
+    /// Of a pair, how many are the input's.
+    target: Option<usize>,
 }
 
 /// One side of a source, or a domain, as it was written.
 pub(super) struct Written {
     pub(super) stream: StreamIndex,
+    pub(super) roles: Option<StreamIndex>,
     pub(super) documents: u64,
     pub(super) bytes: u64,
     pub(super) overlap: u64,
@@ -167,6 +182,8 @@ pub(super) struct Written {
 
 struct Side {
     writer: StreamWriter,
+    /// Of pairs, for each token whether it begins a pair and whether it is of the target: see [`ExampleStream`].
+    roles: Option<StreamWriter>,
     documents: u64,
     bytes: u64,
     overlap: u64,
@@ -176,7 +193,8 @@ struct Side {
 impl Side {
     fn finish(self) -> Result<Written, CorpusError> {
         let stream = self.writer.finish()?;
-        Ok(Written { stream, documents: self.documents, bytes: self.bytes, overlap: self.overlap })
+        let roles = self.roles.map(StreamWriter::finish).transpose()?;
+        Ok(Written { stream, roles, documents: self.documents, bytes: self.bytes, overlap: self.overlap })
     }
 }
 
@@ -194,10 +212,14 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn side(&self, part: &'static str, name: &str, stem: &str) -> Side {
+    fn side(&self, part: &'static str, name: &str, stem: &str, pairs: bool) -> Side {
         let writer = StreamWriter::new(self.folder, part, name, stem, self.width, LARGEST_SHARD);
+        let roles = pairs.then(|| {
+            let stem = format!("{stem}.roles");
+            StreamWriter::new(self.folder, part, name, &stem, TokenWidth::U16, LARGEST_SHARD)
+        });
         let domain = (part == "held_out").then(|| name.to_owned());
-        Side { writer, documents: 0, bytes: 0, overlap: 0, domain }
+        Side { writer, roles, documents: 0, bytes: 0, overlap: 0, domain }
     }
 
     /// Writes a source: its training side and, when `held_out` names its files, its held-out side.
@@ -209,8 +231,9 @@ impl Writing<'_> {
         held_out: Option<&str>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<(Written, Option<Written>), CorpusError> {
-        let mut train = self.side("train", &source.name, stem);
-        let mut aside = held_out.map(|stem| self.side("held_out", &source.name, stem));
+        let pairs = source.options.records.are_pairs();
+        let mut train = self.side("train", &source.name, stem, pairs);
+        let mut aside = held_out.map(|stem| self.side("held_out", &source.name, stem, pairs));
         self.write_sides(source, division, Some(&mut train), aside.as_mut(), progress)?;
         Ok((train.finish()?, aside.map(Side::finish).transpose()?))
     }
@@ -221,7 +244,7 @@ impl Writing<'_> {
         stem: &str,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Written, CorpusError> {
-        let mut side = self.side("held_out", &domain.name, stem);
+        let mut side = self.side("held_out", &domain.name, stem, domain.options.records.are_pairs());
         self.write_sides(domain, Division::Whole, None, Some(&mut side), progress)?;
         side.finish()
     }
@@ -241,6 +264,18 @@ impl Writing<'_> {
                 return None;
             }
             let hash = content_hash(&text);
+            let (ids, target) = match piece.document.target {
+                None => (tokenizer.encode(&text), None),
+                Some(at) => {
+                    let (input, target) = piece.document.text.split_at(at);
+                    let mut ids = tokenizer.encode(normalize(input).trim());
+                    ids.extend(tokenizer.end_of_text());
+                    let before = ids.len();
+                    ids.extend(tokenizer.encode(normalize(target).trim()));
+                    ids.extend(tokenizer.end_of_text());
+                    (ids, Some(before))
+                }
+            };
             Some(Tokenized {
                 path: piece.document.path,
                 offset: piece.document.offset,
@@ -248,7 +283,8 @@ impl Writing<'_> {
                 characters: text.chars().count() as u64,
                 hash,
                 held_out: piece.held_out.unwrap_or_else(|| held.contains(&hash)),
-                ids: tokenizer.encode(&text),
+                ids,
+                target,
             })
         };
         let mut total = (0, 0, 0);
@@ -295,7 +331,13 @@ impl Writing<'_> {
         side.overlap += u64::from(!in_training && copies > 0);
         let tokens = document.ids.len() as i64;
         let token_start = side.writer.tokens() as i64;
-        document.ids.extend(self.tokenizer.end_of_text());
+        match (document.target, &mut side.roles) {
+            (Some(target), Some(roles)) => {
+                let role = |at: usize| if at == 0 { BEGINS } else { 0 } | if at < target { 0 } else { OF_TARGET };
+                roles.push(&(0..document.ids.len()).map(role).collect::<Vec<u32>>())?;
+            }
+            _ => document.ids.extend(self.tokenizer.end_of_text()),
+        }
         side.writer.push(&document.ids)?;
         self.documents.push(DocumentRow {
             id: hexadecimal(&id),
@@ -326,6 +368,8 @@ impl Index {
             held_out: Vec::new(),
             train: Vec::new(),
             held_out_streams: Vec::new(),
+            train_roles: Vec::new(),
+            held_out_roles: Vec::new(),
             content_hash: String::new(),
         }
     }
@@ -338,6 +382,7 @@ impl Index {
             tokens: written.stream.tokens,
             overlap_documents: written.overlap,
         });
+        self.held_out_roles.push(written.roles);
         self.held_out_streams.push(written.stream);
     }
 }

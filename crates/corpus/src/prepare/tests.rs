@@ -8,11 +8,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
 use crate::permutation::mix;
-use crate::tokenizer::{END_OF_TEXT, TokenizerKind};
+use crate::tokenizer::{END_OF_TEXT, Framing, TokenizerKind};
 use crate::{CorpusError, normalize};
 
 fn train(vocabulary: usize) -> TokenizerPlan {
-    TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary }
+    TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary, framing: Framing::Plain }
 }
 
 fn json_lines(path: &Path, texts: impl IntoIterator<Item = String>) -> Vec<String> {

@@ -99,11 +99,22 @@ enum Shape {
     Done,
 }
 
+/// Where records hold their text.
+pub(super) enum Fields {
+    /// In this field; recognized without.
+    Text(Option<String>),
+    /// Input and target in these.
+    Pair(String, String),
+}
+
+/// A record's offset, its text, and where a pair's target begins in it.
+type Found = (u64, String, Option<usize>);
+
 /// The documents of one JSON or JSON lines file.
 pub(super) struct JsonDocuments {
     stream: TextStream,
     shape: Shape,
-    field: Option<String>,
+    fields: Fields,
     window: String,
     start: usize,
     /// Where `window[start..]` begins in the stream, in bytes.
@@ -114,24 +125,30 @@ pub(super) struct JsonDocuments {
 }
 
 impl JsonDocuments {
-    pub(super) fn new(stream: TextStream, lines: bool, field: Option<String>) -> Self {
+    pub(super) fn new(stream: TextStream, lines: bool, fields: Fields) -> Self {
         let shape = if lines { Shape::Lines } else { Shape::Unknown };
-        Self { stream, shape, field, window: String::new(), start: 0, offset: 0, line: 1, ended: false }
+        Self { stream, shape, fields, window: String::new(), start: 0, offset: 0, line: 1, ended: false }
     }
 
     /// The next record's text, with its offset.
-    pub(super) fn next_text(&mut self, fields: Option<&mut JsonFields>) -> Result<Option<(u64, String)>, CorpusError> {
-        let found = if self.shape == Shape::Lines { self.next_line()? } else { self.next_value()? };
-        let Some((length, next)) = found else { return Ok(None) };
-        let record = &self.window[self.start..self.start + length];
-        let value: Value = serde_json::from_str(record).map_err(|error| self.record_error(&error))?;
-        if let (Some(fields), Value::Object(record)) = (fields, &value) {
-            fields.count(record);
+    pub(super) fn next_text(&mut self, mut fields: Option<&mut JsonFields>) -> Result<Option<Found>, CorpusError> {
+        loop {
+            let found = if self.shape == Shape::Lines { self.next_line()? } else { self.next_value()? };
+            let Some((length, next)) = found else { return Ok(None) };
+            let record = &self.window[self.start..self.start + length];
+            let value: Value = serde_json::from_str(record).map_err(|error| self.record_error(&error))?;
+            if let (Some(fields), Value::Object(record)) = (fields.as_deref_mut(), &value) {
+                fields.count(record);
+            }
+            let (text, target) = self.text_of(value)?;
+            let offset = self.offset;
+            self.advance(next);
+            // A pair without text on one side is none.
+            let blank = |at: usize| text[..at].trim().is_empty() || text[at..].trim().is_empty();
+            if !target.is_some_and(blank) {
+                return Ok(Some((offset, text, target)));
+            }
         }
-        let text = self.text_of(value)?;
-        let offset = self.offset;
-        self.advance(next);
-        Ok(Some((offset, text)))
     }
 
     fn record_error(&self, error: &serde_json::Error) -> CorpusError {
@@ -258,15 +275,27 @@ impl JsonDocuments {
         self.offset += length as u64;
     }
 
-    fn text_of(&self, value: Value) -> Result<String, CorpusError> {
+    fn text_of(&self, value: Value) -> Result<(String, Option<usize>), CorpusError> {
+        let field = match &self.fields {
+            Fields::Text(field) => field,
+            Fields::Pair(input, target) => {
+                let Value::Object(mut record) = value else {
+                    return Err(self.field_error(format!("a JSON {} instead of an object", type_name(&value)), None));
+                };
+                let input = self.field(&mut record, input)?;
+                let target = self.field(&mut record, target)?;
+                let (text, at) = super::joined(&input, &target);
+                return Ok((text, Some(at)));
+            }
+        };
         let mut record = match value {
-            Value::String(text) => return Ok(text),
+            Value::String(text) => return Ok((text, None)),
             Value::Object(record) => record,
             other => {
                 return Err(self.field_error(format!("a JSON {} instead of an object", type_name(&other)), None));
             }
         };
-        let name = match &self.field {
+        let name = match field {
             Some(name) => name.clone(),
             None if record.contains_key("text") => "text".to_owned(),
             None => {
@@ -277,7 +306,12 @@ impl JsonDocuments {
                 }
             }
         };
-        match record.remove(&name) {
+        Ok((self.field(&mut record, &name)?, None))
+    }
+
+    /// The text of a field, which is taken from the record.
+    fn field(&self, record: &mut Map<String, Value>, name: &str) -> Result<String, CorpusError> {
+        match record.remove(name) {
             Some(Value::String(text)) => Ok(text),
             Some(Value::Null) => Ok(String::new()),
             Some(Value::Array(lines)) if lines.iter().all(Value::is_string) => {
@@ -285,9 +319,9 @@ impl JsonDocuments {
             }
             Some(other) => {
                 let message = format!("field \"{name}\" is a {} and not a string", type_name(&other));
-                Err(self.field_error(message, Some(&record)))
+                Err(self.field_error(message, Some(record)))
             }
-            None => Err(self.field_error(format!("no field \"{name}\""), Some(&record))),
+            None => Err(self.field_error(format!("no field \"{name}\""), Some(record))),
         }
     }
 
@@ -301,7 +335,10 @@ impl JsonDocuments {
                         format!("{} ({})", name.chars().take(40).collect::<String>(), type_name(value))
                     })
                     .collect();
-                format!("its fields are {}; name the one with the text as text_field", fields.join(", "))
+                format!(
+                    "its fields are {}; name the one with the text as text_field, or two with a pair as input_field and target_field",
+                    fields.join(", ")
+                )
             }
             None => "each record is an object with a text field, or a string".to_owned(),
         };

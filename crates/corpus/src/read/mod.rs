@@ -8,6 +8,7 @@
 
 mod files;
 mod json;
+mod pairs;
 mod splitter;
 mod stream;
 
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub(crate) use files::find_paired_files;
 pub use files::{FileKind, FileList, find_files};
 pub use json::JsonFields;
 pub(crate) use splitter::cut_near;
@@ -37,8 +39,37 @@ pub struct Document {
     pub path: Arc<Path>,
     /// Where it begins in the decompressed file, in bytes.
     pub offset: u64,
-    /// Its text.
+    /// Its text; of a pair, the input and then the target.
     pub text: String,
+    /// Where the target begins in the text of a pair, in bytes.
+    pub target: Option<usize>,
+}
+
+/// What the records of a source are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Records {
+    /// Texts.
+    #[default]
+    Texts,
+    /// Pairs in two fields of JSON records, or in two columns of text files, named by their number from 1.
+    PairFields {
+        /// The field of the input.
+        input: String,
+        /// The field of the target.
+        target: String,
+    },
+    /// Pairs in two lists of text files: line n of a file belongs to line n of the file at its place in this list.
+    PairFiles {
+        /// The files of the targets.
+        targets: Vec<PathBuf>,
+    },
+}
+
+impl Records {
+    /// Whether the records are pairs.
+    pub fn are_pairs(&self) -> bool {
+        *self != Self::Texts
+    }
 }
 
 /// Where one document of a text file ends and the next begins. JSON records are always documents.
@@ -88,6 +119,8 @@ pub struct ReadOptions {
     pub text_field: Option<String>,
     /// Where documents of text files end.
     pub split: Split,
+    /// Texts, or pairs of them.
+    pub records: Records,
     /// The index to put into [`Document::source`].
     pub source: u32,
 }
@@ -106,11 +139,12 @@ pub fn read_documents(patterns: &[String], options: &ReadOptions) -> Result<Docu
 enum Reader {
     Text(splitter::TextDocuments),
     Json(json::JsonDocuments),
+    Pairs(pairs::PairLines),
 }
 
 /// A stream of documents over a list of files; see [`read_documents`].
 pub struct Documents {
-    files: std::vec::IntoIter<PathBuf>,
+    files: std::iter::Enumerate<std::vec::IntoIter<PathBuf>>,
     options: ReadOptions,
     current: Option<(Arc<Path>, Reader)>,
     fields: Option<JsonFields>,
@@ -122,7 +156,14 @@ pub struct Documents {
 impl Documents {
     /// Documents of these files, in this order.
     pub fn new(files: Vec<PathBuf>, options: ReadOptions) -> Self {
-        Self { files: files.into_iter(), options, current: None, fields: None, problems: None, failed: false }
+        Self {
+            files: files.into_iter().enumerate(),
+            options,
+            current: None,
+            fields: None,
+            problems: None,
+            failed: false,
+        }
     }
 
     /// Also counts the fields of JSON records, for [`Documents::take_fields`].
@@ -150,13 +191,43 @@ impl Documents {
         self.problems.take().unwrap_or_default()
     }
 
-    fn open(&self, path: &Path) -> Result<Reader, CorpusError> {
-        let kind = FileKind::of(path).ok_or_else(|| CorpusError::Unsupported { path: path.to_path_buf() })?;
-        let stream = stream::TextStream::open(path, kind.compressed)?;
-        Ok(if kind.json {
-            Reader::Json(json::JsonDocuments::new(stream, kind.lines, self.options.text_field.clone()))
-        } else {
-            Reader::Text(splitter::TextDocuments::new(stream, self.options.split.clone()))
+    fn open(&self, number: usize, path: &Path) -> Result<Reader, CorpusError> {
+        let open = |path: &Path| {
+            let kind = match &self.options.records {
+                Records::PairFiles { .. } => FileKind::of_paired(path),
+                _ => FileKind::of(path).ok_or_else(|| CorpusError::Unsupported { path: path.to_path_buf() })?,
+            };
+            Ok::<_, CorpusError>((kind, stream::TextStream::open(path, kind.compressed)?))
+        };
+        let (kind, stream) = open(path)?;
+        Ok(match &self.options.records {
+            Records::PairFiles { targets } => {
+                let target = targets.get(number).ok_or_else(|| {
+                    CorpusError::invalid(
+                        format!("no file of targets belongs to {}", path.display()),
+                        "name as many files of targets as of inputs, in the same order",
+                    )
+                })?;
+                let (other, target) = open(target)?;
+                if kind.json || other.json {
+                    return Err(CorpusError::invalid(
+                        format!("{} is paired by lines, and one of its two files is JSON", path.display()),
+                        "name the fields of its records with input_field and target_field",
+                    ));
+                }
+                Reader::Pairs(pairs::PairLines::parallel(stream, target))
+            }
+            Records::PairFields { input, target } if !kind.json => {
+                Reader::Pairs(pairs::PairLines::columns(stream, input, target)?)
+            }
+            records if kind.json => {
+                let fields = match records {
+                    Records::PairFields { input, target } => json::Fields::Pair(input.clone(), target.clone()),
+                    _ => json::Fields::Text(self.options.text_field.clone()),
+                };
+                Reader::Json(json::JsonDocuments::new(stream, kind.lines, fields))
+            }
+            _ => Reader::Text(splitter::TextDocuments::new(stream, self.options.split.clone())),
         })
     }
 
@@ -164,18 +235,28 @@ impl Documents {
         loop {
             if let Some((path, reader)) = &mut self.current {
                 let found = match reader {
-                    Reader::Text(reader) => reader.next_text()?,
+                    Reader::Text(reader) => reader.next_text()?.map(|(offset, text)| (offset, text, None)),
                     Reader::Json(reader) => reader.next_text(self.fields.as_mut())?,
+                    Reader::Pairs(reader) => reader.next_pair()?.map(|pair| {
+                        let (text, target) = joined(&pair.input, &pair.target);
+                        (pair.offset, text, Some(target))
+                    }),
                 };
-                if let Some((offset, text)) = found {
-                    return Ok(Some(Document { source: self.options.source, path: path.clone(), offset, text }));
+                if let Some((offset, text, target)) = found {
+                    let (source, path) = (self.options.source, path.clone());
+                    return Ok(Some(Document { source, path, offset, text, target }));
                 }
             }
-            let Some(path) = self.files.next() else { return Ok(None) };
-            let reader = self.open(&path)?;
+            let Some((number, path)) = self.files.next() else { return Ok(None) };
+            let reader = self.open(number, &path)?;
             self.current = Some((path.into(), reader));
         }
     }
+}
+
+/// The text of a pair, and where its target begins.
+fn joined(input: &str, target: &str) -> (String, usize) {
+    (format!("{input}\n{target}"), input.len() + 1)
 }
 
 impl Iterator for Documents {

@@ -27,7 +27,7 @@ use tokenizers::PostProcessor;
 use byte_level::ByteLevelEncoder;
 use guard::guarded;
 pub use stream::TextStream;
-pub use train::train_tokenizer;
+pub use train::{Framing, train_tokenizer};
 
 use crate::error::CorpusError;
 
