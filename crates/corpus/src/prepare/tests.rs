@@ -293,3 +293,95 @@ fn a_damaged_folder_is_refused_with_the_file_that_is() {
         assert!(message.contains("index.json"), "{message}");
     }
 }
+
+/// Pairs of sentences of different lengths; every hundredth input is long.
+fn pairs(folder: &Path, count: u64) -> PreparePlan {
+    let (mut inputs, mut targets) = (String::new(), String::new());
+    for number in 0..count {
+        let words = if number % 100 == 99 { 60 } else { 1 + number % 9 };
+        let word = |k: u64| format!("w{} ", mix(number * 77 + k) % 40);
+        inputs.push_str(&(0..words).map(word).collect::<String>());
+        targets.push_str(&(0..1 + number % 5).map(|k| word(k + 30)).collect::<String>());
+        inputs.push('\n');
+        targets.push('\n');
+    }
+    let (from, to) = (folder.join("x.from"), folder.join("x.to"));
+    std::fs::write(&from, inputs).unwrap();
+    std::fs::write(&to, targets).unwrap();
+    let text = |path: PathBuf| vec![path.to_str().unwrap().to_owned()];
+    let source = SourcePlan { pairs: Some(PairPlan::Files(text(to))), ..SourcePlan::new("pairs", text(from)) };
+    let tokenizer = TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: 320, framing: Framing::Pairs };
+    PreparePlan { sources: vec![source], held_out: Vec::new(), tokenizer }
+}
+
+#[test]
+fn pairs_come_back_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = quiet(&pairs(folder.path(), 1000), &folder.path().join("data")).unwrap();
+    let tokenizer = prepared.tokenizer();
+    assert_eq!(tokenizer.token_id("<pad>").map(|id| tokenizer.token_bytes(id)), Some(0));
+    assert_eq!(tokenizer.encode_framed("w1", 100).last().copied(), tokenizer.end_of_text());
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let (inputs, targets) = (read("x.from"), read("x.to"));
+    let all: HashMap<String, usize> =
+        inputs.lines().zip(targets.lines()).fold(HashMap::new(), |mut all, (input, target)| {
+            *all.entry(format!("{}|{}", input.trim(), target.trim())).or_default() += 1;
+            all
+        });
+    let mut found: HashMap<String, usize> = HashMap::new();
+    let (train, held_out) = (prepared.train_examples(0).unwrap(), prepared.held_out_examples(0).unwrap());
+    for stream in [train, held_out] {
+        for index in 0..stream.len() {
+            let (input, target) = stream.pair(index);
+            assert_eq!((input.len(), target.len()), stream.lengths(index));
+            assert_eq!(
+                (input.last().copied(), target.last().copied()),
+                (tokenizer.end_of_text(), tokenizer.end_of_text())
+            );
+            *found.entry(format!("{}|{}", tokenizer.decode(&input), tokenizer.decode(&target))).or_default() += 1;
+        }
+    }
+    assert_eq!(found, all);
+    assert!(!held_out.is_empty());
+    prepared.verify().unwrap();
+}
+
+#[test]
+fn a_loader_shows_every_pair_once_an_epoch_and_goes_on_from_anywhere() {
+    use crate::loader::PairLoader;
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = quiet(&pairs(folder.path(), 700), &folder.path().join("data")).unwrap();
+    let loader = || PairLoader::new(&prepared, 40, 160, 5).unwrap();
+    let stream = prepared.train_examples(0).unwrap();
+    let fitting = crate::loader::fitting(stream, 40);
+    let mut one = loader();
+    assert_eq!(one.left_out(), stream.len() - fitting.len());
+    assert!(one.left_out() > 0);
+    let batches = one.batches_per_epoch() as usize;
+    let mut epochs = Vec::new();
+    let mut positions = Vec::new();
+    for _ in 0..2 {
+        let mut seen = Vec::new();
+        for _ in 0..batches {
+            positions.push(one.position());
+            let batch = one.next();
+            let longest = |pair: &usize| stream.lengths(*pair).0.max(stream.lengths(*pair).1);
+            assert!(batch.pairs.len() * batch.pairs.iter().map(longest).max().unwrap() <= 160);
+            seen.extend(batch.pairs);
+        }
+        let mut sorted = seen.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, fitting);
+        epochs.push(seen);
+    }
+    assert_ne!(epochs[0], epochs[1]);
+    let mut again = loader();
+    let all: Vec<_> = (0..2 * batches).map(|_| again.next()).collect();
+    for at in [0, 1, batches - 1, batches, batches + 3] {
+        let mut later = loader();
+        later.seek(&positions[at]);
+        assert_eq!(later.next(), all[at], "from micro-batch {at}");
+    }
+    let error = PairLoader::new(&prepared, 1, 160, 5).err().unwrap().to_string();
+    assert!(error.contains("no source has pairs of at most 1 tokens"), "{error}");
+}
