@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let tokenizer =
         TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: vocabulary.parse()?, framing: Framing::Plain };
-    let plan = PreparePlan { sources, held_out, tokenizer };
+    let plan = PreparePlan { sources, held_out, tokenizer, conversations: None };
     let begin = Instant::now();
     let mut stages: BTreeMap<&str, f64> = BTreeMap::new();
     let prepared = prepare(&plan, &out.join("prepared"), &mut |progress| {

@@ -31,16 +31,16 @@ pub use duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCoun
 pub use error::CorpusError;
 pub use inspect::{InspectOptions, Inspection, Lengths, Oddity, OddityKind, PreviewDocument, Scripts, inspect};
 pub use loader::{
-    IGNORE, Loader, MicroBatch, PairBatch, PairLoader, Place, Position, Sequence, evaluation_sequences, fitting,
+    Fit, IGNORE, Loader, MicroBatch, PairBatch, PairLoader, Place, Position, Sequence, evaluation_sequences, fitting,
 };
 pub use normalize::normalize;
 pub use prepare::{
-    ExampleStream, HeldOutPlan, HeldOutSummary, PairPlan, PreparePlan, Prepared, Progress, SourcePlan, SourceSummary,
-    TokenizerPlan, prepare,
+    ConversationWriter, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary, Marked, PreparePlan, Prepared,
+    Progress, SourcePlan, SourceSummary, TokenizerPlan, prepare,
 };
 pub use read::{
     Document, Documents, FileKind, FileList, JsonFields, LONGEST_DOCUMENT, LONGEST_RECORD, ReadOptions, Records, Split,
-    find_files, read_documents,
+    Turn, find_files, read_documents,
 };
 pub use shard::{ShardIndex, StreamIndex, TokenStream, TokenWidth};
 pub use tokenizer::{END_OF_TEXT, Framing, TextStream, TokenOffset, Tokenizer, TokenizerKind, train_tokenizer};

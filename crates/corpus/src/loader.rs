@@ -12,7 +12,7 @@
 
 mod pairs;
 
-pub use pairs::{PairBatch, PairLoader, fitting};
+pub use pairs::{Fit, PairBatch, PairLoader, fitting};
 
 use std::sync::Arc;
 

@@ -41,6 +41,7 @@ fn wikitext_is_prepared_with_its_own_held_out_file() {
         sources: vec![SourcePlan::new("wikitext", path(&folder, "wikitext2.train.raw.gz"))],
         held_out: vec![HeldOutPlan::new("wikitext", path(&folder, "wikitext2.valid.raw.gz"))],
         tokenizer: TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: 2048, framing: Framing::Plain },
+        conversations: None,
     };
     let prepared = prepare(&plan, &out.path().join("prepared"), &mut |_| {}).unwrap();
     let again = prepare(&plan, &out.path().join("again"), &mut |_| {}).unwrap();

@@ -57,8 +57,7 @@ impl Feed {
             },
             (Kind::Causal | Kind::Pairs, pairs) if pairs == sources => Origin::Pairs(PairLoader::new(
                 prepared,
-                // Where both sides are read as one text, they must fit together.
-                if kind == Kind::Causal { portions.context / 2 } else { portions.context },
+                objective.fit(portions.context),
                 portions.micro_batch_tokens(),
                 settings.seed,
             )?),
@@ -113,7 +112,7 @@ impl Feed {
             Origin::Pairs(loader) => {
                 let batch = loader.next();
                 let stream = loader.stream(batch.source);
-                let example = |pair: &usize| self.objective.pair(stream.pair(*pair));
+                let example = |pair: &usize| self.objective.pair(stream, *pair);
                 Batch::new(batch.source, batch.pairs.iter().map(example).collect())
             }
         }
@@ -122,10 +121,9 @@ impl Feed {
     /// The examples of a held-out domain, every one the same each time; `most` at most, spread over it.
     pub fn held_out(&self, prepared: &Prepared, domain: usize, most: Option<usize>) -> Vec<Example> {
         if let Some(stream) = prepared.held_out_examples(domain) {
-            let context = if matches!(self.objective, Objective::Causal) { self.context / 2 } else { self.context };
-            let pairs = fitting(stream, context);
+            let pairs = fitting(stream, self.objective.fit(self.context));
             let step = most.map_or(1, |most| pairs.len().div_ceil(most.max(1)).max(1));
-            return pairs.iter().step_by(step).map(|pair| self.objective.pair(stream.pair(*pair))).collect();
+            return pairs.iter().step_by(step).map(|pair| self.objective.pair(stream, *pair)).collect();
         }
         let stream = prepared.held_out_stream(domain);
         let sequences = evaluation_sequences(stream, self.window, most.map(|most| most * self.window));

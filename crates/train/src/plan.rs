@@ -4,8 +4,13 @@ use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::ledger;
 use crate::objective::{self, Kind, Scheme};
-use crate::recipe::{self, Length, ModelRecipe, ObjectiveKind, Recipe, SourceRecipe, TokenizerRecipe, TrainRecipe};
-use loam_corpus::{HeldOutPlan, PairPlan, PreparePlan, Prepared, SourcePlan, Split, TokenizerKind, TokenizerPlan};
+use crate::recipe::{
+    self, Length, ModelRecipe, ObjectiveKind, Recipe, RecordFormat, SourceRecipe, TokenizerRecipe, TrainRecipe,
+};
+use loam_corpus::{
+    ConversationWriter, ExamplePlan, Framing, HeldOutPlan, PreparePlan, Prepared, SourcePlan, Split, TokenizerKind,
+    TokenizerPlan,
+};
 use std::path::Path;
 
 /// Tokens of an automatic micro-batch at most: enough to keep every product large, few enough for memory.
@@ -149,8 +154,13 @@ pub fn objective(recipe: &Recipe) -> objective::Settings {
     }
 }
 
+/// Whether the run learns from conversations.
+pub fn has_conversations(recipe: &Recipe) -> bool {
+    recipe.data.sources.iter().any(|source| source.format == RecordFormat::Conversations)
+}
+
 /// What the corpus is asked to prepare.
-pub fn prepare_plan(recipe: &Recipe, learned: Kind) -> PreparePlan {
+pub fn prepare_plan(recipe: &Recipe, learned: Kind, conversations: Option<ConversationWriter>) -> PreparePlan {
     let split = |split: &recipe::Split| match split {
         recipe::Split::Auto => Split::Auto,
         recipe::Split::File => Split::File,
@@ -159,8 +169,9 @@ pub fn prepare_plan(recipe: &Recipe, learned: Kind) -> PreparePlan {
         recipe::Split::Separator(text) => Split::Separator(text.clone()),
     };
     let pairs = |source: &SourceRecipe| match (&source.input_field, &source.target_field) {
-        (Some(input), Some(target)) => Some(PairPlan::Fields { input: input.clone(), target: target.clone() }),
-        _ => (!source.target_path.is_empty()).then(|| PairPlan::Files(source.target_path.clone())),
+        _ if source.format == RecordFormat::Conversations => Some(ExamplePlan::Conversations),
+        (Some(input), Some(target)) => Some(ExamplePlan::Fields { input: input.clone(), target: target.clone() }),
+        _ => (!source.target_path.is_empty()).then(|| ExamplePlan::Files(source.target_path.clone())),
     };
     let sources = recipe.data.sources.iter().map(|source| SourcePlan {
         name: source.name.clone(),
@@ -168,13 +179,13 @@ pub fn prepare_plan(recipe: &Recipe, learned: Kind) -> PreparePlan {
         weight: source.weight,
         text_field: source.text_field.clone(),
         split: split(&source.split),
-        pairs: pairs(source),
+        examples: pairs(source),
     });
     // A domain's records are like those of the first source.
     let first = recipe.data.sources.first().and_then(pairs);
     let held_out = recipe.data.held_out.iter().map(|(name, paths)| HeldOutPlan {
-        pairs: match recipe.data.held_out_target.get(name) {
-            Some(targets) => Some(PairPlan::Files(targets.clone())),
+        examples: match recipe.data.held_out_target.get(name) {
+            Some(targets) => Some(ExamplePlan::Files(targets.clone())),
             None => first.clone(),
         },
         ..HeldOutPlan::new(name, paths.clone())
@@ -190,10 +201,10 @@ pub fn prepare_plan(recipe: &Recipe, learned: Kind) -> PreparePlan {
                 recipe::TokenizerKind::Word => TokenizerKind::Word,
             },
             vocabulary: *vocab,
-            framing: learned.framing(),
+            framing: if has_conversations(recipe) { Framing::Chat } else { learned.framing() },
         },
     };
-    PreparePlan { sources: sources.collect(), held_out: held_out.collect(), tokenizer }
+    PreparePlan { sources: sources.collect(), held_out: held_out.collect(), tokenizer, conversations }
 }
 
 #[cfg(test)]

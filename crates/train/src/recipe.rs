@@ -75,6 +75,9 @@ pub struct SourceRecipe {
     /// Where plain text is cut into documents.
     #[serde(default)]
     pub split: Split,
+    /// What its records are.
+    #[serde(default)]
+    pub format: RecordFormat,
     /// Of pairs in two files: files, folders and globs whose lines are the targets of those in `path`.
     #[serde(default)]
     pub target_path: Vec<String>,
@@ -95,6 +98,7 @@ impl SourceRecipe {
             weight: 1.0,
             text_field: None,
             split: Split::Auto,
+            format: RecordFormat::Text,
             target_path: Vec::new(),
             input_field: None,
             target_field: None,
@@ -320,6 +324,9 @@ pub struct ObjectiveRecipe {
     pub span: f64,
     /// Label smoothing of encoders with decoders (Szegedy et al. 2016).
     pub label_smoothing: f64,
+    /// How conversations are written: `chatml`, or a file; none: by the model's own template, or `chatml` where it has
+    /// none.
+    pub chat_template: Option<String>,
 }
 
 impl Default for ObjectiveRecipe {
@@ -331,6 +338,7 @@ impl Default for ObjectiveRecipe {
             whole_words: false,
             span: 3.0,
             label_smoothing: 0.0,
+            chat_template: None,
         }
     }
 }
@@ -470,6 +478,18 @@ choice! {
         Pairs = "pairs",
         /// Spans that were cut out.
         Spans = "spans",
+    }
+}
+
+choice! {
+    /// What the records of a source are.
+    #[derive(Default)]
+    RecordFormat {
+        /// Text, or pairs where their fields or files are named.
+        #[default]
+        Text = "text",
+        /// Conversations, of which the answers are learned.
+        Conversations = "conversations",
     }
 }
 

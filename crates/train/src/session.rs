@@ -14,7 +14,7 @@ use crate::record::Event;
 use crate::run::Run;
 use crate::trainer::{Outcome, Trainer};
 use burn::tensor::Device;
-use loam_corpus::Prepared;
+use loam_corpus::{ConversationWriter, Prepared};
 use loam_models::{CausalModel, MaskedBert, ModelError, Seq2Seq, weights};
 use loam_nn::precision;
 use std::fs;
@@ -33,9 +33,15 @@ pub struct Session<'a> {
     pub machine: String,
     /// Memory of the device in bytes, where it is known: a model that cannot fit is refused before it is made.
     pub memory_bytes: Option<u64>,
+    /// Makes what writes conversations, from the folder of the model that is gone on with, if any, and the template that
+    /// the recipe names, if any.
+    pub chat: Option<&'a ChatWriters>,
     /// Set to stop after the step at hand, with a checkpoint.
     pub stop: &'a AtomicBool,
 }
+
+/// See [`Session::chat`]. It gives the template's source too, which goes with the trained model.
+pub type ChatWriters = dyn Fn(Option<&Path>, Option<&str>) -> Result<(ConversationWriter, String), String>;
 
 /// One step done.
 #[derive(Clone, Copy, Debug)]
@@ -195,7 +201,9 @@ fn advance(
         },
     )?;
     let kind = plan::kind(&recipe)?;
-    let prepared = prepare(run, &recipe, kind, observer)?;
+    let chat = chat(&recipe, session)?;
+    let (conversations, template) = chat.unzip();
+    let prepared = prepare(run, &recipe, kind, conversations, observer)?;
     let tokenizer = prepared.tokenizer();
     let (tokenizer_kind, origin) = match (&recipe.model, &recipe.tokenizer) {
         (ModelRecipe::From { from }, _) => ("loaded".to_owned(), from.display().to_string()),
@@ -211,7 +219,7 @@ fn advance(
             held_out: prepared.held_out().to_vec(),
         },
     )?;
-    let job = Job { run, session, prepared: &prepared, kind, checkpoint_step };
+    let job = Job { run, session, prepared: &prepared, kind, template, checkpoint_step };
     match kind {
         Kind::Causal => job.learn(recipe, observer, CausalModel::load, Configuration::build_causal),
         Kind::Masked => job.learn(recipe, observer, MaskedBert::load, Configuration::build_masked),
@@ -225,6 +233,8 @@ struct Job<'a> {
     session: &'a Session<'a>,
     prepared: &'a Prepared,
     kind: Kind,
+    /// How conversations were written.
+    template: Option<String>,
     checkpoint_step: Option<u64>,
 }
 
@@ -237,7 +247,7 @@ impl Job<'_> {
         load: impl Fn(&Path, &Device) -> Result<M, ModelError>,
         build: impl Fn(Configuration, u64, &Device) -> Result<M, ModelError>,
     ) -> Result<Outcome, TrainError> {
-        let Job { run, session, prepared, kind, checkpoint_step } = *self;
+        let Job { run, session, prepared, kind, checkpoint_step, .. } = *self;
         let log = |observer: &mut dyn Observer, event: Event| -> Result<(), TrainError> {
             run.log(&event)?;
             observer.event(&event);
@@ -312,18 +322,58 @@ impl Job<'_> {
                 objective: kind.name().to_owned(),
             },
         )?;
-        Trainer::new(run, &recipe, session, observer, prepared, model, first, kind, portions, steps, checkpoint_step)?
-            .train()
+        let outcome = Trainer::new(
+            run,
+            &recipe,
+            session,
+            observer,
+            prepared,
+            model,
+            first,
+            kind,
+            portions,
+            steps,
+            checkpoint_step,
+        )?
+        .train()?;
+        if let Some(template) = self.template.as_ref().filter(|_| outcome.reason != "interrupted") {
+            weights::write_synced(&run.model().join("chat_template.jinja"), template.as_bytes())?;
+        }
+        Ok(outcome)
     }
 }
 
+/// What writes the recipe's conversations, and its template.
+fn chat(recipe: &Recipe, session: &Session) -> Result<Option<(ConversationWriter, String)>, TrainError> {
+    if !plan::has_conversations(recipe) {
+        return Ok(None);
+    }
+    let from = match &recipe.model {
+        ModelRecipe::From { from } => Some(loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone())),
+        ModelRecipe::New(_) => None,
+    };
+    let writers = session.chat.ok_or_else(|| {
+        TrainError::Request("conversations cannot be written here: the session has no chat templates".to_owned())
+    })?;
+    let made = writers(from.as_deref(), recipe.objective.chat_template.as_deref());
+    made.map(Some).map_err(TrainError::Request)
+}
+
 /// The tokenized text, made now or left by an earlier session. What is there is whole: preparing renames last.
-fn prepare(run: &Run, recipe: &Recipe, kind: Kind, observer: &mut dyn Observer) -> Result<Prepared, TrainError> {
+fn prepare(
+    run: &Run,
+    recipe: &Recipe,
+    kind: Kind,
+    conversations: Option<ConversationWriter>,
+    observer: &mut dyn Observer,
+) -> Result<Prepared, TrainError> {
     let folder = run.data();
     let prepared = if folder.exists() {
         Prepared::open(&folder)?
     } else {
-        loam_corpus::prepare(&plan::prepare_plan(recipe, kind), &folder, &mut |progress| observer.preparing(progress))?
+        loam_corpus::prepare(&plan::prepare_plan(recipe, kind, conversations), &folder, &mut |progress| {
+            observer.preparing(progress)
+        })?
     };
     if !run.documents().exists() {
         let (from, aside) = (folder.join("documents.parquet"), run.folder().join(".documents.partial"));

@@ -11,7 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 fn session(stop: &AtomicBool) -> Session<'_> {
     let device = Device::flex();
-    Session { device, device_name: "cpu".into(), threads: 2, machine: "test".into(), memory_bytes: None, stop }
+    Session {
+        device,
+        device_name: "cpu".into(),
+        threads: 2,
+        machine: "test".into(),
+        memory_bytes: None,
+        chat: None,
+        stop,
+    }
 }
 
 const WORDS: [&str; 12] =

@@ -14,6 +14,7 @@ fn session(stop: &AtomicBool) -> Session<'_> {
         threads: 2,
         machine: "test".into(),
         memory_bytes: None,
+        chat: None,
         stop,
     }
 }

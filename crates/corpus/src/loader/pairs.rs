@@ -38,6 +38,7 @@ pub struct PairLoader {
     /// The pairs of each source that fit the context.
     usable: Vec<Vec<usize>>,
     shares: Vec<f64>,
+    fit: Fit,
     budget: usize,
     seed: u64,
     position: Position,
@@ -45,9 +46,9 @@ pub struct PairLoader {
 }
 
 impl PairLoader {
-    /// A loader at its start, of pairs of which neither side is longer than `context` tokens. A micro-batch has at most
+    /// A loader at its start, of pairs that fit. A micro-batch has at most
     /// `budget` tokens on its longer side, padding included.
-    pub fn new(prepared: &Prepared, context: usize, budget: usize, seed: u64) -> Result<Self, CorpusError> {
+    pub fn new(prepared: &Prepared, fit: Fit, budget: usize, seed: u64) -> Result<Self, CorpusError> {
         let sources = prepared.sources().len();
         let mut streams = Vec::new();
         for (index, source) in prepared.sources().iter().enumerate() {
@@ -59,18 +60,19 @@ impl PairLoader {
             })?;
             streams.push(stream.clone());
         }
-        let usable: Vec<Vec<usize>> = streams.iter().map(|stream| fitting(stream, context)).collect();
+        let usable: Vec<Vec<usize>> = streams.iter().map(|stream| fitting(stream, fit)).collect();
         let shares: Vec<f64> = prepared.sources().iter().map(|source| source.share).collect();
         if !shares.iter().zip(&usable).any(|(share, pairs)| *share > 0.0 && !pairs.is_empty()) {
             return Err(CorpusError::invalid(
-                format!("no source has pairs of at most {context} tokens a side to train on"),
+                format!("no source has pairs of at most {} to train on", fit.words()),
                 "check weights and files, or make the context longer",
             ));
         }
         Ok(Self {
             usable,
             shares,
-            budget: budget.max(context),
+            fit,
+            budget: budget.max(fit.context()),
             seed,
             position: Position { sequences: vec![0; sources], tokens: vec![0; sources] },
             windows: streams.iter().map(|_| None).collect(),
@@ -120,7 +122,7 @@ impl PairLoader {
         let mut pairs: Vec<usize> = range.map(|place| usable[order.of(place as u64) as usize]).collect();
         let length = |pair: usize| {
             let (input, target) = stream.lengths(pair);
-            (input.max(target), target)
+            (self.fit.length((input, target)), target)
         };
         pairs.sort_by_key(|pair| length(*pair));
         let mut batches: Vec<Vec<usize>> = Vec::new();
@@ -191,11 +193,39 @@ impl PairLoader {
     }
 }
 
-/// The pairs of which neither side is longer than `context` tokens.
-pub fn fitting(stream: &ExampleStream, context: usize) -> Vec<usize> {
-    let fits = |pair: &usize| {
-        let (input, target) = stream.lengths(*pair);
-        input <= context && target <= context
-    };
-    (0..stream.len()).filter(fits).collect()
+/// How much of a pair, or of a conversation, fits a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// So many tokens of the input, and so many of the target.
+    Sides(usize),
+    /// So many tokens of both together, the last of which is told and not read.
+    Whole(usize),
+}
+
+impl Fit {
+    fn context(self) -> usize {
+        match self {
+            Self::Sides(context) | Self::Whole(context) => context,
+        }
+    }
+
+    /// Tokens that a row of a batch is long.
+    fn length(self, (input, target): (usize, usize)) -> usize {
+        match self {
+            Self::Sides(_) => input.max(target),
+            Self::Whole(_) => (input + target).saturating_sub(1),
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::Sides(context) => format!("{context} tokens a side"),
+            Self::Whole(context) => format!("{context} tokens"),
+        }
+    }
+}
+
+/// The pairs that fit.
+pub fn fitting(stream: &ExampleStream, fit: Fit) -> Vec<usize> {
+    (0..stream.len()).filter(|pair| fit.length(stream.lengths(*pair)) <= fit.context()).collect()
 }

@@ -18,7 +18,9 @@ mod run;
 mod scan;
 mod summary;
 
-pub use plan::{HeldOutPlan, PairPlan, PreparePlan, Progress, SourcePlan, TokenizerPlan};
+pub use plan::{
+    ConversationWriter, ExamplePlan, HeldOutPlan, Marked, PreparePlan, Progress, SourcePlan, TokenizerPlan,
+};
 pub use prepared::{ExampleStream, Prepared};
 pub use run::prepare;
 pub use summary::{HeldOutSummary, SourceSummary};

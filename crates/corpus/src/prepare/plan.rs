@@ -1,9 +1,11 @@
 //! What to prepare, and what is told while it happens.
 
+use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::error::CorpusError;
-use crate::read::{ReadOptions, Records, Split, find_paired_files};
+use crate::read::{ReadOptions, Records, Split, Turn, find_paired_files};
 use crate::tokenizer::{Framing, Tokenizer, TokenizerKind};
 
 /// A training source.
@@ -19,13 +21,13 @@ pub struct SourcePlan {
     pub text_field: Option<String>,
     /// Where documents of text files end.
     pub split: Split,
-    /// Whether its records are pairs, and where they are.
-    pub pairs: Option<PairPlan>,
+    /// Whether its records are pairs or conversations, and where they are.
+    pub examples: Option<ExamplePlan>,
 }
 
-/// Where the pairs of a source are.
+/// Where the pairs or conversations of a source are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PairPlan {
+pub enum ExamplePlan {
     /// In two fields of JSON records, or columns of text files, by their number from 1.
     Fields {
         /// The field of the input.
@@ -35,20 +37,51 @@ pub enum PairPlan {
     },
     /// The targets are the lines of these files, folders or globs.
     Files(Vec<String>),
+    /// The records are conversations.
+    Conversations,
+}
+
+/// A conversation as a model reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marked {
+    /// The text, special tokens spelled out.
+    pub text: String,
+    /// Where the answers stand in it, in bytes: what is learned.
+    pub answers: Vec<Range<usize>>,
+}
+
+/// Writes a conversation as a model reads it, or says why it cannot.
+type Write = dyn Fn(&[Turn]) -> Result<Marked, String> + Send + Sync;
+
+/// What writes conversations: a chat template.
+#[derive(Clone)]
+pub struct ConversationWriter(pub Arc<Write>);
+
+impl std::fmt::Debug for ConversationWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ConversationWriter")
+    }
+}
+
+impl PartialEq for ConversationWriter {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// What the records of `paths` are.
 pub(super) fn read_options(
     text_field: &Option<String>,
     split: &Split,
-    pairs: Option<&PairPlan>,
+    examples: Option<&ExamplePlan>,
 ) -> Result<ReadOptions, CorpusError> {
-    let records = match pairs {
+    let records = match examples {
+        Some(ExamplePlan::Conversations) => Records::Conversations,
         None => Records::Texts,
-        Some(PairPlan::Fields { input, target }) => {
+        Some(ExamplePlan::Fields { input, target }) => {
             Records::PairFields { input: input.clone(), target: target.clone() }
         }
-        Some(PairPlan::Files(paths)) => Records::PairFiles { targets: find_paired_files(paths)?.files },
+        Some(ExamplePlan::Files(paths)) => Records::PairFiles { targets: find_paired_files(paths)?.files },
     };
     Ok(ReadOptions { text_field: text_field.clone(), split: split.clone(), records, source: 0 })
 }
@@ -56,7 +89,7 @@ pub(super) fn read_options(
 impl SourcePlan {
     /// A source of weight 1 with everything else found by looking.
     pub fn new(name: impl Into<String>, paths: Vec<String>) -> Self {
-        Self { name: name.into(), paths, weight: 1.0, text_field: None, split: Split::Auto, pairs: None }
+        Self { name: name.into(), paths, weight: 1.0, text_field: None, split: Split::Auto, examples: None }
     }
 }
 
@@ -71,14 +104,14 @@ pub struct HeldOutPlan {
     pub text_field: Option<String>,
     /// Where documents of text files end.
     pub split: Split,
-    /// Whether its records are pairs, and where they are.
-    pub pairs: Option<PairPlan>,
+    /// Whether its records are pairs or conversations, and where they are.
+    pub examples: Option<ExamplePlan>,
 }
 
 impl HeldOutPlan {
     /// A domain with everything found by looking.
     pub fn new(name: impl Into<String>, paths: Vec<String>) -> Self {
-        Self { name: name.into(), paths, text_field: None, split: Split::Auto, pairs: None }
+        Self { name: name.into(), paths, text_field: None, split: Split::Auto, examples: None }
     }
 }
 
@@ -111,6 +144,8 @@ pub struct PreparePlan {
     pub held_out: Vec<HeldOutPlan>,
     /// The tokenizer.
     pub tokenizer: TokenizerPlan,
+    /// What writes conversations, where a source has them.
+    pub conversations: Option<ConversationWriter>,
 }
 
 /// What [`crate::prepare`] is doing; bytes are of normalized text, counts are running totals.

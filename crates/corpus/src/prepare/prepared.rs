@@ -128,39 +128,41 @@ pub(super) const BEGINS: u32 = 1;
 /// Set in a role where a token is of the target: what a model learns to write, where the rest is given.
 pub(super) const OF_TARGET: u32 = 2;
 
-/// The pairs of a source or domain, in the order of its tokens.
+/// The pairs or conversations of a source or domain, in the order of its tokens.
 #[derive(Clone, Debug)]
 pub struct ExampleStream {
     tokens: Arc<TokenStream>,
+    roles: Arc<TokenStream>,
     /// Where each pair begins and where its target does, in tokens, and at last where the stream ends.
     bounds: Arc<[(usize, usize)]>,
 }
 
 impl ExampleStream {
-    fn new(tokens: &Arc<TokenStream>, roles: &TokenStream, path: &Path) -> Result<Self, CorpusError> {
+    fn new(tokens: &Arc<TokenStream>, roles: Arc<TokenStream>, path: &Path) -> Result<Self, CorpusError> {
         let damaged = |message: &str| CorpusError::damaged(path, message.to_owned(), "prepare the data again");
         if roles.len() != tokens.len() {
             return Err(damaged("a source of pairs has not as many roles as tokens"));
         }
         let mut bounds: Vec<(usize, usize)> = Vec::new();
         let mut inside = false;
+        // A target goes on through what is given between two answers.
         for (at, role) in roles.iter().enumerate() {
             let target = role & OF_TARGET != 0;
             if role & BEGINS != 0 {
                 bounds.push((at, usize::MAX));
                 inside = false;
             }
-            let Some(last) = bounds.last_mut() else { return Err(damaged("a pair has no beginning")) };
+            let Some(last) = bounds.last_mut() else { return Err(damaged("an example has no beginning")) };
             if target && !inside {
                 last.1 = at;
                 inside = true;
             }
         }
-        if bounds.iter().any(|(begin, target)| *target == usize::MAX || target <= begin) {
-            return Err(damaged("a pair has no target, or no input"));
+        if bounds.iter().any(|(_, target)| *target == usize::MAX) {
+            return Err(damaged("an example has nothing to learn"));
         }
         bounds.push((tokens.len(), tokens.len()));
-        Ok(Self { tokens: tokens.clone(), bounds: bounds.into() })
+        Ok(Self { tokens: tokens.clone(), roles, bounds: bounds.into() })
     }
 
     /// Number of pairs.
@@ -177,6 +179,15 @@ impl ExampleStream {
     pub fn lengths(&self, index: usize) -> (usize, usize) {
         let (begin, target) = self.bounds[index];
         (target - begin, self.bounds[index + 1].0 - target)
+    }
+
+    /// The tokens of example `index`, and which of them are learned.
+    pub fn example(&self, index: usize) -> (Vec<u32>, Vec<bool>) {
+        let range = self.bounds[index].0..self.bounds[index + 1].0;
+        let (mut ids, mut roles) = (Vec::new(), Vec::new());
+        self.tokens.get(range.clone(), &mut ids);
+        self.roles.get(range, &mut roles);
+        (ids, roles.into_iter().map(|role| role & OF_TARGET != 0).collect())
     }
 
     /// The input and the target of pair `index`, each with the end of text where the tokenizer has one.
@@ -216,7 +227,7 @@ impl Prepared {
             let of = |(number, tokens): (usize, &Arc<TokenStream>)| {
                 let Some(roles) = roles.get(number).and_then(Option::as_ref) else { return Ok(None) };
                 let roles = TokenStream::open(directory, roles, TokenWidth::U16, None)?;
-                ExampleStream::new(tokens, &roles, &path).map(Some)
+                ExampleStream::new(tokens, Arc::new(roles), &path).map(Some)
             };
             streams.iter().enumerate().map(of).collect::<Result<Vec<_>, CorpusError>>()
         };

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::plan::{PreparePlan, Progress, TokenizerPlan, read_options};
+use super::plan::{ConversationWriter, Marked, PreparePlan, Progress, TokenizerPlan, read_options};
 use super::prepared::{BEGINS, FORMAT, INDEX, Index, OF_TARGET, Prepared};
 use super::scan::{Division, HeldHashes, Input, Piece, Scanned, content_hashes, recount, scan};
 use super::summary::{HeldOutSummary, SourceSummary, set_shares};
@@ -13,6 +13,7 @@ use crate::documents::{DocumentRow, DocumentWriter, document_id};
 use crate::duplicates::{ContentHash, content_hash, hexadecimal};
 use crate::error::CorpusError;
 use crate::normalize::normalize;
+use crate::read::{Records, Turn};
 use crate::shard::{LARGEST_SHARD, StreamIndex, StreamWriter, TokenWidth, file_stem};
 use crate::tokenizer::{Tokenizer, train_tokenizer};
 use crate::write::{FolderInMaking, replace_file};
@@ -33,7 +34,7 @@ pub fn prepare(
         sources.push(Input::find(
             &source.name,
             &source.paths,
-            read_options(&source.text_field, &source.split, source.pairs.as_ref())?,
+            read_options(&source.text_field, &source.split, source.examples.as_ref())?,
             progress,
         )?);
     }
@@ -42,7 +43,7 @@ pub fn prepare(
         domains.push(Input::find(
             &domain.name,
             &domain.paths,
-            read_options(&domain.text_field, &domain.split, domain.pairs.as_ref())?,
+            read_options(&domain.text_field, &domain.split, domain.examples.as_ref())?,
             progress,
         )?);
     }
@@ -70,6 +71,7 @@ pub fn prepare(
     let mut writing = Writing {
         folder: making.path(),
         tokenizer: &tokenizer,
+        conversations: plan.conversations.as_ref(),
         width,
         scans: &scans,
         held: &held,
@@ -157,6 +159,29 @@ fn ready_tokenizer(
     Ok(tokenizer)
 }
 
+/// The tokens of a conversation and which of them are answers; nothing where there is no answer.
+fn conversation(
+    turns: &[Turn],
+    tokenizer: &Tokenizer,
+    writer: Option<&ConversationWriter>,
+) -> Result<Option<(Vec<u32>, Vec<bool>)>, String> {
+    let writer = writer.ok_or("conversations need a chat template, and there is none")?;
+    if !turns.iter().any(|turn| turn.role == "assistant" && !turn.content.trim().is_empty()) {
+        return Ok(None);
+    }
+    let turns: Vec<Turn> = turns
+        .iter()
+        .map(|turn| Turn { role: turn.role.clone(), content: normalize(&turn.content).trim().to_owned() })
+        .collect();
+    let Marked { text, answers } = (writer.0)(&turns)?;
+    let (ids, learned): (Vec<u32>, Vec<bool>) = tokenizer
+        .encode_with_special_tokens_and_offsets(&text)
+        .into_iter()
+        .map(|token| (token.id, answers.iter().any(|answer| answer.contains(&token.start))))
+        .unzip();
+    Ok(learned.contains(&true).then_some((ids, learned)))
+}
+
 /// One document, tokenized.
 struct Tokenized {
     path: Arc<Path>,
@@ -167,8 +192,8 @@ struct Tokenized {
     held_out: bool,
     /// Of a pair, those of the input and those of the target, each with the end of text.
     ids: Vec<u32>,
-    /// Of a pair, how many are the input's.
-    target: Option<usize>,
+    /// Of a pair or a conversation, which of them are learned.
+    learned: Option<Vec<bool>>,
 }
 
 /// One side of a source, or a domain, as it was written.
@@ -201,6 +226,7 @@ impl Side {
 struct Writing<'a> {
     folder: &'a Path,
     tokenizer: &'a Tokenizer,
+    conversations: Option<&'a ConversationWriter>,
     width: TokenWidth,
     scans: &'a [Scanned],
     held: &'a HeldHashes,
@@ -212,9 +238,9 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn side(&self, part: &'static str, name: &str, stem: &str, pairs: bool) -> Side {
+    fn side(&self, part: &'static str, name: &str, stem: &str, examples: bool) -> Side {
         let writer = StreamWriter::new(self.folder, part, name, stem, self.width, LARGEST_SHARD);
-        let roles = pairs.then(|| {
+        let roles = examples.then(|| {
             let stem = format!("{stem}.roles");
             StreamWriter::new(self.folder, part, name, &stem, TokenWidth::U16, LARGEST_SHARD)
         });
@@ -231,9 +257,9 @@ impl Writing<'_> {
         held_out: Option<&str>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<(Written, Option<Written>), CorpusError> {
-        let pairs = source.options.records.are_pairs();
-        let mut train = self.side("train", &source.name, stem, pairs);
-        let mut aside = held_out.map(|stem| self.side("held_out", &source.name, stem, pairs));
+        let examples = source.options.records.are_examples();
+        let mut train = self.side("train", &source.name, stem, examples);
+        let mut aside = held_out.map(|stem| self.side("held_out", &source.name, stem, examples));
         self.write_sides(source, division, Some(&mut train), aside.as_mut(), progress)?;
         Ok((train.finish()?, aside.map(Side::finish).transpose()?))
     }
@@ -244,7 +270,7 @@ impl Writing<'_> {
         stem: &str,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Written, CorpusError> {
-        let mut side = self.side("held_out", &domain.name, stem, domain.options.records.are_pairs());
+        let mut side = self.side("held_out", &domain.name, stem, domain.options.records.are_examples());
         self.write_sides(domain, Division::Whole, None, Some(&mut side), progress)?;
         side.finish()
     }
@@ -257,26 +283,39 @@ impl Writing<'_> {
         mut aside: Option<&mut Side>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<(), CorpusError> {
-        let (tokenizer, held) = (self.tokenizer, self.held);
+        let (tokenizer, held, conversations) = (self.tokenizer, self.held, self.conversations);
         let work = |piece: Piece| {
             let text = normalize(&piece.document.text);
             if text.trim().is_empty() {
                 return None;
             }
             let hash = content_hash(&text);
-            let (ids, target) = match piece.document.target {
-                None => (tokenizer.encode(&text), None),
-                Some(at) => {
+            let (ids, learned) = match (piece.document.target, &*piece.document.turns) {
+                (Some(at), _) => {
                     let (input, target) = piece.document.text.split_at(at);
                     let mut ids = tokenizer.encode(normalize(input).trim());
                     ids.extend(tokenizer.end_of_text());
-                    let before = ids.len();
+                    let given = ids.len();
                     ids.extend(tokenizer.encode(normalize(target).trim()));
                     ids.extend(tokenizer.end_of_text());
-                    (ids, Some(before))
+                    let learned = (0..ids.len()).map(|at| at >= given).collect();
+                    (ids, Some(learned))
                 }
+                (None, turns) if input.options.records == Records::Conversations => {
+                    match conversation(turns, tokenizer, conversations) {
+                        Ok(Some((ids, answers))) => (ids, Some(answers)),
+                        Ok(None) => return None,
+                        Err(message) => {
+                            let (path, offset) = (&piece.document.path, piece.document.offset);
+                            let what = format!("{}: the record at byte {offset}: {message}", path.display());
+                            let hint = "the chat template decides what it takes: objective.chat_template names another";
+                            return Some(Err(CorpusError::invalid(what, hint)));
+                        }
+                    }
+                }
+                _ => (tokenizer.encode(&text), None),
             };
-            Some(Tokenized {
+            Some(Ok(Tokenized {
                 path: piece.document.path,
                 offset: piece.document.offset,
                 bytes: text.len() as u64,
@@ -284,12 +323,13 @@ impl Writing<'_> {
                 hash,
                 held_out: piece.held_out.unwrap_or_else(|| held.contains(&hash)),
                 ids,
-                target,
-            })
+                learned,
+            }))
         };
         let mut total = (0, 0, 0);
         in_batches(input.pieces(division), Piece::bytes, work, |batch| {
             for document in batch {
+                let document = document?;
                 total.0 += 1;
                 total.1 += document.bytes;
                 total.2 += document.ids.len() as u64;
@@ -331,10 +371,11 @@ impl Writing<'_> {
         side.overlap += u64::from(!in_training && copies > 0);
         let tokens = document.ids.len() as i64;
         let token_start = side.writer.tokens() as i64;
-        match (document.target, &mut side.roles) {
-            (Some(target), Some(roles)) => {
-                let role = |at: usize| if at == 0 { BEGINS } else { 0 } | if at < target { 0 } else { OF_TARGET };
-                roles.push(&(0..document.ids.len()).map(role).collect::<Vec<u32>>())?;
+        match (&document.learned, &mut side.roles) {
+            (Some(learned), Some(roles)) => {
+                let role =
+                    |(at, learned): (usize, &bool)| u32::from(at == 0) * BEGINS + u32::from(*learned) * OF_TARGET;
+                roles.push(&learned.iter().enumerate().map(role).collect::<Vec<u32>>())?;
             }
             _ => document.ids.extend(self.tokenizer.end_of_text()),
         }

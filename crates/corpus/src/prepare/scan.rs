@@ -102,6 +102,7 @@ impl Input {
             position: 0,
             rest: None,
             cut: false,
+            whole: self.options.records.are_examples(),
         }
     }
 
@@ -119,6 +120,8 @@ pub(super) struct Pieces {
     /// The held-out part of the document that was cut.
     rest: Option<Piece>,
     cut: bool,
+    /// Whether documents are not to be cut.
+    whole: bool,
 }
 
 impl Iterator for Pieces {
@@ -142,8 +145,8 @@ impl Iterator for Pieces {
             return Some(Ok(Piece { document, held_out: Some(self.cut) }));
         }
         self.cut = true;
-        if document.target.is_some() {
-            // A pair is not cut.
+        if self.whole {
+            // An example is not cut.
             return Some(Ok(Piece { document, held_out: Some(true) }));
         }
         let at = cut_point(&document.text, (start - begin) as usize, begin == 0);

@@ -51,6 +51,7 @@ fn two_sources(folder: &Path) -> PreparePlan {
     let many = (0..1000u64).flat_map(|k| vec![sentence(k); if k % 10 == 0 { 5 } else { 1 }]);
     let few = (0..30u64).map(|k| sentence(1000 + k)).chain([sentence(0), String::new(), " \n".to_owned()]);
     PreparePlan {
+        conversations: None,
         sources: vec![
             SourcePlan::new("many", json_lines(&folder.join("many.jsonl"), many)),
             SourcePlan { weight: 2.0, ..SourcePlan::new("few / odd", json_lines(&folder.join("few.jsonl"), few)) },
@@ -154,6 +155,7 @@ fn a_short_text_holds_out_its_end() {
     let path = folder.path().join("book.txt");
     std::fs::write(&path, &text).unwrap();
     let plan = PreparePlan {
+        conversations: None,
         sources: vec![SourcePlan::new("book", vec![path.to_str().unwrap().to_owned()])],
         held_out: Vec::new(),
         tokenizer: train(400),
@@ -174,6 +176,7 @@ fn one_text_again_and_again_still_leaves_something_to_train_on() {
     for (seed, other) in (0..50).map(|seed| (seed, seed % 2)) {
         let texts = (0..400).map(|_| sentence(seed)).chain((0..other).map(|k| sentence(1000 + k)));
         let plan = PreparePlan {
+            conversations: None,
             sources: vec![SourcePlan::new("same", json_lines(&folder.path().join("a.jsonl"), texts))],
             held_out: Vec::new(),
             tokenizer: train(300),
@@ -208,6 +211,7 @@ fn text_that_spells_the_end_of_a_document_ends_none() {
     let folder = tempfile::tempdir().unwrap();
     let texts = [format!("a {END_OF_TEXT} b"), "c".to_owned()];
     let plan = PreparePlan {
+        conversations: None,
         sources: vec![SourcePlan::new("s", json_lines(&folder.path().join("a.jsonl"), texts))],
         held_out: vec![HeldOutPlan::new("h", json_lines(&folder.path().join("h.jsonl"), ["d".to_owned()]))],
         tokenizer: train(260),
@@ -223,7 +227,12 @@ fn what_cannot_be_prepared_is_refused_and_leaves_nothing() {
     let empty = folder.path().join("empty.txt");
     std::fs::write(&empty, "\n").unwrap();
     let empty = vec![empty.to_str().unwrap().to_owned()];
-    let plan = |sources: Vec<SourcePlan>| PreparePlan { sources, held_out: Vec::new(), tokenizer: train(300) };
+    let plan = |sources: Vec<SourcePlan>| PreparePlan {
+        sources,
+        held_out: Vec::new(),
+        tokenizer: train(300),
+        conversations: None,
+    };
     let cases = [
         (plan(Vec::new()), "no source"),
         (plan(vec![SourcePlan { weight: -1.0, ..good() }]), "weight"),
@@ -309,9 +318,9 @@ fn pairs(folder: &Path, count: u64) -> PreparePlan {
     std::fs::write(&from, inputs).unwrap();
     std::fs::write(&to, targets).unwrap();
     let text = |path: PathBuf| vec![path.to_str().unwrap().to_owned()];
-    let source = SourcePlan { pairs: Some(PairPlan::Files(text(to))), ..SourcePlan::new("pairs", text(from)) };
+    let source = SourcePlan { examples: Some(ExamplePlan::Files(text(to))), ..SourcePlan::new("pairs", text(from)) };
     let tokenizer = TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: 320, framing: Framing::Pairs };
-    PreparePlan { sources: vec![source], held_out: Vec::new(), tokenizer }
+    PreparePlan { sources: vec![source], held_out: Vec::new(), tokenizer, conversations: None }
 }
 
 #[test]
@@ -348,12 +357,12 @@ fn pairs_come_back_as_they_were() {
 
 #[test]
 fn a_loader_shows_every_pair_once_an_epoch_and_goes_on_from_anywhere() {
-    use crate::loader::PairLoader;
+    use crate::loader::{Fit, PairLoader};
     let folder = tempfile::tempdir().unwrap();
     let prepared = quiet(&pairs(folder.path(), 700), &folder.path().join("data")).unwrap();
-    let loader = || PairLoader::new(&prepared, 40, 160, 5).unwrap();
+    let loader = || PairLoader::new(&prepared, Fit::Sides(40), 160, 5).unwrap();
     let stream = prepared.train_examples(0).unwrap();
-    let fitting = crate::loader::fitting(stream, 40);
+    let fitting = crate::loader::fitting(stream, Fit::Sides(40));
     let mut one = loader();
     assert_eq!(one.left_out(), stream.len() - fitting.len());
     assert!(one.left_out() > 0);
@@ -382,6 +391,6 @@ fn a_loader_shows_every_pair_once_an_epoch_and_goes_on_from_anywhere() {
         later.seek(&positions[at]);
         assert_eq!(later.next(), all[at], "from micro-batch {at}");
     }
-    let error = PairLoader::new(&prepared, 1, 160, 5).err().unwrap().to_string();
+    let error = PairLoader::new(&prepared, Fit::Sides(1), 160, 5).err().unwrap().to_string();
     assert!(error.contains("no source has pairs of at most 1 tokens"), "{error}");
 }

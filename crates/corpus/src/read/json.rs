@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::LONGEST_RECORD;
+use super::conversations::turns;
 use super::stream::TextStream;
+use super::{Found, LONGEST_RECORD};
 use crate::error::CorpusError;
 
 /// Fields are counted up to this many names, so that objects used as dictionaries need no memory.
@@ -105,10 +106,9 @@ pub(super) enum Fields {
     Text(Option<String>),
     /// Input and target in these.
     Pair(String, String),
+    /// In those of a conversation.
+    Conversation,
 }
-
-/// A record's offset, its text, and where a pair's target begins in it.
-type Found = (u64, String, Option<usize>);
 
 /// The documents of one JSON or JSON lines file.
 pub(super) struct JsonDocuments {
@@ -131,7 +131,10 @@ impl JsonDocuments {
     }
 
     /// The next record's text, with its offset.
-    pub(super) fn next_text(&mut self, mut fields: Option<&mut JsonFields>) -> Result<Option<Found>, CorpusError> {
+    pub(super) fn next_text(
+        &mut self,
+        mut fields: Option<&mut JsonFields>,
+    ) -> Result<Option<(u64, Found)>, CorpusError> {
         loop {
             let found = if self.shape == Shape::Lines { self.next_line()? } else { self.next_value()? };
             let Some((length, next)) = found else { return Ok(None) };
@@ -140,13 +143,13 @@ impl JsonDocuments {
             if let (Some(fields), Value::Object(record)) = (fields.as_deref_mut(), &value) {
                 fields.count(record);
             }
-            let (text, target) = self.text_of(value)?;
+            let found = self.text_of(value)?;
             let offset = self.offset;
             self.advance(next);
             // A pair without text on one side is none.
-            let blank = |at: usize| text[..at].trim().is_empty() || text[at..].trim().is_empty();
-            if !target.is_some_and(blank) {
-                return Ok(Some((offset, text, target)));
+            let blank = |at: usize| found.text[..at].trim().is_empty() || found.text[at..].trim().is_empty();
+            if !found.target.is_some_and(blank) {
+                return Ok(Some((offset, found)));
             }
         }
     }
@@ -275,7 +278,7 @@ impl JsonDocuments {
         self.offset += length as u64;
     }
 
-    fn text_of(&self, value: Value) -> Result<(String, Option<usize>), CorpusError> {
+    fn text_of(&self, value: Value) -> Result<Found, CorpusError> {
         let field = match &self.fields {
             Fields::Text(field) => field,
             Fields::Pair(input, target) => {
@@ -284,12 +287,20 @@ impl JsonDocuments {
                 };
                 let input = self.field(&mut record, input)?;
                 let target = self.field(&mut record, target)?;
-                let (text, at) = super::joined(&input, &target);
-                return Ok((text, Some(at)));
+                return Ok(Found::pair(&input, &target));
+            }
+            Fields::Conversation => {
+                let Value::Object(record) = value else {
+                    return Err(self.field_error(format!("a JSON {} instead of an object", type_name(&value)), None));
+                };
+                return match turns(&record) {
+                    Ok(turns) => Ok(Found::conversation(turns)),
+                    Err(message) => Err(self.field_error(message, Some(&record))),
+                };
             }
         };
         let mut record = match value {
-            Value::String(text) => return Ok((text, None)),
+            Value::String(text) => return Ok(text.into()),
             Value::Object(record) => record,
             other => {
                 return Err(self.field_error(format!("a JSON {} instead of an object", type_name(&other)), None));
@@ -306,7 +317,7 @@ impl JsonDocuments {
                 }
             }
         };
-        Ok((self.field(&mut record, &name)?, None))
+        Ok(self.field(&mut record, &name)?.into())
     }
 
     /// The text of a field, which is taken from the record.
@@ -327,6 +338,11 @@ impl JsonDocuments {
 
     fn field_error(&self, message: String, record: Option<&Map<String, Value>>) -> CorpusError {
         let hint = match record {
+            Some(_) if matches!(self.fields, Fields::Conversation) => {
+                "a conversation is a list of messages or conversations with role and content, or instruction and output, \
+                 or prompt and completion"
+                    .to_owned()
+            }
             Some(record) => {
                 let fields: Vec<String> = record
                     .iter()

@@ -6,6 +6,7 @@
 //! source, the path and the byte offset they came from, so that any later verdict can be traced to a place
 //! in a file.
 
+mod conversations;
 mod files;
 mod json;
 mod pairs;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use conversations::Turn;
 pub(crate) use files::find_paired_files;
 pub use files::{FileKind, FileList, find_files};
 pub use json::JsonFields;
@@ -43,6 +45,8 @@ pub struct Document {
     pub text: String,
     /// Where the target begins in the text of a pair, in bytes.
     pub target: Option<usize>,
+    /// What was said, of a conversation.
+    pub turns: Vec<Turn>,
 }
 
 /// What the records of a source are.
@@ -63,11 +67,13 @@ pub enum Records {
         /// The files of the targets.
         targets: Vec<PathBuf>,
     },
+    /// Conversations, of which the answers are learned: JSON records in the forms in which they are passed around.
+    Conversations,
 }
 
 impl Records {
-    /// Whether the records are pairs.
-    pub fn are_pairs(&self) -> bool {
+    /// Whether the records are pairs or conversations, of which one part is given and another learned.
+    pub fn are_examples(&self) -> bool {
         *self != Self::Texts
     }
 }
@@ -222,10 +228,17 @@ impl Documents {
             }
             records if kind.json => {
                 let fields = match records {
+                    Records::Conversations => json::Fields::Conversation,
                     Records::PairFields { input, target } => json::Fields::Pair(input.clone(), target.clone()),
                     _ => json::Fields::Text(self.options.text_field.clone()),
                 };
                 Reader::Json(json::JsonDocuments::new(stream, kind.lines, fields))
+            }
+            Records::Conversations => {
+                return Err(CorpusError::invalid(
+                    format!("{} is a text file, and conversations are read from JSON records", path.display()),
+                    "as .json or .jsonl, with messages, conversations, or instruction and output",
+                ));
             }
             _ => Reader::Text(splitter::TextDocuments::new(stream, self.options.split.clone())),
         })
@@ -235,16 +248,15 @@ impl Documents {
         loop {
             if let Some((path, reader)) = &mut self.current {
                 let found = match reader {
-                    Reader::Text(reader) => reader.next_text()?.map(|(offset, text)| (offset, text, None)),
+                    Reader::Text(reader) => reader.next_text()?.map(|(offset, text)| (offset, text.into())),
                     Reader::Json(reader) => reader.next_text(self.fields.as_mut())?,
-                    Reader::Pairs(reader) => reader.next_pair()?.map(|pair| {
-                        let (text, target) = joined(&pair.input, &pair.target);
-                        (pair.offset, text, Some(target))
-                    }),
+                    Reader::Pairs(reader) => {
+                        reader.next_pair()?.map(|pair| (pair.offset, Found::pair(&pair.input, &pair.target)))
+                    }
                 };
-                if let Some((offset, text, target)) = found {
+                if let Some((offset, Found { text, target, turns })) = found {
                     let (source, path) = (self.options.source, path.clone());
-                    return Ok(Some(Document { source, path, offset, text, target }));
+                    return Ok(Some(Document { source, path, offset, text, target, turns }));
                 }
             }
             let Some((number, path)) = self.files.next() else { return Ok(None) };
@@ -254,9 +266,29 @@ impl Documents {
     }
 }
 
-/// The text of a pair, and where its target begins.
-fn joined(input: &str, target: &str) -> (String, usize) {
-    (format!("{input}\n{target}"), input.len() + 1)
+/// What a reader found: see [`Document`].
+#[derive(Default)]
+struct Found {
+    text: String,
+    target: Option<usize>,
+    turns: Vec<Turn>,
+}
+
+impl From<String> for Found {
+    fn from(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+}
+
+impl Found {
+    fn pair(input: &str, target: &str) -> Self {
+        Self { text: format!("{input}\n{target}"), target: Some(input.len() + 1), turns: Vec::new() }
+    }
+
+    fn conversation(turns: Vec<Turn>) -> Self {
+        let said: Vec<&str> = turns.iter().map(|turn| turn.content.as_str()).collect();
+        Self { text: said.join("\n"), target: None, turns }
+    }
 }
 
 impl Iterator for Documents {

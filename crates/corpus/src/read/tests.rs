@@ -287,3 +287,40 @@ fn columns_and_fields_are_pairs() {
     let array = files.write("d.json", "[{\"a\": \"x\", \"b\": [\"y\", \"z\"]}, {\"a\": \" \", \"b\": \"w\"}]");
     assert_eq!(pairs(&array, records("a", "b")).unwrap(), [(1, "x".to_owned(), "y\nz".to_owned())]);
 }
+
+#[test]
+fn conversations_are_read_in_every_form() {
+    let files = Files::new();
+    let text = r#"[
+        {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+        {"instruction": "q", "input": "more", "output": "a"},
+        {"instruction": "q", "input": "", "output": "a", "system": "s", "history": [["q0", "a0"]]},
+        {"prompt": "q", "completion": "a"},
+        {"instruction": "q", "output": ""}
+    ]"#;
+    let path = files.write("c.json", text);
+    let options = ReadOptions { records: Records::Conversations, ..ReadOptions::default() };
+    let documents: Vec<Document> =
+        Documents::new(vec![path.into()], options.clone()).collect::<Result<_, _>>().unwrap();
+    let said = |document: &Document| -> String {
+        document.turns.iter().map(|turn| format!("{}:{};", &turn.role[..1], turn.content)).collect()
+    };
+    let expected = ["s:s;u:q;a:a;", "u:q;a:a;", "u:q\n\nmore;a:a;", "s:s;u:q0;a:a0;u:q;a:a;", "u:q;a:a;", ""];
+    assert_eq!(documents.iter().map(said).collect::<Vec<_>>(), expected);
+    assert_eq!(documents[0].text, "s\nq\na");
+    for (text, expected) in [
+        (r#"[{"text": "x"}]"#, "no conversation"),
+        (r#"[{"messages": [{"content": "x"}]}]"#, "message 0 of \"messages\" has no \"role\""),
+        (r#"[{"messages": [{"role": "user", "content": 3}]}]"#, "has no text in \"content\""),
+        (r#"[{"messages": "x"}]"#, "is not a list"),
+        (r#"["x"]"#, "instead of an object"),
+    ] {
+        let path = files.write("bad.json", text);
+        let error = Documents::new(vec![path.into()], options.clone()).next().unwrap().unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("bad.json"), "{error}");
+    }
+    let path = files.write("plain.txt", "x");
+    let error = Documents::new(vec![path.into()], options).next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("read from JSON records"), "{error}");
+}

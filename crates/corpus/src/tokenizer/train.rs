@@ -249,10 +249,14 @@ pub enum Framing {
     Plain,
     /// For encoders with decoders: a token that fills short sequences, and an end behind every text.
     Pairs,
-    /// The same, and T5's hundred sentinels `<extra_id_0>` to `<extra_id_99>`, which stand for spans that were cut out.
+    /// For conversations in the layout `chatml`: what begins and what ends a message, which also ends a text.
+    Chat,
+    /// As pairs, and T5's hundred sentinels `<extra_id_0>` to `<extra_id_99>`, which stand for spans that were cut out.
     Spans,
 }
 
+/// What begins and what ends a message in [`Framing::Chat`].
+const MESSAGES: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 /// Sentinels of [`Framing::Spans`].
 const SENTINELS: usize = 100;
 /// The token that fills short sequences, where the kind has none of its own.
@@ -261,9 +265,14 @@ const PADDING: &str = "<pad>";
 impl Framing {
     fn special_tokens(self, kind: TokenizerKind) -> Vec<String> {
         let own = matches!(kind, TokenizerKind::WordPiece | TokenizerKind::Word);
-        let padding = (self != Self::Plain && !own).then(|| PADDING.to_owned());
+        let padding = (matches!(self, Self::Pairs | Self::Spans) && !own).then(|| PADDING.to_owned());
+        let messages = if self == Self::Chat { &MESSAGES[..] } else { &[] };
         let sentinels = if self == Self::Spans { SENTINELS } else { 0 };
-        (0..sentinels).map(|number| format!("<extra_id_{number}>")).chain(padding).collect()
+        (0..sentinels)
+            .map(|number| format!("<extra_id_{number}>"))
+            .chain(padding)
+            .chain(messages.iter().map(|&name| name.to_owned()))
+            .collect()
     }
 }
 
@@ -293,6 +302,9 @@ fn assemble(
     let names: Vec<&str> = names.iter().copied().chain(extra.iter().map(String::as_str)).collect();
     tokenizer.add_special_tokens(specials(&names)).map_err(wrong)?;
     let mut config = configuration(kind);
+    if framing == Framing::Chat {
+        config["eos_token"] = json!(MESSAGES[1]);
+    }
     if let Some(padding) = extra.iter().find(|name| *name == PADDING) {
         config["pad_token"] = json!(padding);
     }

@@ -9,7 +9,7 @@ mod spans;
 pub use masking::{Masking, Scheme};
 
 use crate::error::TrainError;
-use loam_corpus::{Framing, IGNORE, Tokenizer};
+use loam_corpus::{ExampleStream, Fit, Framing, IGNORE, Tokenizer};
 use loam_nn::initialize::mix;
 use spans::Spans;
 
@@ -210,21 +210,27 @@ impl Objective {
         }
     }
 
-    /// The example of a pair.
-    pub(crate) fn pair(&self, (input, target): (Vec<u32>, Vec<u32>)) -> Example {
-        match self {
-            // A model that only continues text reads the input and learns to write the target behind it.
-            Self::Causal => {
-                let given = input.len();
-                let all: Vec<u32> = input.into_iter().chain(target).collect();
-                let last = all.len().saturating_sub(1);
-                let told = |(at, id): (usize, &u32)| if at < given { IGNORE } else { *id };
-                let targets = all.iter().enumerate().skip(1).map(told).collect();
-                Example { source: Vec::new(), inputs: all[..last].to_vec(), targets }
-            }
-            _ => Example { source: input, inputs: Vec::new(), targets: target },
+    /// The example of a pair, or of a conversation. A model that only continues text reads it from left to right and
+    /// learns to write the target, or the answers.
+    pub(crate) fn pair(&self, stream: &ExampleStream, index: usize) -> Example {
+        if matches!(self, Self::Causal) {
+            return continued(&stream.example(index));
         }
+        let (source, targets) = stream.pair(index);
+        Example { source, inputs: Vec::new(), targets }
     }
+
+    /// What of a pair fits a context.
+    pub(crate) fn fit(&self, context: usize) -> Fit {
+        if matches!(self, Self::Causal) { Fit::Whole(context) } else { Fit::Sides(context) }
+    }
+}
+
+/// Tokens with those told that are learned.
+fn continued((ids, learned): &(Vec<u32>, Vec<bool>)) -> Example {
+    let told = |(id, learned): (&u32, &bool)| if *learned { *id } else { IGNORE };
+    let targets = ids.iter().zip(learned).skip(1).map(told).collect();
+    Example { source: Vec::new(), inputs: ids[..ids.len().saturating_sub(1)].to_vec(), targets }
 }
 
 #[cfg(test)]
@@ -243,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_pair_for_a_decoder_alone_is_learned_on_its_target() {
-        let example = Objective::Causal.pair((vec![5, 6, 0], vec![7, 0]));
+        let example = continued(&(vec![5, 6, 0, 7, 0], vec![false, false, false, true, true]));
         assert_eq!(example.inputs, [5, 6, 0, 7]);
         assert_eq!(example.targets, [IGNORE, IGNORE, 7, 0]);
         assert_eq!((example.counted(), example.tokens()), (2, 4));

@@ -2,7 +2,9 @@
 
 use super::error::{Place, RecipeError};
 use super::settings::without_number;
-use super::{Length, ModelFamily, ModelRecipe, ObjectiveKind, Recipe, Split, TokenizerKind, TokenizerRecipe};
+use super::{
+    Length, ModelFamily, ModelRecipe, ObjectiveKind, Recipe, RecordFormat, Split, TokenizerKind, TokenizerRecipe,
+};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -110,6 +112,10 @@ fn data(recipe: &Recipe) -> Result<(), Problem> {
         require_of(fields, &[&key("input_field"), &key("target_field")], || {
             format!("source {quoted} names one field of a pair; name both input_field and target_field")
         })?;
+        let plain = source.format == RecordFormat::Text || !source.is_pairs();
+        require_of(plain, &[&key("format")], || {
+            format!("source {quoted} is of conversations, which name no fields and no targets")
+        })?;
         let one_way = source.target_path.is_empty() || source.input_field.is_none();
         require_of(one_way, &[&key("target_path"), &key("target_field")], || {
             format!("source {quoted} has its targets in other files and in a field; keep one")
@@ -156,6 +162,15 @@ fn objective(recipe: &Recipe) -> Result<(), Problem> {
         })?;
     }
     let kind = recipe.objective_kind();
+    let conversations =
+        recipe.data.sources.iter().filter(|source| source.format == RecordFormat::Conversations).count();
+    let key = ["data.source.0.format"];
+    require_of(conversations == 0 || conversations == recipe.data.sources.len(), &key, || {
+        "some sources are of conversations and others are not; a run learns from one or the other".to_owned()
+    })?;
+    require_of(conversations == 0 || matches!(kind, None | Some(ObjectiveKind::Causal)), &key, || {
+        "conversations are learned with objective.kind = \"causal\"".to_owned()
+    })?;
     if let (Some(ObjectiveKind::Masked), ModelRecipe::New(_), TokenizerRecipe::Train { kind, .. }) =
         (kind, &recipe.model, &recipe.tokenizer)
     {

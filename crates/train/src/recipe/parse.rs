@@ -4,8 +4,8 @@ use super::check::check;
 use super::error::{Place, RecipeError};
 use super::settings::{Setting, Settings, shorten, without_number};
 use super::{
-    BaselineRecipe, DataRecipe, LedgerRecipe, Length, ModelRecipe, ModelShape, ObjectiveRecipe, Recipe, SourceRecipe,
-    Split, TokenizerKind, TokenizerRecipe, TrainRecipe,
+    BaselineRecipe, DataRecipe, LedgerRecipe, Length, ModelRecipe, ModelShape, ObjectiveRecipe, Recipe, RecordFormat,
+    SourceRecipe, Split, TokenizerKind, TokenizerRecipe, TrainRecipe,
 };
 use std::path::{Path, PathBuf};
 
@@ -77,6 +77,7 @@ impl Settings {
                 weight: self.get(&key("weight"), 1.0)?,
                 text_field: self.optional(&key("text_field"))?,
                 split: self.get(&key("split"), Split::Auto)?,
+                format: self.get(&key("format"), RecordFormat::Text)?,
                 target_path: self.optional::<Paths>(&key("target_path"))?.map_or_else(Vec::new, |paths| paths.0),
                 input_field: self.optional(&key("input_field"))?,
                 target_field: self.optional(&key("target_field"))?,
@@ -160,6 +161,7 @@ impl Settings {
             masking: self.get("objective.masking", objective.masking)?,
             whole_words: self.get("objective.whole_words", objective.whole_words)?,
             span: self.get("objective.span", objective.span)?,
+            chat_template: self.optional("objective.chat_template")?,
             label_smoothing: self.get("objective.label_smoothing", objective.label_smoothing)?,
         })
     }

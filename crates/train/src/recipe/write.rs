@@ -80,6 +80,7 @@ fn of_source(source: &SourceRecipe, name: &str) -> Value {
             source.text_field.as_ref().map_or(Value::Automatic("\"text\""), |field| Value::Set(string(field)))
         }
         "split" => Value::Set(string(&String::from(source.split.clone()))),
+        "format" => Value::Set(string(source.format.name())),
         "target_path" if source.target_path.is_empty() => Value::Excluded,
         "target_path" => Value::Set(strings(&source.target_path)),
         "input_field" => source.input_field.as_ref().map_or(Value::Excluded, |field| Value::Set(string(field))),
@@ -143,6 +144,12 @@ fn of_recipe(recipe: &Recipe, key: &str) -> Value {
         "objective.masking" => string(objective.masking.name()),
         "objective.whole_words" => objective.whole_words.to_string(),
         "objective.span" => float(objective.span),
+        "objective.chat_template" => {
+            return objective
+                .chat_template
+                .as_ref()
+                .map_or(Value::Automatic("\"chatml\""), |name| Value::Set(string(name)));
+        }
         "objective.label_smoothing" => float(objective.label_smoothing),
         "ledger.enabled" => ledger.enabled.to_string(),
         "ledger.refresh_every" => ledger.refresh_every.to_string(),
