@@ -293,7 +293,7 @@ impl Job<'_> {
         let first = feed()?;
         if first.left_out() > 0 {
             observer.warning(&format!(
-                "{} pairs are longer than the context of {} tokens on a side and are left out; model.context can be longer",
+                "{} pairs or conversations are longer than the context of {} tokens and are left out; model.context can be longer",
                 first.left_out(),
                 shape.context
             ));
