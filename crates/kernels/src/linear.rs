@@ -57,8 +57,8 @@ pub fn backward(x: &[f32], weight: MatrixRef, dy: &[f32], precision: Precision) 
     }
 }
 
-/// `dx` of [`backward`] alone.
-pub(crate) fn backward_input(weight: MatrixRef, dy: &[f32], rows: usize, precision: Precision) -> Vec<f32> {
+/// `dx` of [`backward`] alone, of `rows` rows of `dy`: where the weight is not trained.
+pub fn backward_input(weight: MatrixRef, dy: &[f32], rows: usize, precision: Precision) -> Vec<f32> {
     product_of(MatrixRef::new(dy, rows, weight.columns), weight.transposed(), precision)
 }
 

@@ -181,6 +181,9 @@ pub struct GenerateArguments {
     /// Model folder in the Hugging Face layout, a GGUF file, or a run's folder
     #[arg(short, long, value_name = "PATH")]
     pub model: PathBuf,
+    /// Adapters for the model: a folder with PEFT's adapter_config.json, a run's folder, or hf:org/name
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// Tokens to write at most
     #[arg(short = 'n', long, default_value_t = 200, value_name = "N")]
     pub max_tokens: usize,
@@ -222,6 +225,9 @@ pub struct ChatArguments {
     /// Model folder in the Hugging Face layout, or a run's folder
     #[arg(short, long, value_name = "DIR")]
     pub model: PathBuf,
+    /// Adapters for the model: a folder with PEFT's adapter_config.json, a run's folder, or hf:org/name
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// An instruction that stands before the conversation
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
@@ -258,6 +264,9 @@ pub struct ScoreArguments {
     /// Model folder in the Hugging Face layout, a GGUF file, or a run's folder
     #[arg(short, long, value_name = "PATH")]
     pub model: PathBuf,
+    /// Adapters for the model: a folder with PEFT's adapter_config.json, a run's folder, or hf:org/name
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// The text
     #[arg(long, value_name = "TEXT", conflicts_with = "file")]
     pub text: Option<String>,
@@ -344,6 +353,9 @@ pub struct ExportArguments {
     /// Model folder in the Hugging Face layout, a GGUF file, a run's folder, or hf:org/name
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
+    /// Adapters for the model: a folder with PEFT's adapter_config.json, a run's folder, or hf:org/name
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// Folder for the model, a file that ends in .safetensors for its weights alone, or one that ends in .gguf for model,
     /// tokenizer, and chat template
     #[arg(short, long, value_name = "DIR|FILE")]

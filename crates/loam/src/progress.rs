@@ -126,10 +126,18 @@ impl Watcher {
                     ));
                 }
             }
-            Event::Model { family, parameters, width, layers, heads, context, .. } => self.say(&format!(
-                "model: {family}, {} parameters (layers {layers}, width {width}, heads {heads}, context {context})",
-                short(*parameters as f64)
-            )),
+            Event::Model { family, parameters, frozen_parameters, width, layers, heads, context, .. } => {
+                let trained = short(*parameters as f64);
+                let parameters = match frozen_parameters {
+                    0 => format!("{trained} parameters"),
+                    frozen => {
+                        format!("{trained} parameters in adapters for {} that stay as they are", short(*frozen as f64))
+                    }
+                };
+                self.say(&format!(
+                    "model: {family}, {parameters} (layers {layers}, width {width}, heads {heads}, context {context})"
+                ));
+            }
             Event::Baseline { domain, name, loss, bits_per_byte } => {
                 self.baselines.push((domain.clone(), name.clone(), *loss, *bits_per_byte));
             }

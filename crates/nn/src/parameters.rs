@@ -93,6 +93,28 @@ pub fn update<M: Module>(module: M, change: impl FnMut(usize, Tensor<1>) -> Tens
     module.map(&mut Update(0, change))
 }
 
+/// A module whose parameters take no gradients of their own, with what `change` gives for a place in the list added to the
+/// matrix there, through which gradients pass on. `differentiated` says whether these sums are part of a graph.
+pub fn adapt<M: Module>(module: M, differentiated: bool, change: impl FnMut(usize) -> Option<Tensor<2>>) -> M {
+    struct Adapt<F>(usize, bool, F);
+    impl<F: FnMut(usize) -> Option<Tensor<2>>> ModuleMapper for Adapt<F> {
+        fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, tensor, mapper) = parameter.consume();
+            let shape = tensor.dims();
+            let value = if tensor.is_autodiff() { tensor.inner() } else { tensor };
+            let value = if self.1 { value.autodiff() } else { value };
+            let added = (self.2)(self.0);
+            self.0 += 1;
+            let value = match added {
+                Some(added) => value + added.reshape(shape),
+                None => value,
+            };
+            Param::from_mapped_value(id, value, mapper)
+        }
+    }
+    module.map(&mut Adapt(0, differentiated, change))
+}
+
 /// Replaces every parameter by the values that `source` gives for its name and shape.
 ///
 /// # Errors

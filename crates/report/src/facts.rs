@@ -138,7 +138,7 @@ impl Facts {
             Event::Data { hash, sources, held_out } => {
                 (self.data_hash, self.sources, self.held_out) = (Some(hash), sources, held_out);
             }
-            Event::Model { family, parameters, non_embedding_parameters, width, layers, heads, context } => {
+            Event::Model { family, parameters, non_embedding_parameters, width, layers, heads, context, .. } => {
                 self.model =
                     Some(Model { family, parameters, non_embedding_parameters, width, layers, heads, context });
             }

@@ -9,7 +9,7 @@ use loam_models::decode::{self, BeamOptions, Causal, Finish, Hypothesis, LengthP
 use loam_models::generate::{self, GenerateOptions};
 use loam_models::gguf::{self, TensorKind};
 use loam_models::sampling::{SamplingOptions, StopMatcher};
-use loam_models::{CausalModel, LanguageModel, ModelError};
+use loam_models::{Adapted, CausalModel, LanguageModel, ModelError, lora};
 use loam_train::batch;
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -82,8 +82,37 @@ impl LoadedModel {
     /// # Errors
     /// When files are missing or broken, or model and tokenizer do not belong together.
     pub fn open(path: &Path, device: &Device) -> Result<Self, TaskError> {
-        let folder = model_folder(path)?;
-        let model = CausalModel::load(&folder, device)?;
+        Self::open_adapted(path, None, device)
+    }
+
+    /// The same with adapters (PEFT's files) in its weights. Where `path` itself holds adapters, it is opened with the
+    /// base that they name.
+    ///
+    /// # Errors
+    /// As [`LoadedModel::open`], and when the adapters are broken or belong to another base.
+    pub fn open_adapted(path: &Path, adapter: Option<&Path>, device: &Device) -> Result<Self, TaskError> {
+        let mut folder = model_folder(path)?;
+        let mut adapter = adapter.map(model_folder).transpose()?;
+        let own = folder.clone();
+        if let Some(base) = lora::base_of(&folder)?.filter(|_| !folder.join("config.json").exists()) {
+            if adapter.is_some() {
+                let message = format!("{} holds adapters itself; name their base with --model", folder.display());
+                return Err(TaskError::Request(message));
+            }
+            let at = model_folder(Path::new(&base)).map_err(|error| {
+                TaskError::Request(format!("{}: the base of these adapters: {error}", folder.display()))
+            })?;
+            adapter = Some(std::mem::replace(&mut folder, at));
+        }
+        let mut model = CausalModel::load(&folder, device)?;
+        if let Some(adapter) = &adapter {
+            model = Adapted::load(model, adapter, device)?.merge();
+        }
+        let base = folder.clone();
+        // Adapters that Loam trained have the tokenizer and the chat template with them.
+        if own.join("tokenizer.json").exists() {
+            folder = own;
+        }
         let tokenizer = Tokenizer::open(&folder)?;
         if tokenizer.vocabulary() > model.vocabulary() {
             return Err(TaskError::Request(format!(
@@ -93,7 +122,7 @@ impl LoadedModel {
                 model.vocabulary()
             )));
         }
-        let ends = end_tokens(&folder, &tokenizer);
+        let ends = end_tokens(&base, &tokenizer);
         Ok(Self { model, tokenizer, device: device.clone(), ends, folder: Some(folder) })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::language_model::TaskError;
 use loam_models::exchange::Source;
-use loam_models::gguf;
+use loam_models::{gguf, lora};
 use std::path::{Path, PathBuf};
 
 /// The folder that `path` means: itself, a GGUF file, the `model/` of a run's folder, or that of a model on the Hub, fetched where it
@@ -22,11 +22,12 @@ pub fn model_folder(path: &Path) -> Result<PathBuf, TaskError> {
         )));
     }
     let inner = path.join("model");
-    if path.join("config.json").exists() {
+    let holds = |folder: &Path| ["config.json", lora::CONFIGURATION].iter().any(|name| folder.join(name).exists());
+    if holds(path) {
         Ok(path.to_owned())
     } else if let Some(file) = gguf::find(path)? {
         Ok(file)
-    } else if inner.join("config.json").exists() {
+    } else if holds(&inner) {
         Ok(inner)
     } else if path.join("recipe.toml").exists() {
         Err(TaskError::Request(format!(

@@ -47,6 +47,9 @@ pub struct State {
     /// Of adaptive masking, the usual loss of every token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masking: Vec<f32>,
+    /// Hash of the weights that are not trained and stand in no checkpoint, where adapters are trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
     /// Version of Loam that wrote this.
     pub loam: String,
 }

@@ -7,7 +7,7 @@ use loam_corpus::IGNORE;
 use loam_models::bert::{Inputs, MaskedBert};
 use loam_models::causal::Shape;
 use loam_models::seq2seq::{Seq2Seq, Source};
-use loam_models::{CausalModel, Gpt, LanguageModel, ModelError};
+use loam_models::{Adaptable, Adapted, CausalModel, Gpt, LanguageModel, ModelError};
 use loam_nn::head;
 use std::path::Path;
 
@@ -43,6 +43,16 @@ pub trait Learner: Module {
 
     /// Parameters outside the embeddings.
     fn inner_parameters(&self) -> u64;
+
+    /// Parameters that are not trained.
+    fn frozen_parameters(&self) -> u64 {
+        0
+    }
+
+    /// A hash of what is not trained and stands in no checkpoint, where there is something.
+    fn frozen_hash(&self) -> Option<String> {
+        None
+    }
 
     /// Writes the model in the Hugging Face layout.
     ///
@@ -243,6 +253,46 @@ impl Learner for Seq2Seq {
         let positions = if config.static_position_embeddings { 0 } else { 2 * config.max_position_embeddings };
         let tables = (config.vocab_size + positions) * config.d_model + config.vocab_size;
         self.num_params() as u64 - tables as u64
+    }
+
+    fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {
+        self.save(folder)
+    }
+}
+
+impl<M: Adaptable + Learner> Learner for Adapted<M> {
+    fn loss(
+        &self,
+        examples: &[Example],
+        scale: f32,
+        regularization: Option<Regularization>,
+        device: &Device,
+    ) -> Tensor<1> {
+        self.effective().loss(examples, scale, regularization, device)
+    }
+
+    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+        self.merge().token_losses(examples, device)
+    }
+
+    fn describe(&self) -> Shape {
+        self.base().describe()
+    }
+
+    fn ids(&self) -> usize {
+        self.base().ids()
+    }
+
+    fn inner_parameters(&self) -> u64 {
+        self.num_params() as u64
+    }
+
+    fn frozen_parameters(&self) -> u64 {
+        self.base().num_params() as u64
+    }
+
+    fn frozen_hash(&self) -> Option<String> {
+        Some(crate::export::weights_hash(self.base()))
     }
 
     fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {

@@ -113,7 +113,7 @@ pub fn steps(length: Length, portions: &Portions, prepared: &Prepared, feed: &Fe
 pub fn kind(recipe: &Recipe) -> Result<Kind, TrainError> {
     let named = match (recipe.objective_kind(), &recipe.model) {
         (Some(kind), _) => kind,
-        (None, ModelRecipe::From { from }) => {
+        (None, ModelRecipe::From { from, .. }) => {
             let from = &loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone());
             match model_type(from).as_deref() {
                 Some("bert" | "roberta" | "distilbert") => ObjectiveKind::Masked,
@@ -191,7 +191,7 @@ pub fn prepare_plan(recipe: &Recipe, learned: Kind, conversations: Option<Conver
         ..HeldOutPlan::new(name, paths.clone())
     });
     let tokenizer = match (&recipe.model, &recipe.tokenizer) {
-        (ModelRecipe::From { from }, _) => TokenizerPlan::File(from.clone()),
+        (ModelRecipe::From { from, .. }, _) => TokenizerPlan::File(from.clone()),
         (_, TokenizerRecipe::Load { path }) => TokenizerPlan::File(path.clone()),
         (_, TokenizerRecipe::Train { kind, vocab }) => TokenizerPlan::Train {
             kind: match kind {

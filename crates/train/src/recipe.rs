@@ -37,6 +37,8 @@ pub struct Recipe {
     pub model: ModelRecipe,
     /// How it is trained.
     pub train: TrainRecipe,
+    /// Adapters that are trained in the place of a model that is gone on with.
+    pub lora: LoraRecipe,
     /// What it learns from the text.
     pub objective: ObjectiveRecipe,
     /// What is booked while it is trained.
@@ -193,6 +195,9 @@ pub enum ModelRecipe {
     From {
         /// A folder with `config.json` and weights, as a run leaves in `model/`.
         from: PathBuf,
+        /// Longest sequence to train on, in tokens, where that is to be shorter than the model's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        context: Option<usize>,
     },
     /// A new model.
     New(ModelShape),
@@ -306,6 +311,18 @@ impl TrainRecipe {
         let warmup = if self.warmup < 1.0 { self.warmup * steps as f64 } else { self.warmup };
         (warmup.round() as u64).min(steps)
     }
+}
+
+/// `[lora]`: low-rank adapters (Hu et al. 2022).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoraRecipe {
+    /// Rank of the adapters; none: all weights are trained.
+    pub rank: Option<usize>,
+    /// α: adapters count α / rank times; none: twice the rank.
+    pub alpha: Option<f64>,
+    /// Layers, by the ends of their names, or `all-linear`; empty: the family's usual ones.
+    pub targets: Vec<String>,
 }
 
 /// `[objective]`: what the model learns from the text.
@@ -615,7 +632,7 @@ mod tests {
             let json = serde_json::to_string(&recipe).unwrap();
             assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe, "{json}");
         }
-        recipe.model = ModelRecipe::From { from: "runs/a/model".into() };
+        recipe.model = ModelRecipe::From { from: "runs/a/model".into(), context: None };
         recipe.tokenizer = TokenizerRecipe::Load { path: "tokenizer.json".into() };
         let json = serde_json::to_string(&recipe).unwrap();
         assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe, "{json}");

@@ -70,6 +70,9 @@ pub enum Event {
         family: String,
         /// All trainable parameters.
         parameters: u64,
+        /// Parameters that are not trained, where adapters are.
+        #[serde(default)]
+        frozen_parameters: u64,
         /// Parameters outside the embeddings.
         non_embedding_parameters: u64,
         /// Width of the residual stream.

@@ -15,7 +15,7 @@ use crate::run::Run;
 use crate::trainer::{Outcome, Trainer};
 use burn::tensor::Device;
 use loam_corpus::{ConversationWriter, Prepared};
-use loam_models::{CausalModel, MaskedBert, ModelError, Seq2Seq, weights};
+use loam_models::{Adaptable, Adapted, CausalModel, LoraConfig, MaskedBert, ModelError, Seq2Seq, weights};
 use loam_nn::precision;
 use std::fs;
 use std::path::Path;
@@ -206,7 +206,7 @@ fn advance(
     let prepared = prepare(run, &recipe, kind, conversations, observer)?;
     let tokenizer = prepared.tokenizer();
     let (tokenizer_kind, origin) = match (&recipe.model, &recipe.tokenizer) {
-        (ModelRecipe::From { from }, _) => ("loaded".to_owned(), from.display().to_string()),
+        (ModelRecipe::From { from, .. }, _) => ("loaded".to_owned(), from.display().to_string()),
         (_, TokenizerRecipe::Load { path }) => ("loaded".to_owned(), path.display().to_string()),
         (_, TokenizerRecipe::Train { kind, .. }) => (kind.name().to_owned(), "trained".to_owned()),
     };
@@ -221,9 +221,9 @@ fn advance(
     )?;
     let job = Job { run, session, prepared: &prepared, kind, template, checkpoint_step };
     match kind {
-        Kind::Causal => job.learn(recipe, observer, CausalModel::load, Configuration::build_causal),
-        Kind::Masked => job.learn(recipe, observer, MaskedBert::load, Configuration::build_masked),
-        Kind::Pairs | Kind::Spans => job.learn(recipe, observer, Seq2Seq::load, Configuration::build_pairs),
+        Kind::Causal => job.make(recipe, observer, CausalModel::load, Configuration::build_causal),
+        Kind::Masked => job.make(recipe, observer, MaskedBert::load, Configuration::build_masked),
+        Kind::Pairs | Kind::Spans => job.make(recipe, observer, Seq2Seq::load, Configuration::build_pairs),
     }
 }
 
@@ -239,26 +239,22 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Makes the model, settles what the recipe left open, and trains.
-    fn learn<M: Learner>(
+    /// Makes the model, or adapters for one, and trains it.
+    fn make<M: Learner + Adaptable>(
         &self,
-        mut recipe: Recipe,
+        recipe: Recipe,
         observer: &mut dyn Observer,
         load: impl Fn(&Path, &Device) -> Result<M, ModelError>,
         build: impl Fn(Configuration, u64, &Device) -> Result<M, ModelError>,
     ) -> Result<Outcome, TrainError> {
-        let Job { run, session, prepared, kind, checkpoint_step, .. } = *self;
-        let log = |observer: &mut dyn Observer, event: Event| -> Result<(), TrainError> {
-            run.log(&event)?;
-            observer.event(&event);
-            Ok(())
-        };
+        let Job { session, prepared, .. } = *self;
         let tokenizer = prepared.tokenizer();
         let device = session.device.clone().autodiff();
         let model = match &recipe.model {
-            ModelRecipe::From { from } => {
+            ModelRecipe::From { from, .. } => {
                 let from = &loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone());
-                let model = load(from, &device)?;
+                let adapted = recipe.lora.rank.is_some();
+                let model = load(from, if adapted { &session.device } else { &device })?;
                 if model.ids() < tokenizer.vocabulary() {
                     return Err(TrainError::Request(format!(
                         "the tokenizer in {} has {} ids and the model {}; they do not belong together",
@@ -275,12 +271,38 @@ impl Job<'_> {
                 build(config, recipe.train.seed, &device)?
             }
         };
-        let shape = model.describe();
+        let (Some(rank), ModelRecipe::From { from, .. }) = (recipe.lora.rank, &recipe.model) else {
+            return self.learn(recipe, observer, model);
+        };
+        let alpha = recipe.lora.alpha.unwrap_or(2.0 * rank as f64);
+        let config = LoraConfig { rank, alpha, targets: recipe.lora.targets.clone() };
+        let model = Adapted::new(model, &from.to_string_lossy(), config, recipe.train.seed, &device)?;
+        self.learn(recipe, observer, model)
+    }
+
+    /// Settles what the recipe left open, and trains.
+    fn learn<M: Learner>(
+        &self,
+        mut recipe: Recipe,
+        observer: &mut dyn Observer,
+        model: M,
+    ) -> Result<Outcome, TrainError> {
+        let Job { run, session, prepared, kind, checkpoint_step, .. } = *self;
+        let log = |observer: &mut dyn Observer, event: Event| -> Result<(), TrainError> {
+            run.log(&event)?;
+            observer.event(&event);
+            Ok(())
+        };
+        let mut shape = model.describe();
+        if let ModelRecipe::From { context: Some(context), .. } = &recipe.model {
+            shape.context = shape.context.min(*context);
+        }
         log(
             observer,
             Event::Model {
                 family: shape.family.to_owned(),
                 parameters: model.num_params() as u64,
+                frozen_parameters: model.frozen_parameters(),
                 non_embedding_parameters: model.inner_parameters(),
                 width: shape.width,
                 layers: shape.layers,
@@ -349,7 +371,9 @@ fn chat(recipe: &Recipe, session: &Session) -> Result<Option<(ConversationWriter
         return Ok(None);
     }
     let from = match &recipe.model {
-        ModelRecipe::From { from } => Some(loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone())),
+        ModelRecipe::From { from, .. } => {
+            Some(loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone()))
+        }
         ModelRecipe::New(_) => None,
     };
     let writers = session.chat.ok_or_else(|| {

@@ -17,6 +17,7 @@ use crate::session::{Observer, Session, StepProgress};
 use crate::tensorboard::EventWriter;
 use burn::tensor::{Device, Tensor};
 use loam_corpus::Prepared;
+use loam_models::lora;
 use loam_nn::initialize::mix;
 use loam_nn::parameters::{self, Parameter};
 use std::sync::atomic::Ordering;
@@ -158,6 +159,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
                 evaluations_without_improvement: 0,
                 ledger_scales: Vec::new(),
                 masking: Vec::new(),
+                frozen: model.frozen_hash(),
                 loam: env!("CARGO_PKG_VERSION").to_owned(),
             },
             optimizer: Optimizer::new(constants, &names, &plain),
@@ -207,6 +209,12 @@ impl<'a, M: Learner> Trainer<'a, M> {
                 self.prepared.hash()
             )));
         }
+        if saved.state.frozen != self.state.frozen {
+            return Err(TrainError::Request(format!(
+                "{} holds adapters of another base: the model of model.from has changed since; start a new run",
+                folder.display()
+            )));
+        }
         let mut weights = saved.weights.into_iter();
         let model = self.model.take().expect("the optimizer gave the model back");
         self.model = Some(parameters::update(model, |_, _| weights.next().expect("a value for every parameter")));
@@ -236,7 +244,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
 
     /// Trains to the end of the plan, or until told to stop.
     pub(crate) fn train(mut self) -> Result<Outcome, TrainError> {
-        if self.state.step >= self.steps && self.run.model().join("config.json").exists() {
+        if self.state.step >= self.steps && self.has_exported() {
             self.observer.warning("this run has done all its steps; nothing was left to do");
             let weights_hash = export::weights_hash(self.model());
             let step = self.state.step;
@@ -296,6 +304,10 @@ impl<'a, M: Learner> Trainer<'a, M> {
             }
         }
         self.finish(reason, session_seconds, session_tokens)
+    }
+
+    fn has_exported(&self) -> bool {
+        ["config.json", lora::CONFIGURATION].iter().any(|name| self.run.model().join(name).exists())
     }
 
     /// What led to a step that failed stays to be looked at.

@@ -71,7 +71,7 @@ impl PartialEq for ConversationWriter {
 
 /// What the records of `paths` are.
 pub(super) fn read_options(
-    text_field: &Option<String>,
+    text_field: Option<&String>,
     split: &Split,
     examples: Option<&ExamplePlan>,
 ) -> Result<ReadOptions, CorpusError> {
@@ -83,7 +83,7 @@ pub(super) fn read_options(
         }
         Some(ExamplePlan::Files(paths)) => Records::PairFiles { targets: find_paired_files(paths)?.files },
     };
-    Ok(ReadOptions { text_field: text_field.clone(), split: split.clone(), records, source: 0 })
+    Ok(ReadOptions { text_field: text_field.cloned(), split: split.clone(), records, source: 0 })
 }
 
 impl SourcePlan {

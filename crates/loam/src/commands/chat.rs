@@ -41,7 +41,8 @@ pub fn run(arguments: &ChatArguments, global: &Global, terminal: Terminal) -> an
         ..SamplingOptions::default()
     };
     sampling.validate().map_err(|error| Misuse(error.to_string()))?;
-    let model = LoadedModel::open(&arguments.model, &machine::device(&global.device)?)?;
+    let model =
+        LoadedModel::open_adapted(&arguments.model, arguments.adapter.as_deref(), &machine::device(&global.device)?)?;
     let folder = model.folder().unwrap_or(&arguments.model).to_owned();
     let template = match &arguments.template {
         Some(name) => ChatTemplate::named(name, &folder)?,

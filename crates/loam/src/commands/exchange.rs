@@ -9,7 +9,7 @@ use loam_models::exchange::{self, Origin, Written};
 use loam_models::gguf::{self, TensorKind};
 use loam_models::seq2seq::Seq2Seq;
 use loam_models::weights::{Precision, WriteOptions};
-use loam_models::{CausalModel, LanguageModel, ModelError};
+use loam_models::{CausalModel, LanguageModel, ModelError, lora};
 use loam_nn::burn::tensor::Device;
 use loam_tasks::LoadedModel;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub fn import(arguments: &ImportArguments, global: &Global, terminal: Terminal) 
     let base_model =
         if loam_hub::is_reference(&name) { Some(loam_hub::Reference::parse(&name)?.repository) } else { None };
     if let Some(file) = gguf_file(&arguments.source)? {
-        let converted = from_gguf(&file, &arguments.out)?;
+        let converted = converted(&file, None, &arguments.out)?;
         let source = loam_tasks::model_source(converted.path())?;
         let written = exchange::write(&source, &arguments.out, &options, &Origin { base_model })?;
         return tell(&written, terminal);
@@ -45,7 +45,12 @@ pub fn export(arguments: &ExportArguments, global: &Global, terminal: Terminal) 
         let out = arguments.out.display();
         return Err(Misuse(format!("--quantize {kind} is for .gguf files, and -o is {out}")).into());
     }
-    let converted = gguf_file(&arguments.model)?.map(|file| from_gguf(&file, &arguments.out)).transpose()?;
+    let adapter = arguments.adapter.as_deref();
+    let converted = if adapter.is_some() || lora::base_of(&loam_tasks::model_folder(&arguments.model)?)?.is_some() {
+        Some(converted(&arguments.model, adapter, &arguments.out)?)
+    } else {
+        gguf_file(&arguments.model)?.map(|file| converted(&file, None, &arguments.out)).transpose()?
+    };
     let model = converted.as_ref().map_or(arguments.model.as_path(), |folder| folder.path());
     let source = loam_tasks::model_source(model)?;
     let written = match end.as_deref() {
@@ -70,15 +75,19 @@ fn gguf_file(model: &Path) -> anyhow::Result<Option<PathBuf>> {
     Ok(gguf::find(model)?)
 }
 
-/// The model of a GGUF file in the Hugging Face layout, in a folder beside `out` that goes when it is dropped.
-fn from_gguf(file: &Path, out: &Path) -> anyhow::Result<tempfile::TempDir> {
+/// The model of a GGUF file, or a model with its adapters merged, in the Hugging Face layout, in a folder beside `out` that goes when it is dropped.
+fn converted(file: &Path, adapter: Option<&Path>, out: &Path) -> anyhow::Result<tempfile::TempDir> {
     let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(beside).with_context(|| beside.display().to_string())?;
     let folder = tempfile::Builder::new().prefix(".loam-convert").tempdir_in(beside);
     let folder = folder.with_context(|| beside.display().to_string())?;
-    let loaded = LoadedModel::open(file, &Device::flex())?;
+    let loaded = LoadedModel::open_adapted(file, adapter, &Device::flex())?;
     loaded.model.save(folder.path(), loaded.tokenizer.end_of_text())?;
     loaded.tokenizer.save(folder.path())?;
+    const TEMPLATE: &str = "chat_template.jinja";
+    if let Some(template) = loaded.folder().map(|folder| folder.join(TEMPLATE)).filter(|template| template.exists()) {
+        std::fs::copy(&template, folder.path().join(TEMPLATE)).with_context(|| template.display().to_string())?;
+    }
     Ok(folder)
 }
 
@@ -94,7 +103,7 @@ fn to_gguf(arguments: &ExportArguments, global: &Global, terminal: Terminal) -> 
         (None, Some("bf16")) => TensorKind::BF16,
         (None, _) => TensorKind::F32,
     };
-    let loaded = LoadedModel::open(&arguments.model, &Device::flex())?;
+    let loaded = LoadedModel::open_adapted(&arguments.model, arguments.adapter.as_deref(), &Device::flex())?;
     let out = &arguments.out;
     loaded.save_gguf(out, kind)?;
     let bytes = std::fs::metadata(out).with_context(|| out.display().to_string())?.len();

@@ -44,7 +44,7 @@ pub fn run(arguments: &GenerateArguments, global: &Global, terminal: Terminal) -
             (super::text_file(file)?, file.display().to_string())
         };
         let prompts = prompts(&text, &origin)?;
-        let model = LoadedModel::open(&arguments.model, &device)?;
+        let model = LoadedModel::open_adapted(&arguments.model, arguments.adapter.as_deref(), &device)?;
         for batch in prompts.chunks(arguments.batch) {
             for line in objects(&model, batch, arguments, &options)? {
                 terminal.result(line)?;
@@ -57,7 +57,7 @@ pub fn run(arguments: &GenerateArguments, global: &Global, terminal: Terminal) -
         // The line end is the shell's, not the text's.
         None => super::standard_input("the prompt")?.trim_end_matches('\n').to_owned(),
     };
-    let model = LoadedModel::open(&arguments.model, &device)?;
+    let model = LoadedModel::open_adapted(&arguments.model, arguments.adapter.as_deref(), &device)?;
     if terminal.json() {
         for line in objects(&model, &[prompt], arguments, &options)? {
             terminal.result(line)?;

@@ -13,7 +13,7 @@ pub fn run(arguments: &ScoreArguments, global: &Global, terminal: Terminal) -> a
         (None, Some(file)) => super::text_file(file)?,
         (None, None) => super::standard_input("the text")?,
     };
-    let model = LoadedModel::open(&arguments.model, &device)?;
+    let model = LoadedModel::open_adapted(&arguments.model, arguments.adapter.as_deref(), &device)?;
     let score = model.score(&text)?;
     if terminal.json() {
         terminal.result(serde_json::to_string(&score)?)?;

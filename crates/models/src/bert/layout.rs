@@ -55,6 +55,11 @@ impl Family {
         }
     }
 
+    /// The name under which one of our parameters is written.
+    pub fn stored(self, parameter: &str) -> String {
+        self.names(parameter).swap_remove(0)
+    }
+
     /// The names under which one of our parameters may be stored, the one to write first. Parameters of the encoder
     /// alone are written without the family's prefix, as transformers' base models are.
     pub(super) fn names(self, parameter: &str) -> Vec<String> {

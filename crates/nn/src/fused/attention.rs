@@ -159,7 +159,7 @@ impl<B: AttentionKernels + AttentionOperations, C: CheckpointStrategy> Attention
         let ((q, nq), (k, nk), (v, nv)) = (q.into_parts(), k.into_parts(), v.into_parts());
         record::<B, C, _, 3>(
             [nq, nk, nv],
-            |(operands, saved, attention, precision), dy| {
+            |(operands, saved, attention, precision), dy, _| {
                 B::kernel_attend_backward(operands, saved, dy, &attention, precision)
             },
             |_| {
@@ -179,7 +179,7 @@ impl<B: AttentionKernels + AttentionOperations, C: CheckpointStrategy> Attention
         let (x, node) = x.into_parts();
         record::<B, C, _, 1>(
             [node],
-            |(table, positions, pairing): (Arc<RotaryTable>, Positions, Pairing), dy| {
+            |(table, positions, pairing): (Arc<RotaryTable>, Positions, Pairing), dy, _| {
                 [B::kernel_rotate(dy, &table, &positions, pairing, true)]
             },
             |_| (B::kernel_rotate(x, &table, &positions, pairing, false), Some((table, positions, pairing))),

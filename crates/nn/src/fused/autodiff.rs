@@ -12,7 +12,8 @@ use loam_kernels::dropout::Dropout;
 use loam_kernels::matrix::Precision;
 use std::fmt::{self, Debug};
 
-type BackwardFunction<B, S, const N: usize> = fn(S, FloatTensor<B>) -> [FloatTensor<B>; N];
+/// From the state, the output's gradient, and which parents want theirs. What is not wanted may be any tensor.
+type BackwardFunction<B, S, const N: usize> = fn(S, FloatTensor<B>, [bool; N]) -> [FloatTensor<B>; N];
 
 struct Step<B: Backend, S, const N: usize>(BackwardFunction<B, S, N>);
 
@@ -27,7 +28,8 @@ impl<B: Backend, S: Clone + Send + Debug + 'static, const N: usize> Backward<B, 
 
     fn backward(self, ops: Ops<S, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let dy = gradients.consume::<B>(&ops.node);
-        for (parent, gradient) in ops.parents.into_iter().zip((self.0)(ops.state, dy)) {
+        let wanted = std::array::from_fn(|parent| ops.parents[parent].is_some());
+        for (parent, gradient) in ops.parents.into_iter().zip((self.0)(ops.state, dy, wanted)) {
             if let Some(parent) = parent {
                 gradients.register::<B>(parent.id, gradient);
             }
@@ -50,6 +52,21 @@ pub(super) fn record<B: Backend, C: CheckpointStrategy, S: Clone + Send + Debug 
     }
 }
 
+/// The gradients of a dense layer: of a layer that is not trained, of its input alone.
+fn linear_gradients<B: Kernels>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    dy: FloatTensor<B>,
+    precision: Precision,
+    trained: bool,
+) -> [FloatTensor<B>; 3] {
+    if trained {
+        return B::kernel_linear_backward(x, weight, dy, precision);
+    }
+    let dx = B::kernel_linear_input_gradient(weight, dy.clone(), precision);
+    [dx, dy.clone(), dy]
+}
+
 impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Autodiff<B, C> {
     fn fused_linear(
         x: FloatTensor<Self>,
@@ -60,7 +77,7 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         let ((x, nx), (w, nw), (b, nb)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         record::<B, C, _, 3>(
             [nx, nw, nb],
-            |(x, w, precision), dy| B::kernel_linear_backward(x, w, dy, precision),
+            |(x, w, precision), dy, wanted| linear_gradients::<B>(x, w, dy, precision, wanted[1] || wanted[2]),
             |_| (B::kernel_linear(x.clone(), w.clone(), b, None, precision), Some((x, w, precision))),
         )
     }
@@ -76,8 +93,8 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         let (residual, nr) = residual.into_parts();
         record::<B, C, _, 4>(
             [nx, nw, nb, nr],
-            |(x, w, precision), dy| {
-                let [dx, dw, db] = B::kernel_linear_backward(x, w, dy.clone(), precision);
+            |(x, w, precision), dy, wanted| {
+                let [dx, dw, db] = linear_gradients::<B>(x, w, dy.clone(), precision, wanted[1] || wanted[2]);
                 [dx, dw, db, dy]
             },
             |_| (B::kernel_linear(x.clone(), w.clone(), b, Some(residual), precision), Some((x, w, precision))),
@@ -98,7 +115,7 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         let layers = [w1, b1, w2, b2];
         record::<B, C, _, 5>(
             [nx, n1, n2, n3, n4],
-            |(x, layers, inner, activation, precision), dy| {
+            |(x, layers, inner, activation, precision), dy, _| {
                 B::kernel_feed_forward_backward(x, layers, inner, dy, activation, precision)
             },
             |_| {
@@ -124,7 +141,7 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         let layers = [w1, b1, w2, b2];
         record::<B, C, _, 6>(
             [nx, n1, n2, n3, n4, nr],
-            |(x, layers, inner, activation, precision), dy| {
+            |(x, layers, inner, activation, precision), dy, _| {
                 let [dx, d1, d2, d3, d4] =
                     B::kernel_feed_forward_backward(x, layers, inner, dy.clone(), activation, precision);
                 [dx, d1, d2, d3, d4, dy]
@@ -146,7 +163,7 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         let ((x, nx), (g, ng), (b, nb)) = (x.into_parts(), gamma.into_parts(), beta.into_parts());
         record::<B, C, _, 3>(
             [nx, ng, nb],
-            |(x, g, statistics), dy| B::kernel_layer_norm_backward(x, g, statistics, dy),
+            |(x, g, statistics), dy, _| B::kernel_layer_norm_backward(x, g, statistics, dy),
             |_| {
                 let [y, statistics] = B::kernel_layer_norm(x.clone(), g.clone(), b, epsilon);
                 (y, Some((x, g, statistics)))
@@ -163,7 +180,7 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         let (qkv, node) = qkv.into_parts();
         record::<B, C, _, 1>(
             [node],
-            |(qkv, out, lse, heads, dropout, precision), dy| {
+            |(qkv, out, lse, heads, dropout, precision), dy, _| {
                 [B::kernel_attention_backward(qkv, out, lse, dy, heads, dropout, precision)]
             },
             |_| {
@@ -177,7 +194,7 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         let (x, node) = x.into_parts();
         record::<B, C, _, 1>(
             [node],
-            |dropout, dy| [B::kernel_dropout(dy, dropout)],
+            |dropout, dy, _| [B::kernel_dropout(dy, dropout)],
             |_| (B::kernel_dropout(x, dropout), Some(dropout)),
         )
     }
@@ -192,7 +209,7 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         let ((x, nx), (w, nw)) = (x.into_parts(), weight.into_parts());
         record::<B, C, _, 2>(
             [nx, nw],
-            |[dx, dw]: [FloatTensor<B>; 2], dy| [B::kernel_scale(dx, dy.clone()), B::kernel_scale(dw, dy)],
+            |[dx, dw]: [FloatTensor<B>; 2], dy, _| [B::kernel_scale(dx, dy.clone()), B::kernel_scale(dw, dy)],
             |tracked| B::kernel_head_loss(x, w, targets, scale, tracked, precision),
         )
     }
@@ -207,7 +224,7 @@ impl<B: Kernels + FusedOperations, C: CheckpointStrategy> FusedOperations for Au
         let (vocabulary, context) = (tokens.shape()[0], positions.shape()[0]);
         record::<B, C, _, 2>(
             [nt, np],
-            |(ids, vocabulary, context, first): (IntTensor<B>, usize, usize, usize), dy| {
+            |(ids, vocabulary, context, first): (IntTensor<B>, usize, usize, usize), dy, _| {
                 B::kernel_embed_backward(dy, ids, vocabulary, context, first)
             },
             |_| (B::kernel_embed(tokens, positions, ids.clone(), first), Some((ids, vocabulary, context, first))),

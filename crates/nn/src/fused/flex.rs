@@ -179,6 +179,14 @@ impl Kernels for Flex {
         [output(g.dx, x.shape()), weight.gradient(g.dweight), output(g.dbias, [outputs])]
     }
 
+    fn kernel_linear_input_gradient(weight: Float, dy: Float, precision: Precision) -> Float {
+        let _timer = timer("linear, backward");
+        let (weight, dy) = (Weight::new(weight), Dense::new(dy));
+        let (inputs, outputs) = (weight.matrix().rows, weight.matrix().columns);
+        let rows = dy.values().len() / outputs.max(1);
+        output(linear::backward_input(weight.matrix(), dy.values(), rows, precision), with_last(dy.shape(), inputs))
+    }
+
     fn kernel_feed_forward(
         x: Float,
         layers: [Float; 4],

@@ -105,7 +105,7 @@ impl<B: Kernels + HeadKernels + HeadOperations, C: CheckpointStrategy> HeadOpera
         let ((x, nx), (weight, nw), (bias, nb)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         record::<B, C, _, 3>(
             [nx, nw, nb],
-            |gradients: [FloatTensor<B>; 3], dy| gradients.map(|gradient| B::kernel_scale(gradient, dy.clone())),
+            |gradients: [FloatTensor<B>; 3], dy, _| gradients.map(|gradient| B::kernel_scale(gradient, dy.clone())),
             |tracked| B::kernel_biased_head_loss([x, weight, bias], targets, &loss, tracked, precision),
         )
     }

@@ -26,6 +26,12 @@ pub(crate) trait Kernels: Backend {
         residual: Option<FloatTensor<Self>>,
         precision: Precision,
     ) -> FloatTensor<Self>;
+    /// The gradient of x alone, for a layer that is not trained.
+    fn kernel_linear_input_gradient(
+        weight: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
     /// Gradients of x, weight and bias.
     fn kernel_linear_backward(
         x: FloatTensor<Self>,

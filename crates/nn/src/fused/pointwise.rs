@@ -161,7 +161,7 @@ impl<B: PointwiseKernels + PointwiseOperations, C: CheckpointStrategy> Pointwise
         let (x, node) = x.into_parts();
         record::<B, C, _, 1>(
             [node],
-            |(x, kind), dy| [B::kernel_activate_backward(x, dy, kind)],
+            |(x, kind), dy, _| [B::kernel_activate_backward(x, dy, kind)],
             |_| (B::kernel_activate(x.clone(), kind), Some((x, kind))),
         )
     }
@@ -170,7 +170,7 @@ impl<B: PointwiseKernels + PointwiseOperations, C: CheckpointStrategy> Pointwise
         let (packed, node) = packed.into_parts();
         record::<B, C, _, 1>(
             [node],
-            |(packed, kind), dy| [B::kernel_gated_backward(packed, dy, kind)],
+            |(packed, kind), dy, _| [B::kernel_gated_backward(packed, dy, kind)],
             |_| (B::kernel_gated(packed.clone(), kind), Some((packed, kind))),
         )
     }
@@ -179,7 +179,7 @@ impl<B: PointwiseKernels + PointwiseOperations, C: CheckpointStrategy> Pointwise
         let ((gate, ng), (up, nu)) = (gate.into_parts(), up.into_parts());
         record::<B, C, _, 2>(
             [ng, nu],
-            |(gate, up, kind), dy| B::kernel_gated_pair_backward(gate, up, dy, kind),
+            |(gate, up, kind), dy, _| B::kernel_gated_pair_backward(gate, up, dy, kind),
             |_| (B::kernel_gated_pair(gate.clone(), up.clone(), kind), Some((gate, up, kind))),
         )
     }
@@ -188,7 +188,7 @@ impl<B: PointwiseKernels + PointwiseOperations, C: CheckpointStrategy> Pointwise
         let ((x, nx), (gamma, ng)) = (x.into_parts(), gamma.into_parts());
         record::<B, C, _, 2>(
             [nx, ng],
-            |(x, gamma, statistics, offset), dy| B::kernel_rms_norm_backward(x, gamma, statistics, dy, offset),
+            |(x, gamma, statistics, offset), dy, _| B::kernel_rms_norm_backward(x, gamma, statistics, dy, offset),
             |_| {
                 let [y, statistics] = B::kernel_rms_norm(x.clone(), gamma.clone(), offset, epsilon);
                 (y, Some((x, gamma, statistics, offset)))
@@ -201,7 +201,7 @@ impl<B: PointwiseKernels + PointwiseOperations, C: CheckpointStrategy> Pointwise
         let vocabulary = table.shape()[0];
         record::<B, C, _, 1>(
             [node],
-            |(ids, vocabulary, scale): (IntTensor<B>, usize, f32), dy| {
+            |(ids, vocabulary, scale): (IntTensor<B>, usize, f32), dy, _| {
                 [B::kernel_embed_tokens_backward(dy, ids, vocabulary, scale)]
             },
             |_| (B::kernel_embed_tokens(table, ids.clone(), scale), Some((ids, vocabulary, scale))),

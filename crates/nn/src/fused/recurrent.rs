@@ -232,7 +232,9 @@ impl<B: RecurrentKernels + RecurrentOperations, C: CheckpointStrategy> Recurrent
         let operands = [x, ih, hh, bi, bh, hidden, cell];
         record::<B, C, _, 7>(
             [n0, n1, n2, n3, n4, n5, n6],
-            |(operands, saved, steps, precision), dy| B::kernel_lstm_backward(operands, saved, dy, &steps, precision),
+            |(operands, saved, steps, precision), dy, _| {
+                B::kernel_lstm_backward(operands, saved, dy, &steps, precision)
+            },
             |_| {
                 let [y, gates, cells] = B::kernel_lstm(operands.clone(), &steps, precision);
                 (y, Some((operands, [gates, cells], steps, precision)))
@@ -255,7 +257,7 @@ impl<B: RecurrentKernels + RecurrentOperations, C: CheckpointStrategy> Recurrent
         let operands = [x, ih, hh, bi, bh, hidden];
         record::<B, C, _, 6>(
             [n0, n1, n2, n3, n4, n5],
-            |(operands, saved, steps, precision), dy| B::kernel_gru_backward(operands, saved, dy, &steps, precision),
+            |(operands, saved, steps, precision), dy, _| B::kernel_gru_backward(operands, saved, dy, &steps, precision),
             |_| {
                 let [y, gates, parts] = B::kernel_gru(operands.clone(), &steps, precision);
                 (y, Some((operands, [gates, parts], steps, precision)))

@@ -80,6 +80,7 @@ pub(super) fn check(recipe: &Recipe) -> Result<(), Problem> {
     }
     let context = model(recipe)?;
     train(recipe, context)?;
+    lora(recipe)?;
     objective(recipe)?;
     at_least_one("ledger.refresh_every", recipe.ledger.refresh_every)?;
     at_least_one("ledger.tokens", recipe.ledger.tokens.unwrap_or(1))?;
@@ -135,6 +136,23 @@ fn data(recipe: &Recipe) -> Result<(), Problem> {
         require_of(!no_path, &keys, || format!("held-out domain {domain:?} has no path, or an empty one"))?;
     }
     Ok(())
+}
+
+fn lora(recipe: &Recipe) -> Result<(), Problem> {
+    let lora = &recipe.lora;
+    if let Some(rank) = lora.rank {
+        size("lora.rank", rank)?;
+        let continued = matches!(recipe.model, ModelRecipe::From { .. });
+        require_of(continued, &["lora.rank"], || {
+            "adapters are for a model that was trained before: name it with model.from".to_owned()
+        })?;
+    }
+    let more = lora.alpha.is_some() || !lora.targets.is_empty();
+    require_of(lora.rank.is_some() || !more, &["lora.alpha", "lora.targets"], || {
+        "lora.rank is what turns adapters on; 8 is usual".to_owned()
+    })?;
+    positive("lora.alpha", lora.alpha.unwrap_or(1.0))?;
+    require(!lora.targets.iter().any(String::is_empty), "lora.targets", "\"\"", "name layers, or leave the key out")
 }
 
 /// What is learned, from what, by what.
@@ -218,9 +236,10 @@ fn objective(recipe: &Recipe) -> Result<(), Problem> {
 /// Gives the context of a new model.
 fn model(recipe: &Recipe) -> Result<Option<usize>, Problem> {
     let shape = match &recipe.model {
-        ModelRecipe::From { from } => {
+        ModelRecipe::From { from, context } => {
+            size("model.context", context.unwrap_or(1))?;
             require(!from.as_os_str().is_empty(), "model.from", "\"\"", "name a model's folder")?;
-            return Ok(None);
+            return Ok(*context);
         }
         ModelRecipe::New(shape) => shape,
     };

@@ -22,7 +22,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("model.width", "channels of the residual stream; divisible by heads"),
     ("model.layers", "blocks, one after another"),
     ("model.heads", "attention heads a block; 64 channels each is usual; none in lstm and gru"),
-    ("model.context", "tokens that the model sees at once"),
+    ("model.context", "tokens that the model sees at once; with from, at most so many in training"),
     ("model.dropout", "against learning by heart; 0 when no text is seen twice"),
     ("train.steps", "optimizer steps; or epochs = E, or minutes = M"),
     ("train.epochs", "passes over the data; or steps = N, or minutes = M"),
@@ -45,6 +45,9 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("train.keep_checkpoints", "latest ones on disk, beside the best"),
     ("train.patience", "evaluations without improvement before stopping; never by default"),
     ("train.seed", "initialization, data order, dropout"),
+    ("lora.rank", "train adapters of this rank and leave the model of model.from as it is"),
+    ("lora.alpha", "adapters count alpha / rank times; twice the rank by default"),
+    ("lora.targets", "layers that get one: ends of their names, or all-linear"),
     ("objective.kind", "causal, masked, pairs, spans; by default what the family is for"),
     ("objective.mask", "share of the tokens that are masked, or cut out"),
     ("objective.masking", "which are masked: static, dynamic, adaptive (hard ones more often)"),
@@ -64,7 +67,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
 pub(super) const DOMAINS: &[&str] = &["data.held_out", "data.held_out_target"];
 
 /// The tables of a recipe.
-pub(super) const SECTIONS: &[&str] = &["data", "tokenizer", "model", "train", "objective", "ledger", "baseline"];
+pub(super) const SECTIONS: &[&str] =
+    &["data", "tokenizer", "model", "train", "lora", "objective", "ledger", "baseline"];
 
 /// Other trainers' names for our keys. Of several keys, the one in the section that was written goes first.
 const SYNONYMS: &[(&str, &[&str])] = &[
@@ -94,6 +98,7 @@ const SYNONYMS: &[(&str, &[&str])] = &[
     ("learning_rate", &["train.lr"]),
     ("learning_rate_schedule", &["train.schedule"]),
     ("log_every", &["train.eval_every"]),
+    ("lora_alpha", &["lora.alpha"]),
     ("lr_scheduler", &["train.schedule"]),
     ("lr_scheduler_type", &["train.schedule"]),
     ("max_epochs", &["train.epochs"]),
@@ -124,9 +129,11 @@ const SYNONYMS: &[(&str, &[&str])] = &[
     ("save_every", &["train.checkpoint_every"]),
     ("save_steps", &["train.checkpoint_every"]),
     ("save_total_limit", &["train.keep_checkpoints"]),
+    ("r", &["lora.rank"]),
     ("sequence_length", &["model.context"]),
     ("sources", &["data.source"]),
     ("test", &["data.held_out"]),
+    ("target_modules", &["lora.targets"]),
     ("type", &["tokenizer.kind", "model.family"]),
     ("valid", &["data.held_out"]),
     ("validation", &["data.held_out"]),
@@ -221,7 +228,7 @@ mod tests {
         }
         assert_eq!(
             hint("quux.frobnicate"),
-            "the sections are data, tokenizer, model, train, objective, ledger, baseline"
+            "the sections are data, tokenizer, model, train, lora, objective, ledger, baseline"
         );
         assert_eq!(hint("baseline.frobnicate"), "the keys of [baseline] are enabled, tokens");
     }

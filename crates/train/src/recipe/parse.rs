@@ -4,8 +4,8 @@ use super::check::check;
 use super::error::{Place, RecipeError};
 use super::settings::{Setting, Settings, shorten, without_number};
 use super::{
-    BaselineRecipe, DataRecipe, LedgerRecipe, Length, ModelRecipe, ModelShape, ObjectiveRecipe, Recipe, RecordFormat,
-    SourceRecipe, Split, TokenizerKind, TokenizerRecipe, TrainRecipe,
+    BaselineRecipe, DataRecipe, LedgerRecipe, Length, LoraRecipe, ModelRecipe, ModelShape, ObjectiveRecipe, Recipe,
+    RecordFormat, SourceRecipe, Split, TokenizerKind, TokenizerRecipe, TrainRecipe,
 };
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,7 @@ impl Settings {
             tokenizer: self.tokenizer()?,
             model: self.model()?,
             train: self.train()?,
+            lora: self.lora()?,
             objective: self.objective()?,
             ledger: self.ledger()?,
             baseline: self.baseline()?,
@@ -110,7 +111,7 @@ impl Settings {
 
     fn model(&self) -> Result<ModelRecipe, RecipeError> {
         if let Some(from) = self.optional("model.from")? {
-            return Ok(ModelRecipe::From { from });
+            return Ok(ModelRecipe::From { from, context: self.optional("model.context")? });
         }
         let shape = ModelShape::default();
         Ok(ModelRecipe::New(ModelShape {
@@ -150,6 +151,14 @@ impl Settings {
             keep_checkpoints: self.get("train.keep_checkpoints", train.keep_checkpoints)?,
             patience: self.optional("train.patience")?,
             seed: self.get("train.seed", train.seed)?,
+        })
+    }
+
+    fn lora(&self) -> Result<LoraRecipe, RecipeError> {
+        Ok(LoraRecipe {
+            rank: self.optional("lora.rank")?,
+            alpha: self.optional("lora.alpha")?,
+            targets: self.optional::<Names>("lora.targets")?.map_or_else(Vec::new, |names| names.0),
         })
     }
 
@@ -255,6 +264,22 @@ impl FromToml for Paths {
             }
             toml::Value::Table(_) => Err(format!("{}; a name with a dot in it wants quotes", expected())),
             _ => String::from_toml(setting).map(|path| Paths(vec![path])).map_err(|_| expected()),
+        }
+    }
+}
+
+/// A name or a list of them.
+struct Names(Vec<String>);
+
+impl FromToml for Names {
+    fn from_toml(setting: &Setting) -> Result<Names, String> {
+        let expected = || "a name in quotes, or a list of them: [\"q_proj\", \"v_proj\"]".to_owned();
+        match &setting.value {
+            toml::Value::Array(items) => {
+                let names: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+                names.map(Names).ok_or_else(expected)
+            }
+            _ => String::from_toml(setting).map(|name| Names(vec![name])).map_err(|_| expected()),
         }
     }
 }
@@ -450,7 +475,7 @@ mod tests {
         let recipe =
             with("[model]\nwidth = 60", &["train.lr=3e-4", " train.schedule = linear", "model.from=../runs/a b"]);
         assert_eq!((recipe.train.lr, recipe.train.schedule), (3e-4, crate::schedule::Schedule::Linear));
-        assert_eq!(recipe.model, ModelRecipe::From { from: "../runs/a b".into() });
+        assert_eq!(recipe.model, ModelRecipe::From { from: "../runs/a b".into(), context: None });
         assert_eq!(with("", &["train.lr=1", "train.lr=2"]).train.lr, 2.0);
         assert_eq!(with("", &["tokenizer.path=2024"]).tokenizer, TokenizerRecipe::Load { path: "2024".into() });
         assert_eq!(with("", &["tokenizer.path=1#2"]).tokenizer, TokenizerRecipe::Load { path: "1#2".into() });

@@ -29,7 +29,7 @@ pub(super) fn resolve(recipe: &mut Recipe, recipe_folder: &Path) -> Result<(), R
     if let TokenizerRecipe::Load { path } = &mut recipe.tokenizer {
         *path = find("tokenizer.path", &path.to_string_lossy(), &folders, false)?.into();
     }
-    if let ModelRecipe::From { from } = &mut recipe.model {
+    if let ModelRecipe::From { from, .. } = &mut recipe.model {
         *from = find("model.from", &from.to_string_lossy(), &folders, false)?.into();
     }
     Ok(())
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(Path::new(&paths[3]), std::env::current_dir().unwrap().join("Cargo.toml").canonicalize().unwrap());
         assert_eq!(recipe.data.held_out["x"], [at("data")]);
         assert_eq!(recipe.tokenizer, TokenizerRecipe::Load { path: root.join("tokenizer.json") });
-        assert_eq!(recipe.model, ModelRecipe::From { from: root.join("model") });
+        assert_eq!(recipe.model, ModelRecipe::From { from: root.join("model"), context: None });
         let once = recipe.clone();
         recipe.resolve_paths(Path::new("/")).unwrap();
         assert_eq!(recipe, once);

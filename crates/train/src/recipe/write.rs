@@ -90,7 +90,7 @@ fn of_source(source: &SourceRecipe, name: &str) -> Value {
 }
 
 fn of_recipe(recipe: &Recipe, key: &str) -> Value {
-    let Recipe { tokenizer, model, train, objective, ledger, baseline, .. } = recipe;
+    let Recipe { tokenizer, model, train, lora, objective, ledger, baseline, .. } = recipe;
     let optional =
         |value: Option<u64>, example| value.map_or(Value::Automatic(example), |value| Value::Set(value.to_string()));
     if let (TokenizerRecipe::Load { path }, "tokenizer.path") = (tokenizer, key) {
@@ -100,7 +100,10 @@ fn of_recipe(recipe: &Recipe, key: &str) -> Value {
         return Value::Set(if key == "tokenizer.kind" { string(kind.name()) } else { vocab.to_string() });
     }
     match model {
-        ModelRecipe::From { from } if key == "model.from" => return Value::Set(string(&from.to_string_lossy())),
+        ModelRecipe::From { from, .. } if key == "model.from" => return Value::Set(string(&from.to_string_lossy())),
+        ModelRecipe::From { context: Some(context), .. } if key == "model.context" => {
+            return Value::Set(context.to_string());
+        }
         ModelRecipe::New(shape) => match key {
             "model.family" => return Value::Set(string(shape.family.name())),
             "model.width" => return Value::Set(shape.width.to_string()),
@@ -137,6 +140,10 @@ fn of_recipe(recipe: &Recipe, key: &str) -> Value {
         "train.keep_checkpoints" => train.keep_checkpoints.to_string(),
         "train.patience" => return optional(train.patience, "5"),
         "train.seed" => train.seed.to_string(),
+        "lora.rank" => return optional(lora.rank.map(|rank| rank as u64), "8"),
+        "lora.alpha" => return lora.alpha.map_or(Value::Automatic("16.0"), |alpha| Value::Set(float(alpha))),
+        "lora.targets" if lora.targets.is_empty() => return Value::Automatic("[\"q_proj\", \"v_proj\"]"),
+        "lora.targets" => strings(&lora.targets),
         "objective.kind" => {
             return objective.kind.map_or(Value::Automatic("\"causal\""), |kind| Value::Set(string(kind.name())));
         }
@@ -236,7 +243,9 @@ mod tests {
                 train.micro_batch_tokens = Some(1024);
                 recipe.ledger.tokens = Some(random() + 1);
                 recipe.tokenizer = TokenizerRecipe::Load { path: "a/\"b\"/tokenizer.json".into() };
-                recipe.model = ModelRecipe::From { from: "C:\\models\\土".into() };
+                recipe.model =
+                    ModelRecipe::From { from: "C:\\models\\土".into(), context: (trial % 4 == 0).then_some(77) };
+                recipe.lora.targets = vec!["a.b".to_owned(), "土".to_owned()];
             }
             let text = recipe.to_toml();
             let again = text.parse::<Recipe>().unwrap_or_else(|error| panic!("{error}\n{text}"));
