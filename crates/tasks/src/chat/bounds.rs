@@ -24,9 +24,17 @@ impl Write for Counter {
 
 /// Refuses a list or map whose text is too long.
 fn check(value: &Value) -> Result<(), Error> {
-    if matches!(value.kind(), ValueKind::Seq | ValueKind::Map) && write!(Counter(0), "{value}").is_err() {
+    if matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) && write!(Counter(0), "{value}").is_err() {
         let reason = format!("a list or map that would be written as more than {LONGEST} bytes");
         return Err(Error::new(ErrorKind::InvalidOperation, reason));
+    }
+    Ok(())
+}
+
+/// Refuses a format that pads to a width of more than five digits: Python's `format` pads before minijinja counts.
+fn check_format(format: &str) -> Result<(), Error> {
+    if format.as_bytes().windows(6).any(|bytes| bytes.iter().all(u8::is_ascii_digit)) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "format: a width beyond 99999"));
     }
     Ok(())
 }
@@ -52,6 +60,9 @@ pub(super) fn install(environment: &mut Environment) {
     });
     environment.set_unknown_method_callback(|state, value, method, arguments| {
         arguments.iter().try_for_each(check)?;
+        if let ("format", Some(format)) = (method, value.as_str()) {
+            check_format(format)?;
+        }
         minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
     });
 }
