@@ -104,8 +104,7 @@ pub fn config(bytes: &[u8]) {
 }
 
 /// Files that tokenizers are stored in, in the order of the first byte.
-const TOKENIZER_FILES: [&str; 5] =
-    ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt"];
+const TOKENIZER_FILES: [&str; 5] = ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt"];
 
 /// One of a tokenizer's files alone, or beside a whole `tokenizer.json`; then a text there and back.
 pub fn tokenizer(bytes: &[u8]) {
@@ -140,7 +139,8 @@ pub fn template(bytes: &[u8]) {
     let Ok(source) = std::str::from_utf8(bytes) else { return };
     let tokens = vec![("bos_token".to_owned(), "<s>".to_owned()), ("eos_token".to_owned(), "</s>".to_owned())];
     if let Ok(template) = ChatTemplate::new(source.to_owned(), tokens, "fuzz".to_owned()) {
-        let messages = [Message::new("system", "be"), Message::new("user", "a {{ 1 }}"), Message::new("assistant", "b")];
+        let messages =
+            [Message::new("system", "be"), Message::new("user", "a {{ 1 }}"), Message::new("assistant", "b")];
         let _ = template.render(&messages, true);
         let _ = template.render(&messages[1..], false);
     }

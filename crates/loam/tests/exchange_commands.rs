@@ -45,7 +45,8 @@ fn refused(output: &Output, code: i32, words: &[&str]) {
 
 /// A model of a few steps, in `run/`.
 fn trained(folder: &Path) {
-    let lines: Vec<String> = (0..400).map(|i| format!("{{\"text\": \"Ann has {i} apples and Ben {}.\"}}", i / 2)).collect();
+    let lines: Vec<String> =
+        (0..400).map(|i| format!("{{\"text\": \"Ann has {i} apples and Ben {}.\"}}", i / 2)).collect();
     fs::write(folder.join("apples.jsonl"), lines.join("\n")).unwrap();
     let recipe = "data.train = [\"apples.jsonl\"]\n[tokenizer]\nvocab = 280\n[model]\nfamily = \"llama\"\nwidth = 32\n\
                   layers = 1\nheads = 2\ncontext = 64\n[train]\nsteps = 8\nbatch_tokens = 128\n[ledger]\nenabled = false\n";
@@ -84,7 +85,8 @@ fn texts_are_searched_batched_and_spoken() {
     refused(&run(&["generate", "-m", "run", "x", "--beams", "0"]), 2, &["beams"]);
 
     // Many prompts, in batches of any size.
-    let prompts: String = (0..5).map(|i| format!("{}\n", json!({ "prompt": format!("Ann has {i}{}", "1".repeat(i)) }))).collect();
+    let prompts: String =
+        (0..5).map(|i| format!("{}\n", json!({ "prompt": format!("Ann has {i}{}", "1".repeat(i)) }))).collect();
     fs::write(at.join("prompts.jsonl"), &prompts).unwrap();
     let batch = |size: &str| {
         let arguments = ["generate", "-m", "run", "--prompts", "prompts.jsonl", "--batch", size, "-n", "5", "-t", "0"];
@@ -95,10 +97,8 @@ fn texts_are_searched_batched_and_spoken() {
     assert_eq!(one_by_one[2]["prompt"], "Ann has 211");
     assert_eq!(one_by_one, batch("8"), "a batch changes nothing");
     assert_eq!(one_by_one, batch("2"));
-    let piped = with_input(
-        command(at, &["generate", "-m", "run", "--prompts", "-", "-n", "5", "-t", "0", "--json"]),
-        &prompts,
-    );
+    let piped =
+        with_input(command(at, &["generate", "-m", "run", "--prompts", "-", "-n", "5", "-t", "0", "--json"]), &prompts);
     assert_eq!(objects(&piped), one_by_one);
     fs::write(at.join("bad.jsonl"), "{\"prompt\":\"a\"}\n{\"text\":\"b\"}\n").unwrap();
     refused(&run(&["generate", "-m", "run", "--prompts", "bad.jsonl"]), 1, &["bad.jsonl", "2"]);
@@ -112,7 +112,10 @@ fn texts_are_searched_batched_and_spoken() {
     let turns = objects(&with_input(command(at, &chat), "Ann\n\n{\"prompt\":\"Ben\"}\n"));
     assert_eq!(turns.len(), 2);
     assert_eq!((&turns[0]["prompt"], &turns[1]["prompt"]), (&json!("Ann"), &json!("Ben")));
-    assert!(turns[1]["read"].as_u64() > turns[0]["read"].as_u64() || turns[1]["dropped"].as_u64() > Some(0), "{turns:?}");
+    assert!(
+        turns[1]["read"].as_u64() > turns[0]["read"].as_u64() || turns[1]["dropped"].as_u64() > Some(0),
+        "{turns:?}"
+    );
     let alone = objects(&with_input(command(at, &chat), "Ann\n"));
     assert_eq!(alone[0], turns[0]);
     let plain = with_input(command(at, &chat[..chat.len() - 1]), "Ann\nBen\n");

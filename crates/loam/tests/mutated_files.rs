@@ -67,7 +67,9 @@ fn pytorch_seeds() -> Vec<Vec<u8>> {
     }
     let start = file.len() as u32;
     file.extend(&list);
-    file.extend([&b"PK\x05\x06\0\0\0\0\x02\0\x02\0"[..], &(list.len() as u32).to_le_bytes(), &start.to_le_bytes()].concat());
+    file.extend(
+        [&b"PK\x05\x06\0\0\0\0\x02\0\x02\0"[..], &(list.len() as u32).to_le_bytes(), &start.to_le_bytes()].concat(),
+    );
     file.extend([0, 0]);
     let keys = [b"\x80\x02]".to_vec(), text("0"), b"a.".to_vec()].concat();
     let legacy = [
@@ -93,7 +95,10 @@ fn tokenizer_seeds() -> Vec<Vec<u8>> {
         which(0, TOKENIZER),
         which(0, PIECES),
         which(0, UNIGRAM),
-        which(1, r#"{"tokenizer_class":"GPT2Tokenizer","eos_token":"<|endoftext|>","bos_token":{"content":"a"},"model_max_length":8,"add_bos_token":true}"#),
+        which(
+            1,
+            r#"{"tokenizer_class":"GPT2Tokenizer","eos_token":"<|endoftext|>","bos_token":{"content":"a"},"model_max_length":8,"add_bos_token":true}"#,
+        ),
         which(2, r#"{"a":0,"b":1,"ab":2,"<|endoftext|>":3}"#),
         which(3, "#version: 0.2\na b\n"),
         which(4, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\n"),
@@ -114,7 +119,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             let half = String::from_utf8_lossy(&whole[8..]).replace("[2,2]", "[2,4]").replace("F32", "F16");
             vec![whole.clone(), [&whole[..8], half.as_bytes()].concat()]
         }
-        "index" => texts(&[r#"{"metadata":{"total_size":16},"weight_map":{"a":"one.safetensors","b":"two.safetensors"}}"#]),
+        "index" => {
+            texts(&[r#"{"metadata":{"total_size":16},"weight_map":{"a":"one.safetensors","b":"two.safetensors"}}"#])
+        }
         "pytorch" => pytorch_seeds(),
         "config" => texts(&[
             r#"{"model_type":"gpt2","vocab_size":7,"n_positions":4,"n_embd":4,"n_layer":1,"n_head":2,"activation_function":"gelu_new"}"#,

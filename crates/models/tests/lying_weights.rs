@@ -122,7 +122,10 @@ fn an_index_that_lies_is_refused() {
         (r#"{"weight_map":{"a":"model.safetensors.index.json"}}"#.to_owned(), "safetensors"),
     ] {
         let error = open(&text).unwrap_err();
-        assert!(error.contains(word) && (error.contains(".json") || error.contains(".safetensors:")), "{text}: {error}");
+        assert!(
+            error.contains(word) && (error.contains(".json") || error.contains(".safetensors:")),
+            "{text}: {error}"
+        );
     }
 }
 

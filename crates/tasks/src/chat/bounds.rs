@@ -24,7 +24,9 @@ impl Write for Counter {
 
 /// Refuses a list or map whose text is too long.
 fn check(value: &Value) -> Result<(), Error> {
-    if matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) && write!(Counter(0), "{value}").is_err() {
+    if matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable)
+        && write!(Counter(0), "{value}").is_err()
+    {
         let reason = format!("a list or map that would be written as more than {LONGEST} bytes");
         return Err(Error::new(ErrorKind::InvalidOperation, reason));
     }
