@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use loam_corpus::{
-    CargoCaps, CargoSources, Loader, PreparePlan, Progress, SourcePlan, TokenizerKind, TokenizerPlan, prepare,
+    CargoCaps, CargoSources, Framing, Loader, PreparePlan, Progress, SourcePlan, TokenizerKind, TokenizerPlan, prepare,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,8 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
         (sources, held_out) = (corpus.sources, corpus.held_out);
     }
-    let tokenizer = TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: vocabulary.parse()? };
-    let plan = PreparePlan { sources, held_out, tokenizer };
+    let tokenizer =
+        TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: vocabulary.parse()?, framing: Framing::Plain };
+    let plan = PreparePlan { sources, held_out, tokenizer, conversations: None };
     let begin = Instant::now();
     let mut stages: BTreeMap<&str, f64> = BTreeMap::new();
     let prepared = prepare(&plan, &out.join("prepared"), &mut |progress| {

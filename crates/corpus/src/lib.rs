@@ -30,14 +30,17 @@ pub use cargo_sources::{CargoCaps, CargoCorpus, CargoSources};
 pub use duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCounts, content_hash};
 pub use error::CorpusError;
 pub use inspect::{InspectOptions, Inspection, Lengths, Oddity, OddityKind, PreviewDocument, Scripts, inspect};
-pub use loader::{IGNORE, Loader, MicroBatch, Position, Sequence, evaluation_sequences};
+pub use loader::{
+    Fit, IGNORE, Loader, MicroBatch, PairBatch, PairLoader, Place, Position, Sequence, evaluation_sequences, fitting,
+};
 pub use normalize::normalize;
 pub use prepare::{
-    HeldOutPlan, HeldOutSummary, PreparePlan, Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, prepare,
+    ConversationWriter, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary, Marked, PreparePlan, Prepared,
+    Progress, SourcePlan, SourceSummary, TokenizerPlan, prepare,
 };
 pub use read::{
-    Document, Documents, FileKind, FileList, JsonFields, LONGEST_DOCUMENT, LONGEST_RECORD, ReadOptions, Split,
-    find_files, read_documents,
+    Document, Documents, FileKind, FileList, JsonFields, LONGEST_DOCUMENT, LONGEST_RECORD, ReadOptions, Records, Split,
+    Turn, find_files, read_documents,
 };
 pub use shard::{ShardIndex, StreamIndex, TokenStream, TokenWidth};
-pub use tokenizer::{END_OF_TEXT, TextStream, TokenOffset, Tokenizer, TokenizerKind, train_tokenizer};
+pub use tokenizer::{END_OF_TEXT, Framing, TextStream, TokenOffset, Tokenizer, TokenizerKind, train_tokenizer};

@@ -10,6 +10,10 @@
 //! All sequences of a micro-batch are of one source, which the ledger needs to book its gradient. The source
 //! is the one that is furthest behind its share of the tokens delivered so far.
 
+mod pairs;
+
+pub use pairs::{Fit, PairBatch, PairLoader, fitting};
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +39,18 @@ pub struct MicroBatch {
     pub targets: Vec<u32>,
     /// Targets that count.
     pub tokens: usize,
+    /// For each sequence, its number among those delivered of the source, and where its first target stands in the
+    /// source's tokens.
+    pub places: Vec<Place>,
+}
+
+/// What a sequence was cut from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its number among the sequences of the source, over all epochs.
+    pub number: u64,
+    /// The place of its first target in the source's tokens.
+    pub start: usize,
 }
 
 /// How far a loader has come.
@@ -156,6 +172,7 @@ impl Loader {
             inputs: Vec::with_capacity(capacity),
             targets: Vec::with_capacity(capacity),
             tokens: 0,
+            places: Vec::with_capacity(self.sequences),
         };
         let stream = &self.streams[source];
         for _ in 0..self.sequences {
@@ -163,6 +180,7 @@ impl Loader {
             let (start, length) = window(stream.len(), self.context, self.seed, source, number);
             append_window(stream, start, length, self.context, &mut batch.inputs, &mut batch.targets);
             batch.tokens += length;
+            batch.places.push(Place { number, start });
             self.position.sequences[source] += 1;
         }
         self.position.tokens[source] += batch.tokens as u64;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use loam_corpus::{
-    HeldOutPlan, InspectOptions, PreparePlan, ReadOptions, SourcePlan, TokenizerKind, TokenizerPlan, inspect, prepare,
-    read_documents,
+    Framing, HeldOutPlan, InspectOptions, PreparePlan, ReadOptions, SourcePlan, TokenizerKind, TokenizerPlan, inspect,
+    prepare, read_documents,
 };
 
 /// The folder of language-model data, or a line that says why the test is left out.
@@ -40,7 +40,8 @@ fn wikitext_is_prepared_with_its_own_held_out_file() {
     let plan = PreparePlan {
         sources: vec![SourcePlan::new("wikitext", path(&folder, "wikitext2.train.raw.gz"))],
         held_out: vec![HeldOutPlan::new("wikitext", path(&folder, "wikitext2.valid.raw.gz"))],
-        tokenizer: TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: 2048 },
+        tokenizer: TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: 2048, framing: Framing::Plain },
+        conversations: None,
     };
     let prepared = prepare(&plan, &out.path().join("prepared"), &mut |_| {}).unwrap();
     let again = prepare(&plan, &out.path().join("again"), &mut |_| {}).unwrap();

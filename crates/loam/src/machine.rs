@@ -67,6 +67,7 @@ pub fn session(name: &str) -> anyhow::Result<Session<'static>> {
         threads: rayon::current_num_threads(),
         machine: processor(),
         memory_bytes: Some(memory().0),
+        chat: Some(&|folder, name| loam_tasks::chat::writer(folder, name).map_err(|error| error.to_string())),
         stop: &STOP,
     })
 }

@@ -142,7 +142,7 @@ impl Facts {
                 self.model =
                     Some(Model { family, parameters, non_embedding_parameters, width, layers, heads, context });
             }
-            Event::Plan { steps, batch_tokens, micro_batch_tokens } => {
+            Event::Plan { steps, batch_tokens, micro_batch_tokens, .. } => {
                 self.plan = Some((steps, batch_tokens, micro_batch_tokens));
             }
             Event::Baseline { domain, name, loss, .. } => {

@@ -1,8 +1,9 @@
 //! Token ids as tensors, and held-out losses.
 
+use crate::learner::Learner;
+use crate::objective::{self, Example};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use loam_corpus::{IGNORE, Sequence, Tokenizer};
-use loam_models::LanguageModel;
+use loam_corpus::{IGNORE, Tokenizer};
 
 /// Inputs `[sequences, time]` and targets `[sequences * time]`, −1 where nothing is to be predicted.
 pub fn tensors(inputs: &[u32], targets: &[u32], sequences: usize, device: &Device) -> (Tensor<2, Int>, Tensor<1, Int>) {
@@ -14,14 +15,6 @@ pub fn tensors(inputs: &[u32], targets: &[u32], sequences: usize, device: &Devic
         Tensor::from_data(TensorData::new(inputs, [sequences, time]), device),
         Tensor::from_data(TensorData::new(targets, [count]), device),
     )
-}
-
-/// Sequences of one length, side by side: inputs, targets, and how many targets count.
-pub fn join(sequences: &[Sequence]) -> (Vec<u32>, Vec<u32>, usize) {
-    let inputs: Vec<u32> = sequences.iter().flat_map(|s| s.inputs.iter().copied()).collect();
-    let targets: Vec<u32> = sequences.iter().flat_map(|s| s.targets.iter().copied()).collect();
-    let counted = targets.iter().filter(|&&target| target != IGNORE).count();
-    (inputs, targets, counted)
 }
 
 /// A summed held-out loss with what it was measured on.
@@ -52,24 +45,21 @@ pub fn token_bytes(tokenizer: &Tokenizer) -> Vec<u32> {
     (0..tokenizer.vocabulary() as u32).map(|id| tokenizer.token_bytes(id) as u32).collect()
 }
 
-/// The model's loss on `sequences`, `batch` of them at a time. Sums are taken in f64 in a fixed order.
-pub fn evaluate<M: LanguageModel>(
+/// The model's loss on examples, at most `tokens` at a time. Sums are taken in f64 in a fixed order.
+pub fn evaluate<M: Learner>(
     model: &M,
-    sequences: &[Sequence],
-    batch: usize,
+    examples: &[Example],
+    tokens: usize,
     token_bytes: &[u32],
     device: &Device,
 ) -> HeldOutLoss {
     let mut total = HeldOutLoss::default();
-    for group in sequences.chunks(batch.max(1)) {
-        let (inputs, targets, counted) = join(group);
-        let (inputs, target_ids) = tensors(&inputs, &targets, group.len(), device);
-        let losses = model.token_losses(inputs, target_ids);
-        let losses = losses.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion");
+    for group in objective::groups(examples, tokens) {
+        let losses = model.token_losses(group, device);
         total.nats += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
-        total.tokens += counted as u64;
-        total.bytes +=
-            targets.iter().filter_map(|&id| token_bytes.get(id as usize)).map(|&b| u64::from(b)).sum::<u64>();
+        total.tokens += losses.len() as u64;
+        let targets = group.iter().flat_map(|example| &example.targets);
+        total.bytes += targets.filter_map(|&id| token_bytes.get(id as usize)).map(|&b| u64::from(b)).sum::<u64>();
     }
     total
 }

@@ -44,6 +44,9 @@ pub struct State {
     /// The ledger's usual change of each held-out loss over an interval, which decides how closely it looks.
     #[serde(default)]
     pub ledger_scales: Vec<f64>,
+    /// Of adaptive masking, the usual loss of every token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masking: Vec<f32>,
     /// Version of Loam that wrote this.
     pub loam: String,
 }

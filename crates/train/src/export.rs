@@ -2,11 +2,13 @@
 
 use crate::batch::HeldOutLoss;
 use crate::error::TrainError;
+use crate::learner::Learner;
+use crate::objective::Kind;
 use crate::recipe::Recipe;
 use crate::run::Run;
 use burn::module::Module;
 use loam_corpus::Prepared;
-use loam_models::{LanguageModel, weights};
+use loam_models::weights;
 use loam_nn::parameters;
 use std::fmt::Write as _;
 use std::fs;
@@ -23,9 +25,10 @@ pub fn weights_hash<M: Module>(model: &M) -> String {
 }
 
 /// Writes `model/`, aside and renamed.
-pub(crate) fn write<M: LanguageModel>(
+pub(crate) fn write<M: Learner>(
     run: &Run,
     model: &M,
+    kind: Kind,
     recipe: &Recipe,
     prepared: &Prepared,
     held_out: &[(String, HeldOutLoss)],
@@ -38,9 +41,9 @@ pub(crate) fn write<M: LanguageModel>(
     if aside.exists() {
         fs::remove_dir_all(&aside).map_err(io(&aside))?;
     }
-    model.save(&aside, prepared.tokenizer().end_of_text())?;
+    model.export(&aside, prepared.tokenizer().end_of_text())?;
     prepared.tokenizer().save(&aside)?;
-    weights::write_synced(&aside.join("README.md"), card(run, model, recipe, prepared, held_out).as_bytes())?;
+    weights::write_synced(&aside.join("README.md"), card(run, model, kind, recipe, prepared, held_out).as_bytes())?;
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(io(&folder))?;
     }
@@ -48,20 +51,27 @@ pub(crate) fn write<M: LanguageModel>(
 }
 
 /// The model card: what it is, what it was trained on, how well it predicts, how to use it.
-fn card<M: LanguageModel>(
+fn card<M: Learner>(
     run: &Run,
     model: &M,
+    kind: Kind,
     recipe: &Recipe,
     prepared: &Prepared,
     held_out: &[(String, HeldOutLoss)],
 ) -> String {
     let name = run.folder().file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+    let (pipeline, what, class) = match kind {
+        Kind::Causal => ("text-generation", "A causal language model", "AutoModelForCausalLM"),
+        Kind::Masked => ("fill-mask", "A masked language model", "AutoModelForMaskedLM"),
+        Kind::Pairs => ("translation", "An encoder and decoder", "AutoModelForSeq2SeqLM"),
+        Kind::Spans => ("text2text-generation", "An encoder and decoder", "AutoModelForSeq2SeqLM"),
+    };
     let mut card = format!(
-        "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- loam\n---\n\n# {name}\n\n\
-         A causal language model of {} parameters with a context of {} tokens, trained with Loam {}.\n\n\
+        "---\nlibrary_name: transformers\npipeline_tag: {pipeline}\ntags:\n- loam\n---\n\n# {name}\n\n\
+         {what} of {} parameters with a context of {} tokens, trained with Loam {}.\n\n\
          ## Training data\n\n| source | documents | exact duplicates | tokens | share of training tokens |\n|-|-:|-:|-:|-:|\n",
         model.num_params(),
-        model.context(),
+        model.describe().context,
         env!("CARGO_PKG_VERSION"),
     );
     for source in prepared.sources() {
@@ -88,8 +98,8 @@ fn card<M: LanguageModel>(
     }
     let _ = write!(
         card,
-        "\n## Use\n\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
-         tokenizer = AutoTokenizer.from_pretrained(\".\")\nmodel = AutoModelForCausalLM.from_pretrained(\".\")\n```\n\n\
+        "\n## Use\n\n```python\nfrom transformers import {class}, AutoTokenizer\n\n\
+         tokenizer = AutoTokenizer.from_pretrained(\".\")\nmodel = {class}.from_pretrained(\".\")\n```\n\n\
          Data hash `{}`, seed {}.\n",
         prepared.hash(),
         recipe.train.seed

@@ -24,14 +24,13 @@
 //! Since the lines sum to Δw, one of them need not be kept: it is what the others leave of Δw (with the weights'
 //! roundings, some 10⁻⁷ of them). Momentum's line is, where it has one; else that of the heaviest source.
 
-use crate::batch;
+use crate::learner::Learner;
+use crate::objective::{self, Example};
 use crate::record::LedgerRow;
 use crate::rotation;
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
-use loam_corpus::Sequence;
+use burn::tensor::{Device, Tensor};
 use loam_kernels::adamw::Reach;
-use loam_models::LanguageModel;
 use loam_nn::parameters::{self, Parameter};
 use loam_nn::update::{self, Lines, Part};
 use std::time::{Duration, Instant};
@@ -56,7 +55,7 @@ pub struct Domain {
     /// Its name.
     pub name: String,
     /// The sequences from which each interval draws those on which its gradients and losses are taken.
-    pub sequences: Vec<Sequence>,
+    pub sequences: Vec<Example>,
 }
 
 /// The beginning of an interval.
@@ -83,8 +82,8 @@ pub struct Settings {
     pub growth: f64,
     /// Sequences of a domain that an interval draws: other ones each time, so that a run's values rest on many.
     pub sequences: usize,
-    /// Sequences a micro-batch of held-out text.
-    pub micro_batch: usize,
+    /// Tokens a micro-batch of held-out text, at most.
+    pub micro_batch_tokens: usize,
 }
 
 impl Settings {
@@ -216,7 +215,7 @@ impl Ledger {
 
     /// Held-out tokens a domain that each gradient is taken on.
     pub fn tokens_per_domain(&self) -> usize {
-        (0..self.domains.len()).map(|domain| batch::join(&self.drawn(domain)).2).max().unwrap_or(0)
+        (0..self.domains.len()).map(|domain| counted(&self.drawn(domain))).max().unwrap_or(0)
     }
 
     /// Takes back what an earlier session booked.
@@ -227,7 +226,7 @@ impl Ledger {
     }
 
     /// The sequences of a domain that the interval at hand is measured on.
-    fn drawn(&self, domain: usize) -> Vec<Sequence> {
+    fn drawn(&self, domain: usize) -> Vec<Example> {
         let all = &self.domains[domain].sequences;
         let count = self.settings.sequences.max(1);
         if count >= all.len() {
@@ -253,7 +252,7 @@ impl Ledger {
     }
 
     /// Opens the books at `step`.
-    pub fn open<M: LanguageModel>(&mut self, model: &M, step: u64, device: &Device) {
+    pub fn open<M: Learner>(&mut self, model: &M, step: u64, device: &Device) {
         let start = Instant::now();
         self.opened = Some(Opened { weights: parameters::values(model), losses: self.losses(model, device) });
         self.from_step = step;
@@ -266,7 +265,7 @@ impl Ledger {
     }
 
     /// Books the interval that ends at `step` and opens the next one.
-    pub fn book<M: LanguageModel>(&mut self, model: &M, step: u64, device: &Device) {
+    pub fn book<M: Learner>(&mut self, model: &M, step: u64, device: &Device) {
         if step == self.from_step {
             return;
         }
@@ -345,7 +344,7 @@ impl Ledger {
     /// The mean gradient of a domain's loss on the way between two sets of weights, `change` apart, over which the loss
     /// fell by `measured`: by the first of the rules that explains this within `tolerance`, else by the one that comes
     /// nearest.
-    fn mean_gradient<M: LanguageModel>(
+    fn mean_gradient<M: Learner>(
         &mut self,
         model: &M,
         domain: usize,
@@ -384,42 +383,39 @@ impl Ledger {
     }
 
     /// The loss of every domain, without dropout and gradients.
-    fn losses<M: LanguageModel>(&self, model: &M, device: &Device) -> Vec<f64> {
+    fn losses<M: Learner>(&self, model: &M, device: &Device) -> Vec<f64> {
         let model = model.clone().valid();
         (0..self.domains.len())
             .map(|domain| {
-                let loss = |x, y, scale| f64::from(model.loss(x, y, scale, None).into_scalar::<f32>());
-                self.parts(domain, device, loss).into_iter().sum()
+                let loss =
+                    |group: &[Example], scale| f64::from(model.loss(group, scale, None, device).into_scalar::<f32>());
+                self.parts(domain, loss).into_iter().sum()
             })
             .collect()
     }
 
     /// The gradient of a domain's loss, without dropout.
-    fn gradient<M: LanguageModel>(&mut self, model: &M, domain: usize, device: &Device) -> Vec<Tensor<1>> {
+    fn gradient<M: Learner>(&mut self, model: &M, domain: usize, device: &Device) -> Vec<Tensor<1>> {
         self.refreshes += 1;
-        let gradients = self.parts(domain, device, |x, y, scale| {
-            let loss = model.loss(x, y, scale, None);
+        let gradients = self.parts(domain, |group, scale| {
+            let loss = model.loss(group, scale, None, device);
             present(model, parameters::gradients(model, loss.backward()), device)
         });
         gradients.into_iter().reduce(add).unwrap_or_default()
     }
 
-    /// What `measure` finds in each micro-batch of a domain: inputs, targets, and the scale that makes the sum a mean.
-    fn parts<T>(
-        &self,
-        domain: usize,
-        device: &Device,
-        measure: impl Fn(Tensor<2, Int>, Tensor<1, Int>, f32) -> T,
-    ) -> Vec<T> {
+    /// What `measure` finds in each micro-batch of a domain: examples, and the scale that makes the sum a mean.
+    fn parts<T>(&self, domain: usize, measure: impl Fn(&[Example], f32) -> T) -> Vec<T> {
         let sequences = self.drawn(domain);
-        let scale = 1.0 / batch::join(&sequences).2.max(1) as f32;
-        let groups = sequences.chunks(self.settings.micro_batch.max(1)).map(|group| {
-            let (inputs, targets, _) = batch::join(group);
-            let (inputs, targets) = batch::tensors(&inputs, &targets, group.len(), device);
-            measure(inputs, targets, scale)
-        });
-        groups.collect()
+        let scale = 1.0 / counted(&sequences).max(1) as f32;
+        let groups = objective::groups(&sequences, self.settings.micro_batch_tokens);
+        groups.into_iter().map(|group| measure(group, scale)).collect()
     }
+}
+
+/// Targets that count.
+fn counted(examples: &[Example]) -> usize {
+    examples.iter().map(Example::counted).sum()
 }
 
 /// Steps of the interval that begins at a step.

@@ -5,12 +5,17 @@
 //! a log of events and tables ([`record`]).
 #![forbid(unsafe_code)]
 
+mod baseline;
 pub mod batch;
 pub mod bench;
 pub mod checkpoint;
+mod configuration;
 pub mod error;
 pub mod export;
+pub mod feed;
+pub mod learner;
 pub mod ledger;
+pub mod objective;
 pub mod optimizer;
 pub mod plan;
 pub mod recipe;

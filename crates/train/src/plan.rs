@@ -1,8 +1,17 @@
 //! From a recipe to the portions of a run: sequences a micro-batch, micro-batches a step, steps.
 
+use crate::error::TrainError;
+use crate::feed::Feed;
 use crate::ledger;
-use crate::recipe::{self, Length, ModelRecipe, Recipe, TokenizerRecipe, TrainRecipe};
-use loam_corpus::{HeldOutPlan, PreparePlan, Prepared, SourcePlan, Split, TokenizerKind, TokenizerPlan};
+use crate::objective::{self, Kind, Scheme};
+use crate::recipe::{
+    self, Length, ModelRecipe, ObjectiveKind, Recipe, RecordFormat, SourceRecipe, TokenizerRecipe, TrainRecipe,
+};
+use loam_corpus::{
+    ConversationWriter, ExamplePlan, Framing, HeldOutPlan, PreparePlan, Prepared, SourcePlan, Split, TokenizerKind,
+    TokenizerPlan,
+};
+use std::path::Path;
 
 /// Tokens of an automatic micro-batch at most: enough to keep every product large, few enough for memory.
 const MICRO_BATCH_TOKENS: usize = 2048;
@@ -83,10 +92,13 @@ pub fn ledger_growth(recipe: &Recipe, portions: &Portions, domains: usize, token
 }
 
 /// Steps of a run that is given in steps or epochs; none when it is given in minutes.
-pub fn steps(length: Length, portions: &Portions, prepared: &Prepared) -> Option<u64> {
+pub fn steps(length: Length, portions: &Portions, prepared: &Prepared, feed: &Feed) -> Option<u64> {
     match length {
         Length::Steps(steps) => Some(steps),
         Length::Epochs(epochs) => {
+            if let Some(batches) = feed.batches_per_epoch() {
+                return Some(((epochs * batches as f64 / portions.micro_batches as f64).ceil() as u64).max(1));
+            }
             let tokens: u64 = prepared.sources().iter().map(|source| source.tokens).sum();
             Some(((epochs * tokens as f64 / portions.batch_tokens() as f64).ceil() as u64).max(1))
         }
@@ -94,8 +106,61 @@ pub fn steps(length: Length, portions: &Portions, prepared: &Prepared) -> Option
     }
 }
 
+/// What the run learns: what the recipe says, or what the model that it goes on with is for.
+///
+/// # Errors
+/// When that model's configuration cannot be read.
+pub fn kind(recipe: &Recipe) -> Result<Kind, TrainError> {
+    let named = match (recipe.objective_kind(), &recipe.model) {
+        (Some(kind), _) => kind,
+        (None, ModelRecipe::From { from }) => {
+            let from = &loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone());
+            match model_type(from).as_deref() {
+                Some("bert" | "roberta" | "distilbert") => ObjectiveKind::Masked,
+                Some("marian") => ObjectiveKind::Pairs,
+                _ => ObjectiveKind::Causal,
+            }
+        }
+        (None, ModelRecipe::New(_)) => ObjectiveKind::Causal,
+    };
+    Ok(match named {
+        ObjectiveKind::Causal => Kind::Causal,
+        ObjectiveKind::Masked => Kind::Masked,
+        ObjectiveKind::Pairs => Kind::Pairs,
+        ObjectiveKind::Spans => Kind::Spans,
+    })
+}
+
+/// The family that a folder's `config.json` names; whoever loads the model says what is wrong with it.
+fn model_type(folder: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(folder.join("config.json")).ok()?;
+    let config: serde_json::Value = serde_json::from_str(&text).ok()?;
+    config.get("model_type")?.as_str().map(str::to_owned)
+}
+
+/// What the recipe says about the objective.
+pub fn objective(recipe: &Recipe) -> objective::Settings {
+    let said = &recipe.objective;
+    objective::Settings {
+        share: said.mask,
+        scheme: match said.masking {
+            recipe::Masking::Static => Scheme::Static,
+            recipe::Masking::Dynamic => Scheme::Dynamic,
+            recipe::Masking::Adaptive => Scheme::Adaptive,
+        },
+        whole_words: said.whole_words,
+        span: said.span,
+        seed: recipe.train.seed,
+    }
+}
+
+/// Whether the run learns from conversations.
+pub fn has_conversations(recipe: &Recipe) -> bool {
+    recipe.data.sources.iter().any(|source| source.format == RecordFormat::Conversations)
+}
+
 /// What the corpus is asked to prepare.
-pub fn prepare_plan(recipe: &Recipe) -> PreparePlan {
+pub fn prepare_plan(recipe: &Recipe, learned: Kind, conversations: Option<ConversationWriter>) -> PreparePlan {
     let split = |split: &recipe::Split| match split {
         recipe::Split::Auto => Split::Auto,
         recipe::Split::File => Split::File,
@@ -103,18 +168,27 @@ pub fn prepare_plan(recipe: &Recipe) -> PreparePlan {
         recipe::Split::Paragraph => Split::Paragraph,
         recipe::Split::Separator(text) => Split::Separator(text.clone()),
     };
+    let pairs = |source: &SourceRecipe| match (&source.input_field, &source.target_field) {
+        _ if source.format == RecordFormat::Conversations => Some(ExamplePlan::Conversations),
+        (Some(input), Some(target)) => Some(ExamplePlan::Fields { input: input.clone(), target: target.clone() }),
+        _ => (!source.target_path.is_empty()).then(|| ExamplePlan::Files(source.target_path.clone())),
+    };
     let sources = recipe.data.sources.iter().map(|source| SourcePlan {
         name: source.name.clone(),
         paths: source.path.clone(),
         weight: source.weight,
         text_field: source.text_field.clone(),
         split: split(&source.split),
+        examples: pairs(source),
     });
+    // A domain's records are like those of the first source.
+    let first = recipe.data.sources.first().and_then(pairs);
     let held_out = recipe.data.held_out.iter().map(|(name, paths)| HeldOutPlan {
-        name: name.clone(),
-        paths: paths.clone(),
-        text_field: None,
-        split: Split::Auto,
+        examples: match recipe.data.held_out_target.get(name) {
+            Some(targets) => Some(ExamplePlan::Files(targets.clone())),
+            None => first.clone(),
+        },
+        ..HeldOutPlan::new(name, paths.clone())
     });
     let tokenizer = match (&recipe.model, &recipe.tokenizer) {
         (ModelRecipe::From { from }, _) => TokenizerPlan::File(from.clone()),
@@ -127,9 +201,10 @@ pub fn prepare_plan(recipe: &Recipe) -> PreparePlan {
                 recipe::TokenizerKind::Word => TokenizerKind::Word,
             },
             vocabulary: *vocab,
+            framing: if has_conversations(recipe) { Framing::Chat } else { learned.framing() },
         },
     };
-    PreparePlan { sources: sources.collect(), held_out: held_out.collect(), tokenizer }
+    PreparePlan { sources: sources.collect(), held_out: held_out.collect(), tokenizer, conversations }
 }
 
 #[cfg(test)]

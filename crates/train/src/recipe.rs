@@ -37,6 +37,8 @@ pub struct Recipe {
     pub model: ModelRecipe,
     /// How it is trained.
     pub train: TrainRecipe,
+    /// What it learns from the text.
+    pub objective: ObjectiveRecipe,
     /// What is booked while it is trained.
     pub ledger: LedgerRecipe,
     /// The n-gram models to compare with.
@@ -52,6 +54,8 @@ pub struct DataRecipe {
     pub sources: Vec<SourceRecipe>,
     /// Held-out domain to its files, folders and globs; empty: 2 % of each source are held out.
     pub held_out: BTreeMap<String, Vec<String>>,
+    /// Of held-out domains of pairs, the files, folders and globs of their targets.
+    pub held_out_target: BTreeMap<String, Vec<String>>,
 }
 
 /// One training source: the unit that the ledger books to.
@@ -71,6 +75,40 @@ pub struct SourceRecipe {
     /// Where plain text is cut into documents.
     #[serde(default)]
     pub split: Split,
+    /// What its records are.
+    #[serde(default)]
+    pub format: RecordFormat,
+    /// Of pairs in two files: files, folders and globs whose lines are the targets of those in `path`.
+    #[serde(default)]
+    pub target_path: Vec<String>,
+    /// Of pairs in records: the field of the input, or the column of a text file by its number from 1.
+    #[serde(default)]
+    pub input_field: Option<String>,
+    /// Of pairs in records: the field or column of the target.
+    #[serde(default)]
+    pub target_field: Option<String>,
+}
+
+impl SourceRecipe {
+    /// A source of text with everything found by looking.
+    pub fn new(name: impl Into<String>, path: Vec<String>) -> Self {
+        SourceRecipe {
+            name: name.into(),
+            path,
+            weight: 1.0,
+            text_field: None,
+            split: Split::Auto,
+            format: RecordFormat::Text,
+            target_path: Vec::new(),
+            input_field: None,
+            target_field: None,
+        }
+    }
+
+    /// Whether it is one of pairs.
+    pub fn is_pairs(&self) -> bool {
+        !self.target_path.is_empty() || self.input_field.is_some() || self.target_field.is_some()
+    }
 }
 
 /// Where plain text is cut into documents; as a string `auto`, `file`, `line`, `paragraph` or `separator:…`.
@@ -270,6 +308,56 @@ impl TrainRecipe {
     }
 }
 
+/// `[objective]`: what the model learns from the text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ObjectiveRecipe {
+    /// What is told; none: what the model's family is for.
+    pub kind: Option<ObjectiveKind>,
+    /// Share of the tokens that are masked, or cut out.
+    pub mask: f64,
+    /// Which tokens are masked.
+    pub masking: Masking,
+    /// Whether the pieces of a word are masked together.
+    pub whole_words: bool,
+    /// Mean length of the spans that are cut out, in tokens.
+    pub span: f64,
+    /// Label smoothing of encoders with decoders (Szegedy et al. 2016).
+    pub label_smoothing: f64,
+    /// How conversations are written: `chatml`, or a file; none: by the model's own template, or `chatml` where it has
+    /// none.
+    pub chat_template: Option<String>,
+}
+
+impl Default for ObjectiveRecipe {
+    fn default() -> Self {
+        ObjectiveRecipe {
+            kind: None,
+            mask: 0.15,
+            masking: Masking::Dynamic,
+            whole_words: false,
+            span: 3.0,
+            label_smoothing: 0.0,
+            chat_template: None,
+        }
+    }
+}
+
+impl Recipe {
+    /// What is learned: as the recipe says, or else what a new model's family is for; none where that depends on the
+    /// model that is gone on with.
+    pub fn objective_kind(&self) -> Option<ObjectiveKind> {
+        self.objective.kind.or(match &self.model {
+            ModelRecipe::From { .. } => None,
+            ModelRecipe::New(shape) => Some(match shape.family {
+                ModelFamily::Bert => ObjectiveKind::Masked,
+                ModelFamily::Seq2Seq => ObjectiveKind::Pairs,
+                ModelFamily::Gpt | ModelFamily::Llama | ModelFamily::Lstm | ModelFamily::Gru => ObjectiveKind::Causal,
+            }),
+        })
+    }
+}
+
 /// When training ends.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -372,6 +460,48 @@ choice! {
         Lstm = "lstm",
         /// Gated recurrent unit; has no heads.
         Gru = "gru",
+        /// BERT: an encoder that sees both sides of a masked token.
+        Bert = "bert",
+        /// The Transformer of 2017: an encoder, and a decoder of as many layers.
+        Seq2Seq = "seq2seq",
+    }
+}
+
+choice! {
+    /// What a model learns.
+    ObjectiveKind {
+        /// The token after each.
+        Causal = "causal",
+        /// The masked tokens.
+        Masked = "masked",
+        /// The target of each input.
+        Pairs = "pairs",
+        /// Spans that were cut out.
+        Spans = "spans",
+    }
+}
+
+choice! {
+    /// What the records of a source are.
+    #[derive(Default)]
+    RecordFormat {
+        /// Text, or pairs where their fields or files are named.
+        #[default]
+        Text = "text",
+        /// Conversations, of which the answers are learned.
+        Conversations = "conversations",
+    }
+}
+
+choice! {
+    /// Which tokens are masked.
+    Masking {
+        /// Always the same ones of a text.
+        Static = "static",
+        /// Others each time.
+        Dynamic = "dynamic",
+        /// Others each time, hard ones more often.
+        Adaptive = "adaptive",
     }
 }
 

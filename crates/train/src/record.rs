@@ -19,6 +19,11 @@ fn f32_name() -> String {
     "f32".to_owned()
 }
 
+/// What runs learned that were recorded before there was a choice.
+fn causal_name() -> String {
+    "causal".to_owned()
+}
+
 /// What happened in a run, in words and numbers. Losses are nats a token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -84,6 +89,9 @@ pub enum Event {
         batch_tokens: usize,
         /// Tokens a micro-batch, all of one source.
         micro_batch_tokens: usize,
+        /// What is learned: `causal`, `masked`, `pairs` or `spans`.
+        #[serde(default = "causal_name")]
+        objective: String,
     },
     /// A simple model's held-out loss, for comparison.
     Baseline {

@@ -1,19 +1,21 @@
 //! Starting a run and going on with one.
 
+use crate::baseline;
 use crate::checkpoint;
+use crate::configuration::Configuration;
 use crate::error::TrainError;
+use crate::feed::Feed;
+use crate::learner::Learner;
 use crate::ledger;
+use crate::objective::Kind;
 use crate::plan::{self, Portions};
-use crate::recipe::{Length, ModelFamily, ModelRecipe, ModelShape, Momentum, Recipe, TokenizerRecipe};
+use crate::recipe::{Length, ModelRecipe, Momentum, Recipe, TokenizerRecipe};
 use crate::record::Event;
 use crate::run::Run;
 use crate::trainer::{Outcome, Trainer};
-use burn::module::Module;
 use burn::tensor::Device;
-use loam_corpus::{Prepared, TokenStream};
-use loam_models::lstm::{Cell, Recurrent, RecurrentConfig};
-use loam_models::ngram::NGram;
-use loam_models::{CausalModel, Gpt, GptConfig, LanguageModel, Llama, LlamaConfig, ModelError, weights};
+use loam_corpus::{ConversationWriter, Prepared};
+use loam_models::{CausalModel, MaskedBert, ModelError, Seq2Seq, weights};
 use loam_nn::precision;
 use std::fs;
 use std::path::Path;
@@ -31,9 +33,15 @@ pub struct Session<'a> {
     pub machine: String,
     /// Memory of the device in bytes, where it is known: a model that cannot fit is refused before it is made.
     pub memory_bytes: Option<u64>,
+    /// Makes what writes conversations, from the folder of the model that is gone on with, if any, and the template that
+    /// the recipe names, if any.
+    pub chat: Option<&'a ChatWriters>,
     /// Set to stop after the step at hand, with a checkpoint.
     pub stop: &'a AtomicBool,
 }
+
+/// See [`Session::chat`]. It gives the template's source too, which goes with the trained model.
+pub type ChatWriters = dyn Fn(Option<&Path>, Option<&str>) -> Result<(ConversationWriter, String), String>;
 
 /// One step done.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +87,7 @@ pub fn start(
 ) -> Result<Outcome, TrainError> {
     recipe.check()?;
     if let (ModelRecipe::New(shape), TokenizerRecipe::Train { vocab, .. }) = (&recipe.model, &recipe.tokenizer) {
-        fits(Configuration::new(shape, *vocab).parameters(), recipe, session)?;
+        fits(Configuration::of_size(shape, *vocab).parameters(), recipe, session)?;
     }
     let run = Run::create(folder)?;
     save_recipe(&run, recipe)?;
@@ -112,44 +120,6 @@ pub fn resume(folder: &Path, session: &Session, observer: &mut dyn Observer) -> 
         }
     }
     go(&run, recipe, session, observer, found)
-}
-
-/// The configuration of a new model.
-enum Configuration {
-    Gpt(GptConfig),
-    Recurrent(RecurrentConfig),
-    Llama(Box<LlamaConfig>),
-}
-
-impl Configuration {
-    fn new(shape: &ModelShape, vocabulary: usize) -> Self {
-        let ModelShape { family, width, layers, heads, context, dropout } = *shape;
-        let recurrent = |cell| RecurrentConfig::new(cell, vocabulary, context, width, layers, dropout);
-        match family {
-            ModelFamily::Gpt => Self::Gpt(GptConfig::new(vocabulary, context, width, layers, heads, dropout)),
-            ModelFamily::Llama => {
-                Self::Llama(Box::new(LlamaConfig::new(vocabulary, context, width, layers, heads, dropout)))
-            }
-            ModelFamily::Lstm => Self::Recurrent(recurrent(Cell::Lstm)),
-            ModelFamily::Gru => Self::Recurrent(recurrent(Cell::Gru)),
-        }
-    }
-
-    fn parameters(&self) -> Option<u64> {
-        match self {
-            Self::Gpt(config) => config.parameters(),
-            Self::Recurrent(config) => config.parameters(),
-            Self::Llama(config) => config.parameters(),
-        }
-    }
-
-    fn build(self, seed: u64, device: &Device) -> Result<CausalModel, ModelError> {
-        Ok(match self {
-            Self::Gpt(config) => Gpt::new(config, seed, device)?.into(),
-            Self::Recurrent(config) => Recurrent::new(config, seed, device)?.into(),
-            Self::Llama(config) => Llama::new(*config, seed, device)?.into(),
-        })
-    }
 }
 
 /// Refuses a model whose weights, gradients, moments and ledger alone would not fit the memory.
@@ -198,7 +168,7 @@ fn go(
 
 fn advance(
     run: &Run,
-    mut recipe: Recipe,
+    recipe: Recipe,
     session: &Session,
     observer: &mut dyn Observer,
     checkpoint_step: Option<u64>,
@@ -230,14 +200,17 @@ fn advance(
             resumed_from: (!fresh).then_some(checkpoint_step.unwrap_or(0)),
         },
     )?;
-    let prepared = prepare(run, &recipe, observer)?;
+    let kind = plan::kind(&recipe)?;
+    let chat = chat(&recipe, session)?;
+    let (conversations, template) = chat.unzip();
+    let prepared = prepare(run, &recipe, kind, conversations, observer)?;
     let tokenizer = prepared.tokenizer();
-    let (kind, origin) = match (&recipe.model, &recipe.tokenizer) {
+    let (tokenizer_kind, origin) = match (&recipe.model, &recipe.tokenizer) {
         (ModelRecipe::From { from }, _) => ("loaded".to_owned(), from.display().to_string()),
         (_, TokenizerRecipe::Load { path }) => ("loaded".to_owned(), path.display().to_string()),
         (_, TokenizerRecipe::Train { kind, .. }) => (kind.name().to_owned(), "trained".to_owned()),
     };
-    log(observer, Event::Tokenizer { kind, vocabulary: tokenizer.vocabulary(), origin })?;
+    log(observer, Event::Tokenizer { kind: tokenizer_kind, vocabulary: tokenizer.vocabulary(), origin })?;
     log(
         observer,
         Event::Data {
@@ -246,70 +219,161 @@ fn advance(
             held_out: prepared.held_out().to_vec(),
         },
     )?;
-    let device = session.device.clone().autodiff();
-    let model = match &recipe.model {
-        ModelRecipe::From { from } => {
-            let from = &loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone());
-            let model = CausalModel::load(from, &device)?;
-            if model.vocabulary() < tokenizer.vocabulary() {
-                return Err(TrainError::Request(format!(
-                    "the tokenizer in {} has {} ids and the model {}; they do not belong together",
-                    from.display(),
-                    tokenizer.vocabulary(),
-                    model.vocabulary()
-                )));
-            }
-            model
-        }
-        ModelRecipe::New(shape) => {
-            let config = Configuration::new(shape, tokenizer.vocabulary());
-            fits(config.parameters(), &recipe, session)?;
-            config.build(recipe.train.seed, &device)?
-        }
-    };
-    let shape = model.shape();
-    log(
-        observer,
-        Event::Model {
-            family: shape.family.to_owned(),
-            parameters: model.num_params() as u64,
-            non_embedding_parameters: model.non_embedding_parameters(),
-            width: shape.width,
-            layers: shape.layers,
-            heads: shape.heads,
-            context: shape.context,
-        },
-    )?;
-    let portions = Portions::new(&recipe.train, model.context(), prepared.sources().len());
-    if checkpoint_step.is_none() && recipe.baseline.enabled {
-        for event in baselines(&recipe, &prepared, tokenizer.vocabulary()) {
-            log(observer, event)?;
-        }
+    let job = Job { run, session, prepared: &prepared, kind, template, checkpoint_step };
+    match kind {
+        Kind::Causal => job.learn(recipe, observer, CausalModel::load, Configuration::build_causal),
+        Kind::Masked => job.learn(recipe, observer, MaskedBert::load, Configuration::build_masked),
+        Kind::Pairs | Kind::Spans => job.learn(recipe, observer, Seq2Seq::load, Configuration::build_pairs),
     }
-    let steps = match plan::steps(recipe.train.length, &portions, &prepared) {
-        Some(steps) => steps,
-        None => steps_in_time(run, &recipe, session, &prepared, model.clone(), portions)?,
+}
+
+/// What a run needs beside its recipe and its model.
+struct Job<'a> {
+    run: &'a Run,
+    session: &'a Session<'a>,
+    prepared: &'a Prepared,
+    kind: Kind,
+    /// How conversations were written.
+    template: Option<String>,
+    checkpoint_step: Option<u64>,
+}
+
+impl Job<'_> {
+    /// Makes the model, settles what the recipe left open, and trains.
+    fn learn<M: Learner>(
+        &self,
+        mut recipe: Recipe,
+        observer: &mut dyn Observer,
+        load: impl Fn(&Path, &Device) -> Result<M, ModelError>,
+        build: impl Fn(Configuration, u64, &Device) -> Result<M, ModelError>,
+    ) -> Result<Outcome, TrainError> {
+        let Job { run, session, prepared, kind, checkpoint_step, .. } = *self;
+        let log = |observer: &mut dyn Observer, event: Event| -> Result<(), TrainError> {
+            run.log(&event)?;
+            observer.event(&event);
+            Ok(())
+        };
+        let tokenizer = prepared.tokenizer();
+        let device = session.device.clone().autodiff();
+        let model = match &recipe.model {
+            ModelRecipe::From { from } => {
+                let from = &loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone());
+                let model = load(from, &device)?;
+                if model.ids() < tokenizer.vocabulary() {
+                    return Err(TrainError::Request(format!(
+                        "the tokenizer in {} has {} ids and the model {}; they do not belong together",
+                        from.display(),
+                        tokenizer.vocabulary(),
+                        model.ids()
+                    )));
+                }
+                model
+            }
+            ModelRecipe::New(shape) => {
+                let config = Configuration::new(shape, tokenizer)?;
+                fits(config.parameters(), &recipe, session)?;
+                build(config, recipe.train.seed, &device)?
+            }
+        };
+        let shape = model.describe();
+        log(
+            observer,
+            Event::Model {
+                family: shape.family.to_owned(),
+                parameters: model.num_params() as u64,
+                non_embedding_parameters: model.inner_parameters(),
+                width: shape.width,
+                layers: shape.layers,
+                heads: shape.heads,
+                context: shape.context,
+            },
+        )?;
+        let portions = Portions::new(&recipe.train, shape.context, prepared.sources().len());
+        let feed = || Feed::new(prepared, kind, &plan::objective(&recipe), &portions);
+        let first = feed()?;
+        if first.left_out() > 0 {
+            observer.warning(&format!(
+                "{} pairs or conversations are longer than the context of {} tokens and are left out; model.context can be longer",
+                first.left_out(),
+                shape.context
+            ));
+        }
+        if checkpoint_step.is_none() && recipe.baseline.enabled {
+            for event in baseline::events(&recipe, prepared, kind, &first, feed()?) {
+                log(observer, event)?;
+            }
+        }
+        let steps = match plan::steps(recipe.train.length, &portions, prepared, &first) {
+            Some(steps) => steps,
+            None => steps_in_time(run, &recipe, session, prepared, model.clone(), feed()?, kind, portions)?,
+        };
+        recipe.train.length = Length::Steps(steps);
+        recipe.train.batch_tokens = portions.batch_tokens();
+        recipe.train.micro_batch_tokens = Some(portions.micro_batch_tokens());
+        let domains = prepared.held_out().len();
+        recipe.ledger.tokens = Some(plan::ledger_tokens(&recipe, &portions, domains, steps) as u64);
+        save_recipe(run, &recipe)?;
+        log(
+            observer,
+            Event::Plan {
+                steps,
+                batch_tokens: portions.batch_tokens(),
+                micro_batch_tokens: portions.micro_batch_tokens(),
+                objective: kind.name().to_owned(),
+            },
+        )?;
+        let outcome = Trainer::new(
+            run,
+            &recipe,
+            session,
+            observer,
+            prepared,
+            model,
+            first,
+            kind,
+            portions,
+            steps,
+            checkpoint_step,
+        )?
+        .train()?;
+        if let Some(template) = self.template.as_ref().filter(|_| outcome.reason != "interrupted") {
+            weights::write_synced(&run.model().join("chat_template.jinja"), template.as_bytes())?;
+        }
+        Ok(outcome)
+    }
+}
+
+/// What writes the recipe's conversations, and its template.
+fn chat(recipe: &Recipe, session: &Session) -> Result<Option<(ConversationWriter, String)>, TrainError> {
+    if !plan::has_conversations(recipe) {
+        return Ok(None);
+    }
+    let from = match &recipe.model {
+        ModelRecipe::From { from } => Some(loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone())),
+        ModelRecipe::New(_) => None,
     };
-    recipe.train.length = Length::Steps(steps);
-    recipe.train.batch_tokens = portions.batch_tokens();
-    recipe.train.micro_batch_tokens = Some(portions.micro_batch_tokens());
-    let domains = prepared.held_out().len();
-    recipe.ledger.tokens = Some(plan::ledger_tokens(&recipe, &portions, domains, steps) as u64);
-    save_recipe(run, &recipe)?;
-    log(
-        observer,
-        Event::Plan { steps, batch_tokens: portions.batch_tokens(), micro_batch_tokens: portions.micro_batch_tokens() },
-    )?;
-    Trainer::new(run, &recipe, session, observer, &prepared, model, portions, steps, checkpoint_step)?.train()
+    let writers = session.chat.ok_or_else(|| {
+        TrainError::Request("conversations cannot be written here: the session has no chat templates".to_owned())
+    })?;
+    let made = writers(from.as_deref(), recipe.objective.chat_template.as_deref());
+    made.map(Some).map_err(TrainError::Request)
 }
 
 /// The tokenized text, made now or left by an earlier session. What is there is whole: preparing renames last.
-fn prepare(run: &Run, recipe: &Recipe, observer: &mut dyn Observer) -> Result<Prepared, TrainError> {
+fn prepare(
+    run: &Run,
+    recipe: &Recipe,
+    kind: Kind,
+    conversations: Option<ConversationWriter>,
+    observer: &mut dyn Observer,
+) -> Result<Prepared, TrainError> {
     let folder = run.data();
     let prepared = if folder.exists() {
         Prepared::open(&folder)?
     } else {
-        loam_corpus::prepare(&plan::prepare_plan(recipe), &folder, &mut |progress| observer.preparing(progress))?
+        loam_corpus::prepare(&plan::prepare_plan(recipe, kind, conversations), &folder, &mut |progress| {
+            observer.preparing(progress)
+        })?
     };
     if !run.documents().exists() {
         let (from, aside) = (folder.join("documents.parquet"), run.folder().join(".documents.partial"));
@@ -319,57 +383,21 @@ fn prepare(run: &Run, recipe: &Recipe, observer: &mut dyn Observer) -> Result<Pr
     Ok(prepared)
 }
 
-/// N-gram models on the training tokens, scored on the tokens that the neural model is scored on.
-fn baselines(recipe: &Recipe, prepared: &Prepared, vocabulary: usize) -> Vec<Event> {
-    let total: u64 = prepared.sources().iter().map(|source| source.tokens).sum();
-    let share = (recipe.baseline.tokens as f64 / total.max(1) as f64).min(1.0);
-    let streams = prepared.sources().iter().enumerate().filter(|(_, source)| source.share > 0.0).map(|(index, _)| {
-        let stream = prepared.train_stream(index);
-        let count = (stream.len() as f64 * share).ceil() as usize;
-        tokens(stream, count)
-    });
-    let models = NGram::train_all(vocabulary, streams);
-    let token_bytes = crate::batch::token_bytes(prepared.tokenizer());
-    let mut events = Vec::new();
-    for (index, domain) in prepared.held_out().iter().enumerate() {
-        let stream = prepared.held_out_stream(index);
-        let bytes: u64 = tokens(stream, stream.len())
-            .filter_map(|id| token_bytes.get(id as usize))
-            .map(|&bytes| u64::from(bytes))
-            .sum();
-        if bytes == 0 {
-            continue;
-        }
-        for (model, name) in models.iter().zip(["unigram", "bigram", "trigram"]) {
-            let (nats, count) = model.loss(tokens(stream, stream.len()));
-            events.push(Event::Baseline {
-                domain: domain.name.clone(),
-                name: name.to_owned(),
-                loss: nats / count as f64,
-                bits_per_byte: nats / std::f64::consts::LN_2 / bytes as f64,
-            });
-        }
-    }
-    events
-}
-
-fn tokens(stream: &TokenStream, count: usize) -> impl Iterator<Item = u32> {
-    stream.iter().take(count)
-}
-
 /// Steps that fit the recipe's minutes at the speed of this machine, measured on a few steps whose results are thrown
 /// away. From then on the run is one of so many steps, so that it can be resumed and repeated.
-fn steps_in_time(
+fn steps_in_time<M: Learner>(
     run: &Run,
     recipe: &Recipe,
     session: &Session,
     prepared: &Prepared,
-    model: CausalModel,
+    model: M,
+    feed: Feed,
+    kind: Kind,
     portions: Portions,
 ) -> Result<u64, TrainError> {
     let Length::Minutes(minutes) = recipe.train.length else { return Ok(1) };
     let mut nobody = ();
-    let mut trainer = Trainer::new(run, recipe, session, &mut nobody, prepared, model, portions, 1, None)?;
+    let mut trainer = Trainer::new(run, recipe, session, &mut nobody, prepared, model, feed, kind, portions, 1, None)?;
     trainer.time_a_step()?;
     let mut times = Vec::new();
     while times.len() < 3 || times.iter().sum::<f64>() < 1.5 {

@@ -4,7 +4,10 @@ use crate::batch::{self, HeldOutLoss};
 use crate::checkpoint::{self, Checkpoint, State};
 use crate::error::TrainError;
 use crate::export;
+use crate::feed::{Batch, Feed};
+use crate::learner::{Learner, Regularization};
 use crate::ledger::{self, Domain, Ledger};
+use crate::objective::{Example, Kind};
 use crate::optimizer::{Constants, Optimizer, StepGradients};
 use crate::plan::{self, Portions};
 use crate::recipe::{Momentum, Recipe};
@@ -13,8 +16,7 @@ use crate::run::Run;
 use crate::session::{Observer, Session, StepProgress};
 use crate::tensorboard::EventWriter;
 use burn::tensor::{Device, Tensor};
-use loam_corpus::{IGNORE, Loader, MicroBatch, Prepared, Sequence, TokenStream, evaluation_sequences};
-use loam_models::LanguageModel;
+use loam_corpus::Prepared;
 use loam_nn::initialize::mix;
 use loam_nn::parameters::{self, Parameter};
 use std::sync::atomic::Ordering;
@@ -25,6 +27,10 @@ const METRIC_ROWS: u64 = 2000;
 
 /// Sequences of a held-out domain that the ledger draws from at most.
 const LEDGER_SEQUENCES: usize = 4096;
+
+/// Steps between measurements of what masked tokens cost, where that decides which are masked: a forward pass in eight
+/// steps, a twentieth of the time or less.
+const ADAPT_EVERY: u64 = 8;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,24 +47,25 @@ pub struct Outcome {
 
 struct HeldOut {
     name: String,
-    all: Vec<Sequence>,
+    all: Vec<Example>,
     /// Every so-many-th of `all` is read while the run goes on.
     stride: usize,
 }
 
 impl HeldOut {
-    fn some(&self) -> Vec<Sequence> {
+    fn some(&self) -> Vec<Example> {
         self.all.iter().step_by(self.stride).cloned().collect()
     }
 }
 
 /// Everything that a step needs.
-pub(crate) struct Trainer<'a, M: LanguageModel> {
+pub(crate) struct Trainer<'a, M: Learner> {
     run: &'a Run,
     recipe: &'a Recipe,
     session: &'a Session<'a>,
     observer: &'a mut dyn Observer,
     prepared: &'a Prepared,
+    kind: Kind,
     portions: Portions,
     steps: u64,
     device: Device,
@@ -67,7 +74,7 @@ pub(crate) struct Trainer<'a, M: LanguageModel> {
     names: Vec<Parameter>,
     optimizer: Optimizer,
     ledger: Option<Ledger>,
-    loader: Loader,
+    feed: Feed,
     held_out: Vec<HeldOut>,
     token_bytes: Vec<u32>,
     state: State,
@@ -85,7 +92,7 @@ struct StepOutcome {
     source_losses: Vec<Option<(f64, u64)>>,
 }
 
-impl<'a, M: LanguageModel> Trainer<'a, M> {
+impl<'a, M: Learner> Trainer<'a, M> {
     pub(crate) fn new(
         run: &'a Run,
         recipe: &'a Recipe,
@@ -93,6 +100,8 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         observer: &'a mut dyn Observer,
         prepared: &'a Prepared,
         model: M,
+        feed: Feed,
+        kind: Kind,
         portions: Portions,
         steps: u64,
         checkpoint_step: Option<u64>,
@@ -110,16 +119,19 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         };
         let mut held_out = Vec::new();
         for (index, summary) in prepared.held_out().iter().enumerate() {
-            let all = evaluation_sequences(prepared.held_out_stream(index), portions.context, None);
-            let wanted = (train.eval_tokens as usize / portions.context).max(1);
-            held_out.push(HeldOut { name: summary.name.clone(), stride: all.len().div_ceil(wanted).max(1), all });
+            let mut all = feed.held_out(prepared, index, None);
+            // Of like lengths together, so that little of a batch is padding.
+            all.sort_by_key(Example::length);
+            let tokens: usize = all.iter().map(Example::tokens).sum();
+            let stride = tokens.div_ceil((train.eval_tokens as usize).max(1)).max(1);
+            held_out.push(HeldOut { name: summary.name.clone(), stride, all });
         }
         let sources: Vec<String> = prepared.sources().iter().map(|source| source.name.clone()).collect();
         let ledger = recipe.ledger.enabled.then(|| {
             let tokens = plan::ledger_tokens(recipe, &portions, held_out.len(), steps);
             let domains = prepared.held_out().iter().enumerate().map(|(index, summary)| Domain {
                 name: summary.name.clone(),
-                sequences: ledger_sequences(prepared.held_out_stream(index), portions.context),
+                sequences: ledger_sequences(&feed, prepared, index),
             });
             let credited = recipe.ledger.momentum == Momentum::Sources;
             let settings = ledger::Settings {
@@ -129,11 +141,10 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 refresh_every: recipe.ledger.refresh_every,
                 growth: plan::ledger_growth(recipe, &portions, held_out.len(), tokens, steps),
                 sequences: tokens / portions.context,
-                micro_batch: portions.sequences,
+                micro_batch_tokens: portions.micro_batch_tokens(),
             };
             Ledger::new(settings, domains.collect(), &names, &plain)
         });
-        let loader = Loader::new(prepared, portions.context, portions.sequences, train.seed)?;
         let mut trainer = Self {
             state: State {
                 step: 0,
@@ -141,11 +152,12 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 tokens: 0,
                 seconds: 0.0,
                 seed: train.seed,
-                position: loader.position(),
+                position: feed.position(),
                 data_hash: prepared.hash().to_owned(),
                 best: None,
                 evaluations_without_improvement: 0,
                 ledger_scales: Vec::new(),
+                masking: Vec::new(),
                 loam: env!("CARGO_PKG_VERSION").to_owned(),
             },
             optimizer: Optimizer::new(constants, &names, &plain),
@@ -163,12 +175,13 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
             session,
             observer,
             prepared,
+            kind,
             portions,
             steps,
             device,
             names,
             ledger,
-            loader,
+            feed,
             held_out,
         };
         if let Some(step) = checkpoint_step {
@@ -206,7 +219,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 ledger.restore_rows(crate::table::read(&self.run.ledger(), step)?);
             }
         }
-        self.loader.seek(&saved.state.position);
+        self.feed.seek(&saved.state.position, &saved.state.masking);
         self.metrics = crate::table::read(&self.run.metrics(), step)?;
         self.state = saved.state;
         Ok(())
@@ -217,7 +230,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         let start = Instant::now();
         let batches = self.next_batches();
         self.accumulate(&batches, 0)?;
-        self.loader.seek(&self.state.position.clone());
+        self.feed.seek(&self.state.position, &self.state.masking);
         Ok(start.elapsed().as_secs_f64())
     }
 
@@ -238,6 +251,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         }
         let mut session_seconds = 0.0;
         let mut session_tokens = 0;
+        let mut session_steps = 0_u64;
         let mut reason = "done";
         while self.state.step < self.steps {
             if self.session.stop.load(Ordering::Relaxed) {
@@ -254,6 +268,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
             };
             let elapsed = start.elapsed().as_secs_f64();
             session_seconds += elapsed;
+            session_steps += 1;
             session_tokens += outcome.tokens;
             self.state.seconds += elapsed;
             self.record(&outcome, elapsed);
@@ -264,7 +279,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 loss: outcome.loss,
                 held_out: self.last_held_out,
                 tokens_per_second: rate,
-                seconds_left: (self.steps - self.state.step) as f64 * self.portions.batch_tokens() as f64 / rate,
+                seconds_left: (self.steps - self.state.step) as f64 * session_seconds / session_steps as f64,
             });
             let (step, last) = (self.state.step, self.state.step == self.steps);
             let checkpoint = step.is_multiple_of(self.recipe.train.checkpoint_every.max(1)) && !last;
@@ -297,17 +312,17 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         })
     }
 
-    fn next_batches(&mut self) -> Vec<MicroBatch> {
-        (0..self.portions.micro_batches).map(|_| self.loader.next()).collect()
+    fn next_batches(&mut self) -> Vec<Batch> {
+        (0..self.portions.micro_batches).map(|_| self.feed.next()).collect()
     }
 
     /// Gradients of a step: micro-batches are weighted by their tokens, so that many small ones equal a large one.
     fn accumulate(
         &mut self,
-        batches: &[MicroBatch],
+        batches: &[Batch],
         step: u64,
     ) -> Result<(StepGradients, f64, Vec<Option<(f64, u64)>>), TrainError> {
-        let tokens: usize = batches.iter().map(|batch| batch.tokens).sum();
+        let tokens: usize = batches.iter().map(|batch| batch.counted).sum();
         let scale = 1.0 / tokens.max(1) as f32;
         let sources = self.prepared.sources().len();
         let mut total: Option<Vec<Tensor<1>>> = None;
@@ -323,7 +338,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 let (value, gradients) = self.micro_batch(&batches[index], scale, step, index)?;
                 sum += value;
                 let entry = losses[batches[index].source].get_or_insert((0.0, 0));
-                *entry = (entry.0 + value / f64::from(scale), entry.1 + batches[index].tokens as u64);
+                *entry = (entry.0 + value / f64::from(scale), entry.1 + batches[index].counted as u64);
                 part = Some(match part {
                     None => gradients,
                     Some(part) => ledger::add(part, gradients),
@@ -345,15 +360,15 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
     /// Loss, times `scale`, and gradients of the `index`-th micro-batch of a step.
     fn micro_batch(
         &self,
-        batch: &MicroBatch,
+        batch: &Batch,
         scale: f32,
         step: u64,
         index: usize,
     ) -> Result<(f64, Vec<Tensor<1>>), TrainError> {
-        let (inputs, targets) = batch::tensors(&batch.inputs, &batch.targets, batch.sequences, &self.session.device);
         let number = step * self.portions.micro_batches as u64 + index as u64;
         let seed = mix(mix(self.recipe.train.seed ^ 0xd80b) ^ mix(number));
-        let loss = self.model().loss(inputs, targets, scale, Some(seed));
+        let with = Regularization { dropout_seed: seed, smoothing: self.recipe.objective.label_smoothing as f32 };
+        let loss = self.model().loss(&batch.examples, scale, Some(with), &self.session.device);
         let value = f64::from(loss.clone().into_scalar::<f32>());
         if !value.is_finite() {
             return Err(self.non_finite("loss"));
@@ -393,8 +408,21 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         let tokens = batches.iter().map(|batch| batch.tokens as u64).sum();
         self.state.step = number;
         self.state.tokens += tokens;
-        self.state.position = self.loader.position();
+        self.state.position = self.feed.position();
+        self.adapt(&batches);
         Ok(StepOutcome { loss, norm, rate, tokens, source_losses })
+    }
+
+    /// Has adaptive masking take note of what the model still gets wrong, on the first batch of every eighth step.
+    fn adapt(&mut self, batches: &[Batch]) {
+        if !self.feed.is_adaptive() || !self.state.step.is_multiple_of(ADAPT_EVERY) {
+            return;
+        }
+        if let Some(batch) = batches.first() {
+            let losses = self.model().clone().valid().token_losses(&batch.examples, &self.session.device);
+            self.feed.learn(batch, &losses);
+            self.state.masking = self.feed.memory();
+        }
     }
 
     fn non_finite(&self, what: &'static str) -> TrainError {
@@ -449,8 +477,8 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
                 some = domain.some();
                 &some
             };
-            let batch = self.portions.sequences;
-            let loss = batch::evaluate(&model, sequences, batch, &self.token_bytes, &self.session.device);
+            let tokens = self.portions.micro_batch_tokens();
+            let loss = batch::evaluate(&model, sequences, tokens, &self.token_bytes, &self.session.device);
             losses.push((domain.name.clone(), loss));
         }
         drop(model);
@@ -501,6 +529,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
             sources: self.ledger.as_ref().map(Ledger::lined_sources).unwrap_or_default(),
             state: State {
                 ledger_scales: self.ledger.as_ref().map(|ledger| ledger.scales.clone()).unwrap_or_default(),
+                masking: self.feed.memory(),
                 ..self.state.clone()
             },
         };
@@ -529,7 +558,7 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
         if done {
             let best = self.best_weights(reason)?;
             let model = best.as_ref().unwrap_or(self.model());
-            export::write(self.run, &model.clone().valid(), self.recipe, self.prepared, &held_out)?;
+            export::write(self.run, &model.clone().valid(), self.kind, self.recipe, self.prepared, &held_out)?;
         }
         self.write_tables()?;
         self.log(&Event::Finish {
@@ -569,15 +598,16 @@ impl<'a, M: LanguageModel> Trainer<'a, M> {
     }
 }
 
-/// Sequences of a held-out domain that the ledger's intervals draw from, spread over it. A short one at the end is left
-/// out where there are others, since it would count as much as a whole one.
-fn ledger_sequences(stream: &TokenStream, context: usize) -> Vec<Sequence> {
-    let mut sequences = evaluation_sequences(stream, context, Some(LEDGER_SEQUENCES * context));
-    let counted = |sequence: &Sequence| sequence.targets.iter().filter(|target| **target != IGNORE).count();
-    if sequences.len() > 1 && sequences.last().is_some_and(|last| counted(last) < context / 2) {
-        sequences.pop();
+/// Examples of a held-out domain that the ledger's intervals draw from, spread over it. A short one at the end of a text
+/// is left out where there are others, since it would count as much as a whole one.
+fn ledger_sequences(feed: &Feed, prepared: &Prepared, domain: usize) -> Vec<Example> {
+    let mut examples = feed.held_out(prepared, domain, Some(LEDGER_SEQUENCES));
+    let text = prepared.held_out_examples(domain).is_none();
+    let longest = examples.first().map_or(0, Example::counted);
+    if text && examples.len() > 1 && examples.last().is_some_and(|last| last.counted() < longest / 2) {
+        examples.pop();
     }
-    sequences
+    examples
 }
 
 /// The source that the loader draws most often.

@@ -1,40 +1,41 @@
 //! The ledger against its oracle: a finite difference of the held-out loss along each line's weight change.
 
 use burn::tensor::{Device, Tensor};
-use loam_corpus::{IGNORE, Sequence};
+use loam_corpus::IGNORE;
 use loam_kernels::adamw::AdamW;
-use loam_models::{Gpt, GptConfig, LanguageModel};
+use loam_models::{Gpt, GptConfig};
 use loam_nn::parameters;
 use loam_nn::update::{self, Lines, Moments, Part};
 use loam_train::batch;
+use loam_train::learner::{Learner, Regularization};
 use loam_train::ledger::{Domain, Ledger, Settings};
+use loam_train::objective::Example;
 use loam_train::optimizer::{Constants, Optimizer, StepGradients};
 use loam_train::record::LedgerRow;
 
 const VOCABULARY: u32 = 40;
 const TIME: usize = 12;
 
-fn sequence(seed: u32) -> Sequence {
+fn sequence(seed: u32) -> Example {
     let id = |i: u32| (i * i * 7 + seed * 13 + i * (seed % 5)) % VOCABULARY;
     let inputs = (0..TIME as u32).map(id).collect();
     let targets = (0..TIME as u32).map(|i| if i == 4 { IGNORE } else { id(i + 1) }).collect();
-    Sequence { inputs, targets }
+    Example { source: Vec::new(), inputs, targets }
 }
 
-fn gradient(model: &Gpt, sequences: &[Sequence], scale: f32) -> Vec<Tensor<1>> {
-    let (inputs, targets, _) = batch::join(sequences);
-    let (inputs, targets) = batch::tensors(&inputs, &targets, sequences.len(), &Device::flex());
-    let loss = model.loss(inputs, targets, scale, Some(9));
+fn gradient(model: &Gpt, sequences: &[Example], scale: f32) -> Vec<Tensor<1>> {
+    let with = Regularization { dropout_seed: 9, smoothing: 0.0 };
+    let loss = Learner::loss(model, sequences, scale, Some(with), &Device::flex());
     parameters::gradients(model, loss.backward()).into_iter().map(|gradient| gradient.unwrap()).collect()
 }
 
-fn held_out_loss(model: &Gpt, domain: &[Sequence]) -> f64 {
-    let loss = batch::evaluate(model, domain, 8, &[], &Device::flex());
+fn held_out_loss(model: &Gpt, domain: &[Example]) -> f64 {
+    let loss = batch::evaluate(model, domain, 8 * TIME, &[], &Device::flex());
     loss.nats / loss.tokens as f64
 }
 
 /// ⟨∇ℓ, Δ⟩ at the model, by central difference.
-fn slope(model: &Gpt, domain: &[Sequence], change: &[Tensor<1>]) -> f64 {
+fn slope(model: &Gpt, domain: &[Example], change: &[Tensor<1>]) -> f64 {
     let length: f64 = change.iter().map(|c| update::sum_of_squares(c.clone())).sum::<f64>().sqrt();
     let step = 0.02 / length;
     let at = |sign: f64| {
@@ -107,7 +108,7 @@ fn check(credit: bool, heaviest: usize, interval: u64) {
     let config = GptConfig { initializer_range: 0.15, ..GptConfig::new(VOCABULARY as usize, TIME, 16, 2, 2, 0.1) };
     let mut model = Gpt::new(config, 3, &device.clone().autodiff()).unwrap();
     let names = parameters::list(&model);
-    let domain: Vec<Sequence> = (100..106).map(sequence).collect();
+    let domain: Vec<Example> = (100..106).map(sequence).collect();
     let domains = vec![Domain { name: "d".into(), sequences: domain.clone() }];
     let settings = Settings {
         sources: vec!["a".to_owned(), "b".to_owned(), "idle".to_owned()],
@@ -116,7 +117,7 @@ fn check(credit: bool, heaviest: usize, interval: u64) {
         refresh_every: interval,
         growth: 0.25,
         sequences: domain.len(),
-        micro_batch: 4,
+        micro_batch_tokens: 4 * TIME,
     };
     let mut optimizer = Optimizer::new(CONSTANTS, &names, &device);
     let mut ledger = Ledger::new(settings, domains, &names, &device);

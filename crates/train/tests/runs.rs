@@ -1,7 +1,7 @@
 //! Whole runs, small: killed and gone on with, accumulated, stopped, refused.
 
 use burn::tensor::Device;
-use loam_train::recipe::{Length, ModelRecipe, ModelShape, Precision, SourceRecipe, Split, TokenizerRecipe};
+use loam_train::recipe::{Length, ModelRecipe, ModelShape, Precision, SourceRecipe, TokenizerRecipe};
 use loam_train::record::{Event, LedgerRow, MetricRow};
 use loam_train::{Observer, Outcome, Recipe, Run, Session, StepProgress, TrainError, checkpoint, resume, start, table};
 use std::path::Path;
@@ -14,6 +14,7 @@ fn session(stop: &AtomicBool) -> Session<'_> {
         threads: 2,
         machine: "test".into(),
         memory_bytes: None,
+        chat: None,
         stop,
     }
 }
@@ -34,13 +35,7 @@ fn write_text(folder: &Path) -> Vec<SourceRecipe> {
         }
         let path = folder.join(format!("{name}.jsonl"));
         std::fs::write(&path, lines).unwrap();
-        SourceRecipe {
-            name: name.into(),
-            path: vec![path.display().to_string()],
-            weight: 1.0,
-            text_field: None,
-            split: Split::Auto,
-        }
+        SourceRecipe::new(name, vec![path.display().to_string()])
     };
     vec![
         source("animals", &["cat", "dog", "bird", "runs", "sleeps", "the"], 250),

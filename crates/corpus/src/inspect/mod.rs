@@ -173,7 +173,8 @@ fn is_cjk(character: char) -> bool {
 pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspection, CorpusError> {
     let found = find_files(patterns)?;
     let files = found.files.len() as u64;
-    let read = ReadOptions { text_field: options.text_field.clone(), split: options.split.clone(), source: 0 };
+    let read =
+        ReadOptions { text_field: options.text_field.clone(), split: options.split.clone(), ..ReadOptions::default() };
     let mut documents = Documents::new(found.files, read).with_fields().past_errors();
     let mut gathered = Gathered::default();
     let tokenizer = options.tokenizer.as_ref();

@@ -4,7 +4,7 @@ use super::*;
 use crate::permutation::mix;
 use crate::prepare::{HeldOutPlan, PreparePlan, SourcePlan, TokenizerPlan, prepare};
 use crate::shard::{StreamWriter, TokenWidth};
-use crate::tokenizer::{TokenizerKind, train_tokenizer};
+use crate::tokenizer::{Framing, TokenizerKind, train_tokenizer};
 
 fn stream(folder: &Path, length: usize, end_of_text: Option<u32>) -> TokenStream {
     let mut writer = StreamWriter::new(folder, "train", "a", "a", TokenWidth::U16, 64);
@@ -84,8 +84,10 @@ fn prepared(folder: &Path, lengths: &[(usize, f64)]) -> Prepared {
     });
     let sources = sources.collect();
     let held_out = vec![HeldOutPlan::new("h", write("h.txt", 50))];
-    let tokenizer = train_tokenizer(TokenizerKind::Bpe, 260, [Ok("w1 w2".to_owned())].into_iter(), &mut |_, _| {});
-    let plan = PreparePlan { sources, held_out, tokenizer: TokenizerPlan::Ready(tokenizer.unwrap()) };
+    let tokenizer =
+        train_tokenizer(TokenizerKind::Bpe, 260, Framing::Plain, [Ok("w1 w2".to_owned())].into_iter(), &mut |_, _| {});
+    let plan =
+        PreparePlan { sources, held_out, tokenizer: TokenizerPlan::Ready(tokenizer.unwrap()), conversations: None };
     prepare(&plan, &folder.join("out"), &mut |_| {}).unwrap()
 }
 

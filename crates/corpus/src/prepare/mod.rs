@@ -18,8 +18,10 @@ mod run;
 mod scan;
 mod summary;
 
-pub use plan::{HeldOutPlan, PreparePlan, Progress, SourcePlan, TokenizerPlan};
-pub use prepared::Prepared;
+pub use plan::{
+    ConversationWriter, ExamplePlan, HeldOutPlan, Marked, PreparePlan, Progress, SourcePlan, TokenizerPlan,
+};
+pub use prepared::{ExampleStream, Prepared};
 pub use run::prepare;
 pub use summary::{HeldOutSummary, SourceSummary};
 

@@ -1,10 +1,12 @@
 //! What to prepare, and what is told while it happens.
 
+use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::error::CorpusError;
-use crate::read::{ReadOptions, Split};
-use crate::tokenizer::{Tokenizer, TokenizerKind};
+use crate::read::{ReadOptions, Records, Split, Turn, find_paired_files};
+use crate::tokenizer::{Framing, Tokenizer, TokenizerKind};
 
 /// A training source.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,12 +21,75 @@ pub struct SourcePlan {
     pub text_field: Option<String>,
     /// Where documents of text files end.
     pub split: Split,
+    /// Whether its records are pairs or conversations, and where they are.
+    pub examples: Option<ExamplePlan>,
+}
+
+/// Where the pairs or conversations of a source are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExamplePlan {
+    /// In two fields of JSON records, or columns of text files, by their number from 1.
+    Fields {
+        /// The field of the input.
+        input: String,
+        /// The field of the target.
+        target: String,
+    },
+    /// The targets are the lines of these files, folders or globs.
+    Files(Vec<String>),
+    /// The records are conversations.
+    Conversations,
+}
+
+/// A conversation as a model reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marked {
+    /// The text, special tokens spelled out.
+    pub text: String,
+    /// Where the answers stand in it, in bytes: what is learned.
+    pub answers: Vec<Range<usize>>,
+}
+
+/// Writes a conversation as a model reads it, or says why it cannot.
+type Write = dyn Fn(&[Turn]) -> Result<Marked, String> + Send + Sync;
+
+/// What writes conversations: a chat template.
+#[derive(Clone)]
+pub struct ConversationWriter(pub Arc<Write>);
+
+impl std::fmt::Debug for ConversationWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ConversationWriter")
+    }
+}
+
+impl PartialEq for ConversationWriter {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// What the records of `paths` are.
+pub(super) fn read_options(
+    text_field: &Option<String>,
+    split: &Split,
+    examples: Option<&ExamplePlan>,
+) -> Result<ReadOptions, CorpusError> {
+    let records = match examples {
+        Some(ExamplePlan::Conversations) => Records::Conversations,
+        None => Records::Texts,
+        Some(ExamplePlan::Fields { input, target }) => {
+            Records::PairFields { input: input.clone(), target: target.clone() }
+        }
+        Some(ExamplePlan::Files(paths)) => Records::PairFiles { targets: find_paired_files(paths)?.files },
+    };
+    Ok(ReadOptions { text_field: text_field.clone(), split: split.clone(), records, source: 0 })
 }
 
 impl SourcePlan {
     /// A source of weight 1 with everything else found by looking.
     pub fn new(name: impl Into<String>, paths: Vec<String>) -> Self {
-        Self { name: name.into(), paths, weight: 1.0, text_field: None, split: Split::Auto }
+        Self { name: name.into(), paths, weight: 1.0, text_field: None, split: Split::Auto, examples: None }
     }
 }
 
@@ -39,12 +104,14 @@ pub struct HeldOutPlan {
     pub text_field: Option<String>,
     /// Where documents of text files end.
     pub split: Split,
+    /// Whether its records are pairs or conversations, and where they are.
+    pub examples: Option<ExamplePlan>,
 }
 
 impl HeldOutPlan {
     /// A domain with everything found by looking.
     pub fn new(name: impl Into<String>, paths: Vec<String>) -> Self {
-        Self { name: name.into(), paths, text_field: None, split: Split::Auto }
+        Self { name: name.into(), paths, text_field: None, split: Split::Auto, examples: None }
     }
 }
 
@@ -57,6 +124,8 @@ pub enum TokenizerPlan {
         kind: TokenizerKind,
         /// Tokens, special tokens included.
         vocabulary: usize,
+        /// What else it is to have beside its kind's special tokens.
+        framing: Framing,
     },
     /// Read from a `tokenizer.json`, or the folder that holds one.
     File(PathBuf),
@@ -75,6 +144,8 @@ pub struct PreparePlan {
     pub held_out: Vec<HeldOutPlan>,
     /// The tokenizer.
     pub tokenizer: TokenizerPlan,
+    /// What writes conversations, where a source has them.
+    pub conversations: Option<ConversationWriter>,
 }
 
 /// What [`crate::prepare`] is doing; bytes are of normalized text, counts are running totals.
@@ -156,16 +227,4 @@ fn no_name_twice(what: &str, names: &[&str]) -> Result<(), CorpusError> {
         }
     }
     Ok(())
-}
-
-impl From<&SourcePlan> for ReadOptions {
-    fn from(plan: &SourcePlan) -> Self {
-        Self { text_field: plan.text_field.clone(), split: plan.split.clone(), source: 0 }
-    }
-}
-
-impl From<&HeldOutPlan> for ReadOptions {
-    fn from(plan: &HeldOutPlan) -> Self {
-        Self { text_field: plan.text_field.clone(), split: plan.split.clone(), source: 0 }
-    }
 }

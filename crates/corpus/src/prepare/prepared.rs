@@ -27,6 +27,11 @@ pub(super) struct Index {
     pub(super) held_out: Vec<HeldOutSummary>,
     pub(super) train: Vec<StreamIndex>,
     pub(super) held_out_streams: Vec<StreamIndex>,
+    /// Of sources of pairs, what each token is.
+    #[serde(default)]
+    pub(super) train_roles: Vec<Option<StreamIndex>>,
+    #[serde(default)]
+    pub(super) held_out_roles: Vec<Option<StreamIndex>>,
     pub(super) content_hash: String,
 }
 
@@ -46,7 +51,7 @@ impl Index {
             add(source.name.as_bytes());
             add(&source.weight.to_bits().to_le_bytes());
         }
-        for stream in self.train.iter().chain(&self.held_out_streams) {
+        for stream in self.streams() {
             add(stream.name.as_bytes());
             add(&stream.tokens.to_le_bytes());
             for shard in &stream.shards {
@@ -54,6 +59,12 @@ impl Index {
             }
         }
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// Every stream: the tokens of sources and domains, then the roles of those that are pairs.
+    fn streams(&self) -> impl Iterator<Item = &StreamIndex> {
+        let roles = self.train_roles.iter().chain(&self.held_out_roles).flatten();
+        self.train.iter().chain(&self.held_out_streams).chain(roles)
     }
 
     /// Sets the content hash; the last thing done to an index.
@@ -83,7 +94,9 @@ impl Index {
         if index.content_hash != index.compute_hash()
             || index.sources.len() != index.train.len()
             || index.held_out.len() != index.held_out_streams.len()
-            || index.train.iter().chain(&index.held_out_streams).any(|stream| {
+            || (!index.train_roles.is_empty() && index.train_roles.len() != index.train.len())
+            || (!index.held_out_roles.is_empty() && index.held_out_roles.len() != index.held_out.len())
+            || index.streams().any(|stream| {
                 stream.shards.iter().any(|shard| {
                     let mut parts = shard.file.split('/');
                     !matches!(parts.next(), Some("train" | "held_out"))
@@ -105,7 +118,86 @@ pub struct Prepared {
     index: Index,
     tokenizer: Tokenizer,
     train: Vec<Arc<TokenStream>>,
-    held_out: Vec<TokenStream>,
+    held_out: Vec<Arc<TokenStream>>,
+    train_examples: Vec<Option<ExampleStream>>,
+    held_out_examples: Vec<Option<ExampleStream>>,
+}
+
+/// Set in a role where an example begins.
+pub(super) const BEGINS: u32 = 1;
+/// Set in a role where a token is of the target: what a model learns to write, where the rest is given.
+pub(super) const OF_TARGET: u32 = 2;
+
+/// The pairs or conversations of a source or domain, in the order of its tokens.
+#[derive(Clone, Debug)]
+pub struct ExampleStream {
+    tokens: Arc<TokenStream>,
+    roles: Arc<TokenStream>,
+    /// Where each pair begins and where its target does, in tokens, and at last where the stream ends.
+    bounds: Arc<[(usize, usize)]>,
+}
+
+impl ExampleStream {
+    fn new(tokens: &Arc<TokenStream>, roles: Arc<TokenStream>, path: &Path) -> Result<Self, CorpusError> {
+        let damaged = |message: &str| CorpusError::damaged(path, message.to_owned(), "prepare the data again");
+        if roles.len() != tokens.len() {
+            return Err(damaged("a source of pairs has not as many roles as tokens"));
+        }
+        let mut bounds: Vec<(usize, usize)> = Vec::new();
+        let mut inside = false;
+        // A target goes on through what is given between two answers.
+        for (at, role) in roles.iter().enumerate() {
+            let target = role & OF_TARGET != 0;
+            if role & BEGINS != 0 {
+                bounds.push((at, usize::MAX));
+                inside = false;
+            }
+            let Some(last) = bounds.last_mut() else { return Err(damaged("an example has no beginning")) };
+            if target && !inside {
+                last.1 = at;
+                inside = true;
+            }
+        }
+        if bounds.iter().any(|(_, target)| *target == usize::MAX) {
+            return Err(damaged("an example has nothing to learn"));
+        }
+        bounds.push((tokens.len(), tokens.len()));
+        Ok(Self { tokens: tokens.clone(), roles, bounds: bounds.into() })
+    }
+
+    /// Number of pairs.
+    pub fn len(&self) -> usize {
+        self.bounds.len() - 1
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tokens of the input and of the target of pair `index`.
+    pub fn lengths(&self, index: usize) -> (usize, usize) {
+        let (begin, target) = self.bounds[index];
+        (target - begin, self.bounds[index + 1].0 - target)
+    }
+
+    /// The tokens of example `index`, and which of them are learned.
+    pub fn example(&self, index: usize) -> (Vec<u32>, Vec<bool>) {
+        let range = self.bounds[index].0..self.bounds[index + 1].0;
+        let (mut ids, mut roles) = (Vec::new(), Vec::new());
+        self.tokens.get(range.clone(), &mut ids);
+        self.roles.get(range, &mut roles);
+        (ids, roles.into_iter().map(|role| role & OF_TARGET != 0).collect())
+    }
+
+    /// The input and the target of pair `index`, each with the end of text where the tokenizer has one.
+    pub fn pair(&self, index: usize) -> (Vec<u32>, Vec<u32>) {
+        let (begin, target) = self.bounds[index];
+        let (mut input, mut output) = (Vec::new(), Vec::new());
+        self.tokens.get(begin..target, &mut input);
+        self.tokens.get(target..self.bounds[index + 1].0, &mut output);
+        (input, output)
+    }
 }
 
 impl Prepared {
@@ -128,14 +220,26 @@ impl Prepared {
                 .map(|stream| TokenStream::open(directory, stream, index.token_width, index.end_of_text))
                 .collect::<Result<Vec<_>, _>>()
         };
-        let train = open(&index.train)?.into_iter().map(Arc::new).collect();
-        let held_out = open(&index.held_out_streams)?;
-        Ok(Self { directory: directory.to_path_buf(), index, tokenizer, train, held_out })
+        let train: Vec<_> = open(&index.train)?.into_iter().map(Arc::new).collect();
+        let held_out: Vec<_> = open(&index.held_out_streams)?.into_iter().map(Arc::new).collect();
+        let examples = |streams: &[Arc<TokenStream>], roles: &[Option<StreamIndex>]| {
+            let path = directory.join(INDEX);
+            let of = |(number, tokens): (usize, &Arc<TokenStream>)| {
+                let Some(roles) = roles.get(number).and_then(Option::as_ref) else { return Ok(None) };
+                let roles = TokenStream::open(directory, roles, TokenWidth::U16, None)?;
+                ExampleStream::new(tokens, Arc::new(roles), &path).map(Some)
+            };
+            streams.iter().enumerate().map(of).collect::<Result<Vec<_>, CorpusError>>()
+        };
+        let train_examples = examples(&train, &index.train_roles)?;
+        let held_out_examples = examples(&held_out, &index.held_out_roles)?;
+        let directory = directory.to_path_buf();
+        Ok(Self { directory, index, tokenizer, train, held_out, train_examples, held_out_examples })
     }
 
     /// Reads every shard and compares its hash with the index.
     pub fn verify(&self) -> Result<(), CorpusError> {
-        for shard in self.index.train.iter().chain(&self.index.held_out_streams).flat_map(|stream| &stream.shards) {
+        for shard in self.index.streams().flat_map(|stream| &stream.shards) {
             let path = self.directory.join(&shard.file);
             if hash_file(&path)? != shard.hash {
                 return Err(CorpusError::damaged(path, "its content has changed", "prepare the data again"));
@@ -167,6 +271,16 @@ impl Prepared {
     /// The tokens of source `index`.
     pub fn train_stream(&self, index: usize) -> &TokenStream {
         &self.train[index]
+    }
+
+    /// The pairs of source `index`, where it is one of pairs.
+    pub fn train_examples(&self, index: usize) -> Option<&ExampleStream> {
+        self.train_examples[index].as_ref()
+    }
+
+    /// The pairs of held-out domain `index`, where it is one of pairs.
+    pub fn held_out_examples(&self, index: usize) -> Option<&ExampleStream> {
+        self.held_out_examples[index].as_ref()
     }
 
     /// The tokens of every source, shared.

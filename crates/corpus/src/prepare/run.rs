@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::plan::{PreparePlan, Progress, TokenizerPlan};
-use super::prepared::{FORMAT, INDEX, Index, Prepared};
+use super::plan::{ConversationWriter, Marked, PreparePlan, Progress, TokenizerPlan, read_options};
+use super::prepared::{BEGINS, FORMAT, INDEX, Index, OF_TARGET, Prepared};
 use super::scan::{Division, HeldHashes, Input, Piece, Scanned, content_hashes, recount, scan};
 use super::summary::{HeldOutSummary, SourceSummary, set_shares};
 use crate::batches::in_batches;
@@ -13,6 +13,7 @@ use crate::documents::{DocumentRow, DocumentWriter, document_id};
 use crate::duplicates::{ContentHash, content_hash, hexadecimal};
 use crate::error::CorpusError;
 use crate::normalize::normalize;
+use crate::read::{Records, Turn};
 use crate::shard::{LARGEST_SHARD, StreamIndex, StreamWriter, TokenWidth, file_stem};
 use crate::tokenizer::{Tokenizer, train_tokenizer};
 use crate::write::{FolderInMaking, replace_file};
@@ -30,11 +31,21 @@ pub fn prepare(
     let making = FolderInMaking::start(directory, INDEX)?;
     let mut sources = Vec::new();
     for source in &plan.sources {
-        sources.push(Input::find(&source.name, &source.paths, source.into(), progress)?);
+        sources.push(Input::find(
+            &source.name,
+            &source.paths,
+            read_options(&source.text_field, &source.split, source.examples.as_ref())?,
+            progress,
+        )?);
     }
     let mut domains = Vec::new();
     for domain in &plan.held_out {
-        domains.push(Input::find(&domain.name, &domain.paths, domain.into(), progress)?);
+        domains.push(Input::find(
+            &domain.name,
+            &domain.paths,
+            read_options(&domain.text_field, &domain.split, domain.examples.as_ref())?,
+            progress,
+        )?);
     }
 
     let hold_out = plan.held_out.is_empty();
@@ -60,6 +71,7 @@ pub fn prepare(
     let mut writing = Writing {
         folder: making.path(),
         tokenizer: &tokenizer,
+        conversations: plan.conversations.as_ref(),
         width,
         scans: &scans,
         held: &held,
@@ -88,6 +100,7 @@ pub fn prepare(
             most_repeated: scanned.most_repeated.clone(),
         });
         debug_assert_eq!(train.documents, scanned.documents);
+        index.train_roles.push(train.roles);
         index.train.push(train.stream);
         if let Some(aside) = aside {
             index.add_held_out(aside);
@@ -126,7 +139,7 @@ fn ready_tokenizer(
     let (tokenizer, asked) = match &plan.tokenizer {
         TokenizerPlan::Ready(tokenizer) => (tokenizer.clone(), None),
         TokenizerPlan::File(path) => (Tokenizer::open(path)?, None),
-        TokenizerPlan::Train { kind, vocabulary } => {
+        TokenizerPlan::Train { kind, vocabulary, framing } => {
             // Sources of weight 0 are never shown and should not shape the vocabulary.
             let shown = sources.iter().zip(scans).zip(&plan.sources).filter(|(_, source)| source.weight > 0.0);
             let texts = shown.flat_map(|((source, scanned), _)| source.pieces(scanned.division)).filter_map(|piece| {
@@ -139,11 +152,34 @@ fn ready_tokenizer(
                 (!held_out).then_some(Ok(text))
             });
             let mut tell = |documents, bytes| progress(&Progress::TrainingTokenizer { documents, bytes });
-            (train_tokenizer(*kind, *vocabulary, texts, &mut tell)?, Some(*vocabulary))
+            (train_tokenizer(*kind, *vocabulary, *framing, texts, &mut tell)?, Some(*vocabulary))
         }
     };
     progress(&Progress::TokenizerReady { asked, vocabulary: tokenizer.vocabulary() });
     Ok(tokenizer)
+}
+
+/// The tokens of a conversation and which of them are answers; nothing where there is no answer.
+fn conversation(
+    turns: &[Turn],
+    tokenizer: &Tokenizer,
+    writer: Option<&ConversationWriter>,
+) -> Result<Option<(Vec<u32>, Vec<bool>)>, String> {
+    let writer = writer.ok_or("conversations need a chat template, and there is none")?;
+    if !turns.iter().any(|turn| turn.role == "assistant" && !turn.content.trim().is_empty()) {
+        return Ok(None);
+    }
+    let turns: Vec<Turn> = turns
+        .iter()
+        .map(|turn| Turn { role: turn.role.clone(), content: normalize(&turn.content).trim().to_owned() })
+        .collect();
+    let Marked { text, answers } = (writer.0)(&turns)?;
+    let (ids, learned): (Vec<u32>, Vec<bool>) = tokenizer
+        .encode_with_special_tokens_and_offsets(&text)
+        .into_iter()
+        .map(|token| (token.id, answers.iter().any(|answer| answer.contains(&token.start))))
+        .unzip();
+    Ok(learned.contains(&true).then_some((ids, learned)))
 }
 
 /// One document, tokenized.
@@ -154,12 +190,16 @@ struct Tokenized {
     characters: u64,
     hash: ContentHash,
     held_out: bool,
+    /// Of a pair, those of the input and those of the target, each with the end of text.
     ids: Vec<u32>,
+    /// Of a pair or a conversation, which of them are learned.
+    learned: Option<Vec<bool>>,
 }
 
 /// One side of a source, or a domain, as it was written.
 pub(super) struct Written {
     pub(super) stream: StreamIndex,
+    pub(super) roles: Option<StreamIndex>,
     pub(super) documents: u64,
     pub(super) bytes: u64,
     pub(super) overlap: u64,
@@ -167,6 +207,8 @@ pub(super) struct Written {
 
 struct Side {
     writer: StreamWriter,
+    /// Of pairs, for each token whether it begins a pair and whether it is of the target: see [`ExampleStream`].
+    roles: Option<StreamWriter>,
     documents: u64,
     bytes: u64,
     overlap: u64,
@@ -176,13 +218,15 @@ struct Side {
 impl Side {
     fn finish(self) -> Result<Written, CorpusError> {
         let stream = self.writer.finish()?;
-        Ok(Written { stream, documents: self.documents, bytes: self.bytes, overlap: self.overlap })
+        let roles = self.roles.map(StreamWriter::finish).transpose()?;
+        Ok(Written { stream, roles, documents: self.documents, bytes: self.bytes, overlap: self.overlap })
     }
 }
 
 struct Writing<'a> {
     folder: &'a Path,
     tokenizer: &'a Tokenizer,
+    conversations: Option<&'a ConversationWriter>,
     width: TokenWidth,
     scans: &'a [Scanned],
     held: &'a HeldHashes,
@@ -194,10 +238,14 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn side(&self, part: &'static str, name: &str, stem: &str) -> Side {
+    fn side(&self, part: &'static str, name: &str, stem: &str, examples: bool) -> Side {
         let writer = StreamWriter::new(self.folder, part, name, stem, self.width, LARGEST_SHARD);
+        let roles = examples.then(|| {
+            let stem = format!("{stem}.roles");
+            StreamWriter::new(self.folder, part, name, &stem, TokenWidth::U16, LARGEST_SHARD)
+        });
         let domain = (part == "held_out").then(|| name.to_owned());
-        Side { writer, documents: 0, bytes: 0, overlap: 0, domain }
+        Side { writer, roles, documents: 0, bytes: 0, overlap: 0, domain }
     }
 
     /// Writes a source: its training side and, when `held_out` names its files, its held-out side.
@@ -209,8 +257,9 @@ impl Writing<'_> {
         held_out: Option<&str>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<(Written, Option<Written>), CorpusError> {
-        let mut train = self.side("train", &source.name, stem);
-        let mut aside = held_out.map(|stem| self.side("held_out", &source.name, stem));
+        let examples = source.options.records.are_examples();
+        let mut train = self.side("train", &source.name, stem, examples);
+        let mut aside = held_out.map(|stem| self.side("held_out", &source.name, stem, examples));
         self.write_sides(source, division, Some(&mut train), aside.as_mut(), progress)?;
         Ok((train.finish()?, aside.map(Side::finish).transpose()?))
     }
@@ -221,7 +270,7 @@ impl Writing<'_> {
         stem: &str,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Written, CorpusError> {
-        let mut side = self.side("held_out", &domain.name, stem);
+        let mut side = self.side("held_out", &domain.name, stem, domain.options.records.are_examples());
         self.write_sides(domain, Division::Whole, None, Some(&mut side), progress)?;
         side.finish()
     }
@@ -234,26 +283,53 @@ impl Writing<'_> {
         mut aside: Option<&mut Side>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<(), CorpusError> {
-        let (tokenizer, held) = (self.tokenizer, self.held);
+        let (tokenizer, held, conversations) = (self.tokenizer, self.held, self.conversations);
         let work = |piece: Piece| {
             let text = normalize(&piece.document.text);
             if text.trim().is_empty() {
                 return None;
             }
             let hash = content_hash(&text);
-            Some(Tokenized {
+            let (ids, learned) = match (piece.document.target, &*piece.document.turns) {
+                (Some(at), _) => {
+                    let (input, target) = piece.document.text.split_at(at);
+                    let mut ids = tokenizer.encode(normalize(input).trim());
+                    ids.extend(tokenizer.end_of_text());
+                    let given = ids.len();
+                    ids.extend(tokenizer.encode(normalize(target).trim()));
+                    ids.extend(tokenizer.end_of_text());
+                    let learned = (0..ids.len()).map(|at| at >= given).collect();
+                    (ids, Some(learned))
+                }
+                (None, turns) if input.options.records == Records::Conversations => {
+                    match conversation(turns, tokenizer, conversations) {
+                        Ok(Some((ids, answers))) => (ids, Some(answers)),
+                        Ok(None) => return None,
+                        Err(message) => {
+                            let (path, offset) = (&piece.document.path, piece.document.offset);
+                            let what = format!("{}: the record at byte {offset}: {message}", path.display());
+                            let hint = "the chat template decides what it takes: objective.chat_template names another";
+                            return Some(Err(CorpusError::invalid(what, hint)));
+                        }
+                    }
+                }
+                _ => (tokenizer.encode(&text), None),
+            };
+            Some(Ok(Tokenized {
                 path: piece.document.path,
                 offset: piece.document.offset,
                 bytes: text.len() as u64,
                 characters: text.chars().count() as u64,
                 hash,
                 held_out: piece.held_out.unwrap_or_else(|| held.contains(&hash)),
-                ids: tokenizer.encode(&text),
-            })
+                ids,
+                learned,
+            }))
         };
         let mut total = (0, 0, 0);
         in_batches(input.pieces(division), Piece::bytes, work, |batch| {
             for document in batch {
+                let document = document?;
                 total.0 += 1;
                 total.1 += document.bytes;
                 total.2 += document.ids.len() as u64;
@@ -295,7 +371,14 @@ impl Writing<'_> {
         side.overlap += u64::from(!in_training && copies > 0);
         let tokens = document.ids.len() as i64;
         let token_start = side.writer.tokens() as i64;
-        document.ids.extend(self.tokenizer.end_of_text());
+        match (&document.learned, &mut side.roles) {
+            (Some(learned), Some(roles)) => {
+                let role =
+                    |(at, learned): (usize, &bool)| u32::from(at == 0) * BEGINS + u32::from(*learned) * OF_TARGET;
+                roles.push(&learned.iter().enumerate().map(role).collect::<Vec<u32>>())?;
+            }
+            _ => document.ids.extend(self.tokenizer.end_of_text()),
+        }
         side.writer.push(&document.ids)?;
         self.documents.push(DocumentRow {
             id: hexadecimal(&id),
@@ -326,6 +409,8 @@ impl Index {
             held_out: Vec::new(),
             train: Vec::new(),
             held_out_streams: Vec::new(),
+            train_roles: Vec::new(),
+            held_out_roles: Vec::new(),
             content_hash: String::new(),
         }
     }
@@ -338,6 +423,7 @@ impl Index {
             tokens: written.stream.tokens,
             overlap_documents: written.overlap,
         });
+        self.held_out_roles.push(written.roles);
         self.held_out_streams.push(written.stream);
     }
 }

@@ -13,7 +13,7 @@ use crate::batches::in_batches;
 use crate::duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCounts, content_hash};
 use crate::error::CorpusError;
 use crate::normalize::normalize;
-use crate::read::{Document, Documents, FileList, ReadOptions, cut_near, find_files};
+use crate::read::{Document, Documents, FileList, ReadOptions, Records, cut_near, find_files, find_paired_files};
 
 /// A source with fewer documents holds out its end.
 const FEWEST_DOCUMENTS: u64 = 200;
@@ -86,7 +86,10 @@ impl Input {
                 "give at least one character",
             ));
         }
-        let files = find_files(paths)?;
+        let files = match options.records {
+            Records::PairFiles { .. } => find_paired_files(paths)?,
+            _ => find_files(paths)?,
+        };
         progress(&Progress::Found { source: name.to_owned(), files: files.files.len(), skipped: files.skipped.len() });
         Ok(Self { name: name.to_owned(), paths: paths.to_vec(), files, options })
     }
@@ -99,6 +102,7 @@ impl Input {
             position: 0,
             rest: None,
             cut: false,
+            whole: self.options.records.are_examples(),
         }
     }
 
@@ -116,6 +120,8 @@ pub(super) struct Pieces {
     /// The held-out part of the document that was cut.
     rest: Option<Piece>,
     cut: bool,
+    /// Whether documents are not to be cut.
+    whole: bool,
 }
 
 impl Iterator for Pieces {
@@ -139,6 +145,10 @@ impl Iterator for Pieces {
             return Some(Ok(Piece { document, held_out: Some(self.cut) }));
         }
         self.cut = true;
+        if self.whole {
+            // An example is not cut.
+            return Some(Ok(Piece { document, held_out: Some(true) }));
+        }
         let at = cut_point(&document.text, (start - begin) as usize, begin == 0);
         if at == 0 {
             return Some(Ok(Piece { document, held_out: Some(true) }));

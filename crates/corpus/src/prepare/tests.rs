@@ -8,11 +8,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
 use crate::permutation::mix;
-use crate::tokenizer::{END_OF_TEXT, TokenizerKind};
+use crate::tokenizer::{END_OF_TEXT, Framing, TokenizerKind};
 use crate::{CorpusError, normalize};
 
 fn train(vocabulary: usize) -> TokenizerPlan {
-    TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary }
+    TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary, framing: Framing::Plain }
 }
 
 fn json_lines(path: &Path, texts: impl IntoIterator<Item = String>) -> Vec<String> {
@@ -51,6 +51,7 @@ fn two_sources(folder: &Path) -> PreparePlan {
     let many = (0..1000u64).flat_map(|k| vec![sentence(k); if k % 10 == 0 { 5 } else { 1 }]);
     let few = (0..30u64).map(|k| sentence(1000 + k)).chain([sentence(0), String::new(), " \n".to_owned()]);
     PreparePlan {
+        conversations: None,
         sources: vec![
             SourcePlan::new("many", json_lines(&folder.join("many.jsonl"), many)),
             SourcePlan { weight: 2.0, ..SourcePlan::new("few / odd", json_lines(&folder.join("few.jsonl"), few)) },
@@ -154,6 +155,7 @@ fn a_short_text_holds_out_its_end() {
     let path = folder.path().join("book.txt");
     std::fs::write(&path, &text).unwrap();
     let plan = PreparePlan {
+        conversations: None,
         sources: vec![SourcePlan::new("book", vec![path.to_str().unwrap().to_owned()])],
         held_out: Vec::new(),
         tokenizer: train(400),
@@ -174,6 +176,7 @@ fn one_text_again_and_again_still_leaves_something_to_train_on() {
     for (seed, other) in (0..50).map(|seed| (seed, seed % 2)) {
         let texts = (0..400).map(|_| sentence(seed)).chain((0..other).map(|k| sentence(1000 + k)));
         let plan = PreparePlan {
+            conversations: None,
             sources: vec![SourcePlan::new("same", json_lines(&folder.path().join("a.jsonl"), texts))],
             held_out: Vec::new(),
             tokenizer: train(300),
@@ -208,6 +211,7 @@ fn text_that_spells_the_end_of_a_document_ends_none() {
     let folder = tempfile::tempdir().unwrap();
     let texts = [format!("a {END_OF_TEXT} b"), "c".to_owned()];
     let plan = PreparePlan {
+        conversations: None,
         sources: vec![SourcePlan::new("s", json_lines(&folder.path().join("a.jsonl"), texts))],
         held_out: vec![HeldOutPlan::new("h", json_lines(&folder.path().join("h.jsonl"), ["d".to_owned()]))],
         tokenizer: train(260),
@@ -223,7 +227,12 @@ fn what_cannot_be_prepared_is_refused_and_leaves_nothing() {
     let empty = folder.path().join("empty.txt");
     std::fs::write(&empty, "\n").unwrap();
     let empty = vec![empty.to_str().unwrap().to_owned()];
-    let plan = |sources: Vec<SourcePlan>| PreparePlan { sources, held_out: Vec::new(), tokenizer: train(300) };
+    let plan = |sources: Vec<SourcePlan>| PreparePlan {
+        sources,
+        held_out: Vec::new(),
+        tokenizer: train(300),
+        conversations: None,
+    };
     let cases = [
         (plan(Vec::new()), "no source"),
         (plan(vec![SourcePlan { weight: -1.0, ..good() }]), "weight"),
@@ -292,4 +301,96 @@ fn a_damaged_folder_is_refused_with_the_file_that_is() {
         let message = Prepared::open(&out).unwrap_err().to_string();
         assert!(message.contains("index.json"), "{message}");
     }
+}
+
+/// Pairs of sentences of different lengths; every hundredth input is long.
+fn pairs(folder: &Path, count: u64) -> PreparePlan {
+    let (mut inputs, mut targets) = (String::new(), String::new());
+    for number in 0..count {
+        let words = if number % 100 == 99 { 60 } else { 1 + number % 9 };
+        let word = |k: u64| format!("w{} ", mix(number * 77 + k) % 40);
+        inputs.push_str(&(0..words).map(word).collect::<String>());
+        targets.push_str(&(0..1 + number % 5).map(|k| word(k + 30)).collect::<String>());
+        inputs.push('\n');
+        targets.push('\n');
+    }
+    let (from, to) = (folder.join("x.from"), folder.join("x.to"));
+    std::fs::write(&from, inputs).unwrap();
+    std::fs::write(&to, targets).unwrap();
+    let text = |path: PathBuf| vec![path.to_str().unwrap().to_owned()];
+    let source = SourcePlan { examples: Some(ExamplePlan::Files(text(to))), ..SourcePlan::new("pairs", text(from)) };
+    let tokenizer = TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: 320, framing: Framing::Pairs };
+    PreparePlan { sources: vec![source], held_out: Vec::new(), tokenizer, conversations: None }
+}
+
+#[test]
+fn pairs_come_back_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = quiet(&pairs(folder.path(), 1000), &folder.path().join("data")).unwrap();
+    let tokenizer = prepared.tokenizer();
+    assert_eq!(tokenizer.token_id("<pad>").map(|id| tokenizer.token_bytes(id)), Some(0));
+    assert_eq!(tokenizer.encode_framed("w1", 100).last().copied(), tokenizer.end_of_text());
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let (inputs, targets) = (read("x.from"), read("x.to"));
+    let all: HashMap<String, usize> =
+        inputs.lines().zip(targets.lines()).fold(HashMap::new(), |mut all, (input, target)| {
+            *all.entry(format!("{}|{}", input.trim(), target.trim())).or_default() += 1;
+            all
+        });
+    let mut found: HashMap<String, usize> = HashMap::new();
+    let (train, held_out) = (prepared.train_examples(0).unwrap(), prepared.held_out_examples(0).unwrap());
+    for stream in [train, held_out] {
+        for index in 0..stream.len() {
+            let (input, target) = stream.pair(index);
+            assert_eq!((input.len(), target.len()), stream.lengths(index));
+            assert_eq!(
+                (input.last().copied(), target.last().copied()),
+                (tokenizer.end_of_text(), tokenizer.end_of_text())
+            );
+            *found.entry(format!("{}|{}", tokenizer.decode(&input), tokenizer.decode(&target))).or_default() += 1;
+        }
+    }
+    assert_eq!(found, all);
+    assert!(!held_out.is_empty());
+    prepared.verify().unwrap();
+}
+
+#[test]
+fn a_loader_shows_every_pair_once_an_epoch_and_goes_on_from_anywhere() {
+    use crate::loader::{Fit, PairLoader};
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = quiet(&pairs(folder.path(), 700), &folder.path().join("data")).unwrap();
+    let loader = || PairLoader::new(&prepared, Fit::Sides(40), 160, 5).unwrap();
+    let stream = prepared.train_examples(0).unwrap();
+    let fitting = crate::loader::fitting(stream, Fit::Sides(40));
+    let mut one = loader();
+    assert_eq!(one.left_out(), stream.len() - fitting.len());
+    assert!(one.left_out() > 0);
+    let batches = one.batches_per_epoch() as usize;
+    let mut epochs = Vec::new();
+    let mut positions = Vec::new();
+    for _ in 0..2 {
+        let mut seen = Vec::new();
+        for _ in 0..batches {
+            positions.push(one.position());
+            let batch = one.next();
+            let longest = |pair: &usize| stream.lengths(*pair).0.max(stream.lengths(*pair).1);
+            assert!(batch.pairs.len() * batch.pairs.iter().map(longest).max().unwrap() <= 160);
+            seen.extend(batch.pairs);
+        }
+        let mut sorted = seen.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, fitting);
+        epochs.push(seen);
+    }
+    assert_ne!(epochs[0], epochs[1]);
+    let mut again = loader();
+    let all: Vec<_> = (0..2 * batches).map(|_| again.next()).collect();
+    for at in [0, 1, batches - 1, batches, batches + 3] {
+        let mut later = loader();
+        later.seek(&positions[at]);
+        assert_eq!(later.next(), all[at], "from micro-batch {at}");
+    }
+    let error = PairLoader::new(&prepared, Fit::Sides(1), 160, 5).err().unwrap().to_string();
+    assert!(error.contains("no source has pairs of at most 1 tokens"), "{error}");
 }

@@ -39,6 +39,14 @@ impl FileKind {
     }
 }
 
+impl FileKind {
+    /// The kind of a file whose lines are paired.
+    pub(super) fn of_paired(path: &Path) -> Self {
+        let compressed = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gz"));
+        Self::of(path).unwrap_or(Self { json: false, lines: false, compressed })
+    }
+}
+
 /// The files behind a list of patterns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileList {
@@ -53,6 +61,16 @@ pub struct FileList {
 ///
 /// Every pattern must lead to at least one supported file.
 pub fn find_files(patterns: &[String]) -> Result<FileList, CorpusError> {
+    find(patterns, false)
+}
+
+/// [`find_files`] for files whose lines are paired: one that is named is text whatever its name ends with, since
+/// corpora of translations end theirs with the language.
+pub(crate) fn find_paired_files(patterns: &[String]) -> Result<FileList, CorpusError> {
+    find(patterns, true)
+}
+
+fn find(patterns: &[String], any_named: bool) -> Result<FileList, CorpusError> {
     if patterns.is_empty() {
         return Err(CorpusError::invalid("no files were given", "pass at least one file, folder or glob"));
     }
@@ -73,7 +91,7 @@ pub fn find_files(patterns: &[String]) -> Result<FileList, CorpusError> {
                 require_some(pattern, &list, before, "no supported file in this folder")?;
             }
             Ok(metadata) if metadata.is_file() => {
-                if FileKind::of(path).is_none() {
+                if FileKind::of(path).is_none() && !any_named {
                     return Err(CorpusError::Unsupported { path: path.to_path_buf() });
                 }
                 list.files.push(path.to_path_buf());

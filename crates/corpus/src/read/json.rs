@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::LONGEST_RECORD;
+use super::conversations::turns;
 use super::stream::TextStream;
+use super::{Found, LONGEST_RECORD};
 use crate::error::CorpusError;
 
 /// Fields are counted up to this many names, so that objects used as dictionaries need no memory.
@@ -99,11 +100,21 @@ enum Shape {
     Done,
 }
 
+/// Where records hold their text.
+pub(super) enum Fields {
+    /// In this field; recognized without.
+    Text(Option<String>),
+    /// Input and target in these.
+    Pair(String, String),
+    /// In those of a conversation.
+    Conversation,
+}
+
 /// The documents of one JSON or JSON lines file.
 pub(super) struct JsonDocuments {
     stream: TextStream,
     shape: Shape,
-    field: Option<String>,
+    fields: Fields,
     window: String,
     start: usize,
     /// Where `window[start..]` begins in the stream, in bytes.
@@ -114,24 +125,33 @@ pub(super) struct JsonDocuments {
 }
 
 impl JsonDocuments {
-    pub(super) fn new(stream: TextStream, lines: bool, field: Option<String>) -> Self {
+    pub(super) fn new(stream: TextStream, lines: bool, fields: Fields) -> Self {
         let shape = if lines { Shape::Lines } else { Shape::Unknown };
-        Self { stream, shape, field, window: String::new(), start: 0, offset: 0, line: 1, ended: false }
+        Self { stream, shape, fields, window: String::new(), start: 0, offset: 0, line: 1, ended: false }
     }
 
     /// The next record's text, with its offset.
-    pub(super) fn next_text(&mut self, fields: Option<&mut JsonFields>) -> Result<Option<(u64, String)>, CorpusError> {
-        let found = if self.shape == Shape::Lines { self.next_line()? } else { self.next_value()? };
-        let Some((length, next)) = found else { return Ok(None) };
-        let record = &self.window[self.start..self.start + length];
-        let value: Value = serde_json::from_str(record).map_err(|error| self.record_error(&error))?;
-        if let (Some(fields), Value::Object(record)) = (fields, &value) {
-            fields.count(record);
+    pub(super) fn next_text(
+        &mut self,
+        mut fields: Option<&mut JsonFields>,
+    ) -> Result<Option<(u64, Found)>, CorpusError> {
+        loop {
+            let found = if self.shape == Shape::Lines { self.next_line()? } else { self.next_value()? };
+            let Some((length, next)) = found else { return Ok(None) };
+            let record = &self.window[self.start..self.start + length];
+            let value: Value = serde_json::from_str(record).map_err(|error| self.record_error(&error))?;
+            if let (Some(fields), Value::Object(record)) = (fields.as_deref_mut(), &value) {
+                fields.count(record);
+            }
+            let found = self.text_of(value)?;
+            let offset = self.offset;
+            self.advance(next);
+            // A pair without text on one side is none.
+            let blank = |at: usize| found.text[..at].trim().is_empty() || found.text[at..].trim().is_empty();
+            if !found.target.is_some_and(blank) {
+                return Ok(Some((offset, found)));
+            }
         }
-        let text = self.text_of(value)?;
-        let offset = self.offset;
-        self.advance(next);
-        Ok(Some((offset, text)))
     }
 
     fn record_error(&self, error: &serde_json::Error) -> CorpusError {
@@ -258,15 +278,35 @@ impl JsonDocuments {
         self.offset += length as u64;
     }
 
-    fn text_of(&self, value: Value) -> Result<String, CorpusError> {
+    fn text_of(&self, value: Value) -> Result<Found, CorpusError> {
+        let field = match &self.fields {
+            Fields::Text(field) => field,
+            Fields::Pair(input, target) => {
+                let Value::Object(mut record) = value else {
+                    return Err(self.field_error(format!("a JSON {} instead of an object", type_name(&value)), None));
+                };
+                let input = self.field(&mut record, input)?;
+                let target = self.field(&mut record, target)?;
+                return Ok(Found::pair(&input, &target));
+            }
+            Fields::Conversation => {
+                let Value::Object(record) = value else {
+                    return Err(self.field_error(format!("a JSON {} instead of an object", type_name(&value)), None));
+                };
+                return match turns(&record) {
+                    Ok(turns) => Ok(Found::conversation(turns)),
+                    Err(message) => Err(self.field_error(message, Some(&record))),
+                };
+            }
+        };
         let mut record = match value {
-            Value::String(text) => return Ok(text),
+            Value::String(text) => return Ok(text.into()),
             Value::Object(record) => record,
             other => {
                 return Err(self.field_error(format!("a JSON {} instead of an object", type_name(&other)), None));
             }
         };
-        let name = match &self.field {
+        let name = match field {
             Some(name) => name.clone(),
             None if record.contains_key("text") => "text".to_owned(),
             None => {
@@ -277,7 +317,12 @@ impl JsonDocuments {
                 }
             }
         };
-        match record.remove(&name) {
+        Ok(self.field(&mut record, &name)?.into())
+    }
+
+    /// The text of a field, which is taken from the record.
+    fn field(&self, record: &mut Map<String, Value>, name: &str) -> Result<String, CorpusError> {
+        match record.remove(name) {
             Some(Value::String(text)) => Ok(text),
             Some(Value::Null) => Ok(String::new()),
             Some(Value::Array(lines)) if lines.iter().all(Value::is_string) => {
@@ -285,14 +330,19 @@ impl JsonDocuments {
             }
             Some(other) => {
                 let message = format!("field \"{name}\" is a {} and not a string", type_name(&other));
-                Err(self.field_error(message, Some(&record)))
+                Err(self.field_error(message, Some(record)))
             }
-            None => Err(self.field_error(format!("no field \"{name}\""), Some(&record))),
+            None => Err(self.field_error(format!("no field \"{name}\""), Some(record))),
         }
     }
 
     fn field_error(&self, message: String, record: Option<&Map<String, Value>>) -> CorpusError {
         let hint = match record {
+            Some(_) if matches!(self.fields, Fields::Conversation) => {
+                "a conversation is a list of messages or conversations with role and content, or instruction and output, \
+                 or prompt and completion"
+                    .to_owned()
+            }
             Some(record) => {
                 let fields: Vec<String> = record
                     .iter()
@@ -301,7 +351,10 @@ impl JsonDocuments {
                         format!("{} ({})", name.chars().take(40).collect::<String>(), type_name(value))
                     })
                     .collect();
-                format!("its fields are {}; name the one with the text as text_field", fields.join(", "))
+                format!(
+                    "its fields are {}; name the one with the text as text_field, or two with a pair as input_field and target_field",
+                    fields.join(", ")
+                )
             }
             None => "each record is an object with a text field, or a string".to_owned(),
         };

@@ -6,8 +6,10 @@
 //! source, the path and the byte offset they came from, so that any later verdict can be traced to a place
 //! in a file.
 
+mod conversations;
 mod files;
 mod json;
+mod pairs;
 mod splitter;
 mod stream;
 
@@ -15,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use conversations::Turn;
+pub(crate) use files::find_paired_files;
 pub use files::{FileKind, FileList, find_files};
 pub use json::JsonFields;
 pub(crate) use splitter::cut_near;
@@ -37,8 +41,41 @@ pub struct Document {
     pub path: Arc<Path>,
     /// Where it begins in the decompressed file, in bytes.
     pub offset: u64,
-    /// Its text.
+    /// Its text; of a pair, the input and then the target.
     pub text: String,
+    /// Where the target begins in the text of a pair, in bytes.
+    pub target: Option<usize>,
+    /// What was said, of a conversation.
+    pub turns: Vec<Turn>,
+}
+
+/// What the records of a source are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Records {
+    /// Texts.
+    #[default]
+    Texts,
+    /// Pairs in two fields of JSON records, or in two columns of text files, named by their number from 1.
+    PairFields {
+        /// The field of the input.
+        input: String,
+        /// The field of the target.
+        target: String,
+    },
+    /// Pairs in two lists of text files: line n of a file belongs to line n of the file at its place in this list.
+    PairFiles {
+        /// The files of the targets.
+        targets: Vec<PathBuf>,
+    },
+    /// Conversations, of which the answers are learned: JSON records in the forms in which they are passed around.
+    Conversations,
+}
+
+impl Records {
+    /// Whether the records are pairs or conversations, of which one part is given and another learned.
+    pub fn are_examples(&self) -> bool {
+        *self != Self::Texts
+    }
 }
 
 /// Where one document of a text file ends and the next begins. JSON records are always documents.
@@ -88,6 +125,8 @@ pub struct ReadOptions {
     pub text_field: Option<String>,
     /// Where documents of text files end.
     pub split: Split,
+    /// Texts, or pairs of them.
+    pub records: Records,
     /// The index to put into [`Document::source`].
     pub source: u32,
 }
@@ -106,11 +145,12 @@ pub fn read_documents(patterns: &[String], options: &ReadOptions) -> Result<Docu
 enum Reader {
     Text(splitter::TextDocuments),
     Json(json::JsonDocuments),
+    Pairs(pairs::PairLines),
 }
 
 /// A stream of documents over a list of files; see [`read_documents`].
 pub struct Documents {
-    files: std::vec::IntoIter<PathBuf>,
+    files: std::iter::Enumerate<std::vec::IntoIter<PathBuf>>,
     options: ReadOptions,
     current: Option<(Arc<Path>, Reader)>,
     fields: Option<JsonFields>,
@@ -122,7 +162,14 @@ pub struct Documents {
 impl Documents {
     /// Documents of these files, in this order.
     pub fn new(files: Vec<PathBuf>, options: ReadOptions) -> Self {
-        Self { files: files.into_iter(), options, current: None, fields: None, problems: None, failed: false }
+        Self {
+            files: files.into_iter().enumerate(),
+            options,
+            current: None,
+            fields: None,
+            problems: None,
+            failed: false,
+        }
     }
 
     /// Also counts the fields of JSON records, for [`Documents::take_fields`].
@@ -150,13 +197,50 @@ impl Documents {
         self.problems.take().unwrap_or_default()
     }
 
-    fn open(&self, path: &Path) -> Result<Reader, CorpusError> {
-        let kind = FileKind::of(path).ok_or_else(|| CorpusError::Unsupported { path: path.to_path_buf() })?;
-        let stream = stream::TextStream::open(path, kind.compressed)?;
-        Ok(if kind.json {
-            Reader::Json(json::JsonDocuments::new(stream, kind.lines, self.options.text_field.clone()))
-        } else {
-            Reader::Text(splitter::TextDocuments::new(stream, self.options.split.clone()))
+    fn open(&self, number: usize, path: &Path) -> Result<Reader, CorpusError> {
+        let open = |path: &Path| {
+            let kind = match &self.options.records {
+                Records::PairFiles { .. } => FileKind::of_paired(path),
+                _ => FileKind::of(path).ok_or_else(|| CorpusError::Unsupported { path: path.to_path_buf() })?,
+            };
+            Ok::<_, CorpusError>((kind, stream::TextStream::open(path, kind.compressed)?))
+        };
+        let (kind, stream) = open(path)?;
+        Ok(match &self.options.records {
+            Records::PairFiles { targets } => {
+                let target = targets.get(number).ok_or_else(|| {
+                    CorpusError::invalid(
+                        format!("no file of targets belongs to {}", path.display()),
+                        "name as many files of targets as of inputs, in the same order",
+                    )
+                })?;
+                let (other, target) = open(target)?;
+                if kind.json || other.json {
+                    return Err(CorpusError::invalid(
+                        format!("{} is paired by lines, and one of its two files is JSON", path.display()),
+                        "name the fields of its records with input_field and target_field",
+                    ));
+                }
+                Reader::Pairs(pairs::PairLines::parallel(stream, target))
+            }
+            Records::PairFields { input, target } if !kind.json => {
+                Reader::Pairs(pairs::PairLines::columns(stream, input, target)?)
+            }
+            records if kind.json => {
+                let fields = match records {
+                    Records::Conversations => json::Fields::Conversation,
+                    Records::PairFields { input, target } => json::Fields::Pair(input.clone(), target.clone()),
+                    _ => json::Fields::Text(self.options.text_field.clone()),
+                };
+                Reader::Json(json::JsonDocuments::new(stream, kind.lines, fields))
+            }
+            Records::Conversations => {
+                return Err(CorpusError::invalid(
+                    format!("{} is a text file, and conversations are read from JSON records", path.display()),
+                    "as .json or .jsonl, with messages, conversations, or instruction and output",
+                ));
+            }
+            _ => Reader::Text(splitter::TextDocuments::new(stream, self.options.split.clone())),
         })
     }
 
@@ -164,17 +248,46 @@ impl Documents {
         loop {
             if let Some((path, reader)) = &mut self.current {
                 let found = match reader {
-                    Reader::Text(reader) => reader.next_text()?,
+                    Reader::Text(reader) => reader.next_text()?.map(|(offset, text)| (offset, text.into())),
                     Reader::Json(reader) => reader.next_text(self.fields.as_mut())?,
+                    Reader::Pairs(reader) => {
+                        reader.next_pair()?.map(|pair| (pair.offset, Found::pair(&pair.input, &pair.target)))
+                    }
                 };
-                if let Some((offset, text)) = found {
-                    return Ok(Some(Document { source: self.options.source, path: path.clone(), offset, text }));
+                if let Some((offset, Found { text, target, turns })) = found {
+                    let (source, path) = (self.options.source, path.clone());
+                    return Ok(Some(Document { source, path, offset, text, target, turns }));
                 }
             }
-            let Some(path) = self.files.next() else { return Ok(None) };
-            let reader = self.open(&path)?;
+            let Some((number, path)) = self.files.next() else { return Ok(None) };
+            let reader = self.open(number, &path)?;
             self.current = Some((path.into(), reader));
         }
+    }
+}
+
+/// What a reader found: see [`Document`].
+#[derive(Default)]
+struct Found {
+    text: String,
+    target: Option<usize>,
+    turns: Vec<Turn>,
+}
+
+impl From<String> for Found {
+    fn from(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+}
+
+impl Found {
+    fn pair(input: &str, target: &str) -> Self {
+        Self { text: format!("{input}\n{target}"), target: Some(input.len() + 1), turns: Vec::new() }
+    }
+
+    fn conversation(turns: Vec<Turn>) -> Self {
+        let said: Vec<&str> = turns.iter().map(|turn| turn.content.as_str()).collect();
+        Self { text: said.join("\n"), target: None, turns }
     }
 }
 

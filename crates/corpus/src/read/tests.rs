@@ -236,3 +236,91 @@ fn a_record_without_end_is_refused_before_it_fills_memory() {
     let message = error(&path);
     assert!(message.contains("a.jsonl:1: a record longer than 64 MiB"), "{message}");
 }
+
+/// The pairs of a source.
+fn pairs(path: &str, records: Records) -> Result<Vec<(u64, String, String)>, CorpusError> {
+    let options = ReadOptions { records, ..ReadOptions::default() };
+    let documents = Documents::new(vec![path.into()], options);
+    let pair = |document: Document| {
+        let target = document.target.expect("a pair");
+        (document.offset, document.text[..target - 1].to_owned(), document.text[target..].to_owned())
+    };
+    documents.map(|item| item.map(pair)).collect()
+}
+
+#[test]
+fn lines_of_two_files_belong_together() {
+    let files = Files::new();
+    let english = files.write("captions.en", "A dog.\r\n\nTwo men\nno target\nlast");
+    let german = files.write("captions.de.gz", gzip("Ein Hund.\nnichts\nZwei Männer\n\nletzte\n".as_bytes()));
+    let records = |targets: &str| Records::PairFiles { targets: vec![targets.into()] };
+    let found = pairs(&english, records(&german)).unwrap();
+    let expected = [(0, "A dog.", "Ein Hund."), (9, "Two men", "Zwei Männer"), (27, "last", "letzte")];
+    let expected = expected.map(|(offset, a, b)| (offset, a.to_owned(), b.to_owned()));
+    assert_eq!(found, expected, "a blank line leaves its pair out and nothing else");
+    for (lines, place) in [("eins\nzwei\n", "captions.en:3"), ("1\n2\n3\n4\n5\n6\n", "short.de:6")] {
+        let short = files.write("short.de", lines);
+        let error = pairs(&english, records(&short)).unwrap_err().to_string();
+        assert!(error.contains(place) && error.contains("no line of"), "{error}");
+    }
+    let error = pairs(&english, Records::PairFiles { targets: Vec::new() }).unwrap_err().to_string();
+    assert!(error.contains("no file of targets"), "{error}");
+}
+
+#[test]
+fn columns_and_fields_are_pairs() {
+    let files = Files::new();
+    let records = |input: &str, target: &str| Records::PairFields { input: input.into(), target: target.into() };
+    let text = files.write("sentences.txt", "Hi.\t嗨。\tnote\nRun!\t跑！\n\nonly one\n");
+    let error = pairs(&text, records("1", "2")).unwrap_err().to_string();
+    assert!(error.contains("sentences.txt:4") && error.contains("1 columns where at least 2"), "{error}");
+    let text = files.write("sentences.txt", "Hi.\t嗨。\tnote\nRun!\t跑！\n");
+    assert_eq!(pairs(&text, records("2", "1")).unwrap()[1], (16, "跑！".to_owned(), "Run!".to_owned()));
+    for name in ["0", "english"] {
+        let error = pairs(&text, records(name, "2")).unwrap_err().to_string();
+        assert!(error.contains("by their number"), "{error}");
+    }
+    let lines =
+        files.write("d.jsonl", "{\"a\": \"x\", \"b\": [\"y\", \"z\"]}\n{\"a\": \"\", \"b\": \"w\"}\n{\"a\": \"q\"}\n");
+    let error = pairs(&lines, records("a", "b")).unwrap_err().to_string();
+    assert!(error.contains("d.jsonl:3") && error.contains("no field \"b\""), "{error}");
+    let array = files.write("d.json", "[{\"a\": \"x\", \"b\": [\"y\", \"z\"]}, {\"a\": \" \", \"b\": \"w\"}]");
+    assert_eq!(pairs(&array, records("a", "b")).unwrap(), [(1, "x".to_owned(), "y\nz".to_owned())]);
+}
+
+#[test]
+fn conversations_are_read_in_every_form() {
+    let files = Files::new();
+    let text = r#"[
+        {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+        {"instruction": "q", "input": "more", "output": "a"},
+        {"instruction": "q", "input": "", "output": "a", "system": "s", "history": [["q0", "a0"]]},
+        {"prompt": "q", "completion": "a"},
+        {"instruction": "q", "output": ""}
+    ]"#;
+    let path = files.write("c.json", text);
+    let options = ReadOptions { records: Records::Conversations, ..ReadOptions::default() };
+    let documents: Vec<Document> =
+        Documents::new(vec![path.into()], options.clone()).collect::<Result<_, _>>().unwrap();
+    let said = |document: &Document| -> String {
+        document.turns.iter().map(|turn| format!("{}:{};", &turn.role[..1], turn.content)).collect()
+    };
+    let expected = ["s:s;u:q;a:a;", "u:q;a:a;", "u:q\n\nmore;a:a;", "s:s;u:q0;a:a0;u:q;a:a;", "u:q;a:a;", ""];
+    assert_eq!(documents.iter().map(said).collect::<Vec<_>>(), expected);
+    assert_eq!(documents[0].text, "s\nq\na");
+    for (text, expected) in [
+        (r#"[{"text": "x"}]"#, "no conversation"),
+        (r#"[{"messages": [{"content": "x"}]}]"#, "message 0 of \"messages\" has no \"role\""),
+        (r#"[{"messages": [{"role": "user", "content": 3}]}]"#, "has no text in \"content\""),
+        (r#"[{"messages": "x"}]"#, "is not a list"),
+        (r#"["x"]"#, "instead of an object"),
+    ] {
+        let path = files.write("bad.json", text);
+        let error = Documents::new(vec![path.into()], options.clone()).next().unwrap().unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("bad.json"), "{error}");
+    }
+    let path = files.write("plain.txt", "x");
+    let error = Documents::new(vec![path.into()], options).next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("read from JSON records"), "{error}");
+}

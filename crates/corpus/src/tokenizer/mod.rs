@@ -27,7 +27,7 @@ use tokenizers::PostProcessor;
 use byte_level::ByteLevelEncoder;
 use guard::guarded;
 pub use stream::TextStream;
-pub use train::train_tokenizer;
+pub use train::{Framing, train_tokenizer};
 
 use crate::error::CorpusError;
 
@@ -95,6 +95,11 @@ struct Inner {
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<Inner>,
+}
+
+fn offsets_of(encoding: &tokenizers::Encoding) -> Vec<TokenOffset> {
+    let ids = encoding.get_ids().iter().zip(encoding.get_offsets());
+    ids.map(|(&id, &(start, end))| TokenOffset { id, start, end }).collect()
 }
 
 impl fmt::Debug for Tokenizer {
@@ -277,12 +282,15 @@ impl Tokenizer {
 
     /// Token ids of a text in which special tokens are spelled out, as chat templates write it. None are added.
     pub fn encode_with_special_tokens(&self, text: &str) -> Vec<u32> {
-        let model = self.inner.with_special.get_or_init(|| {
-            let mut model = self.inner.model.clone();
-            model.set_encode_special_tokens(false);
-            model
-        });
-        model.encode_fast(text, false).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
+        self.special_tokens_recognized()
+            .encode_fast(text, false)
+            .map(|encoding| encoding.get_ids().to_vec())
+            .unwrap_or_default()
+    }
+
+    /// [`Tokenizer::encode_with_special_tokens`] with the bytes of the text that each token covers.
+    pub fn encode_with_special_tokens_and_offsets(&self, text: &str) -> Vec<TokenOffset> {
+        self.special_tokens_recognized().encode(text, false).map_or_else(|_| Vec::new(), |found| offsets_of(&found))
     }
 
     /// Token ids of a text as an encoder wants them: cut to `longest` ids, those of the special tokens that the
@@ -303,18 +311,15 @@ impl Tokenizer {
 
     /// Token ids with the bytes of the text that each covers.
     pub fn encode_with_offsets(&self, text: &str) -> Vec<TokenOffset> {
-        self.inner.model.encode(text, false).map_or_else(
-            |_| Vec::new(),
-            |encoding| {
-                let offsets = encoding.get_offsets();
-                encoding
-                    .get_ids()
-                    .iter()
-                    .zip(offsets)
-                    .map(|(&id, &(start, end))| TokenOffset { id, start, end })
-                    .collect()
-            },
-        )
+        self.inner.model.encode(text, false).map_or_else(|_| Vec::new(), |found| offsets_of(&found))
+    }
+
+    fn special_tokens_recognized(&self) -> &tokenizers::Tokenizer {
+        self.inner.with_special.get_or_init(|| {
+            let mut model = self.inner.model.clone();
+            model.set_encode_special_tokens(false);
+            model
+        })
     }
 
     /// The text of token ids; special tokens leave no text, unknown ids neither.

@@ -3,7 +3,7 @@ use crate::permutation::mix;
 
 fn train(kind: TokenizerKind, vocabulary: usize, texts: &[&str]) -> Tokenizer {
     let texts = texts.iter().map(|&text| Ok(text.to_owned()));
-    train_tokenizer(kind, vocabulary, texts, &mut |_, _| {}).unwrap()
+    train_tokenizer(kind, vocabulary, Framing::Plain, texts, &mut |_, _| {}).unwrap()
 }
 
 const SAMPLE: &str = "The quick brown fox jumps over the lazy dog. Don't they've we'll, it's 1,234.5! \
@@ -136,9 +136,12 @@ fn the_vocabulary_asked_for_is_the_one_that_comes() {
 fn too_little_text_gives_a_smaller_vocabulary() {
     let tokenizer = train(TokenizerKind::Bpe, 5000, &["aa aa"]);
     assert!(tokenizer.vocabulary() < 270);
-    assert!(train_tokenizer(TokenizerKind::Bpe, 300, std::iter::empty(), &mut |_, _| {}).is_err());
-    assert!(train_tokenizer(TokenizerKind::Bpe, 10, std::iter::empty(), &mut |_, _| {}).is_err());
-    assert!(train_tokenizer(TokenizerKind::Unigram, 40, [Ok("x".to_owned())].into_iter(), &mut |_, _| {}).is_ok());
+    assert!(train_tokenizer(TokenizerKind::Bpe, 300, Framing::Plain, std::iter::empty(), &mut |_, _| {}).is_err());
+    assert!(train_tokenizer(TokenizerKind::Bpe, 10, Framing::Plain, std::iter::empty(), &mut |_, _| {}).is_err());
+    assert!(
+        train_tokenizer(TokenizerKind::Unigram, 40, Framing::Plain, [Ok("x".to_owned())].into_iter(), &mut |_, _| {})
+            .is_ok()
+    );
 }
 
 #[test]

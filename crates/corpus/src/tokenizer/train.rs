@@ -21,6 +21,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::Split;
 use tokenizers::pre_tokenizers::whitespace::Whitespace;
 use tokenizers::processors::bert::BertProcessing;
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
     AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
     ProgressFormat, SplitDelimiterBehavior,
@@ -45,14 +46,17 @@ const MOST_UNIGRAM_WORDS: usize = 1 << 20;
 pub fn train_tokenizer(
     kind: TokenizerKind,
     vocabulary: usize,
+    framing: Framing,
     texts: impl Iterator<Item = Result<String, CorpusError>>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Tokenizer, CorpusError> {
+    let extra = framing.special_tokens(kind);
     let least = match kind {
         TokenizerKind::Bpe => 257,
         TokenizerKind::WordPiece | TokenizerKind::Unigram => 32,
         TokenizerKind::Word => WORD_SPECIAL.len() + 1,
     };
+    let least = least + extra.len();
     if vocabulary < least || vocabulary > 1 << 24 {
         return Err(CorpusError::invalid(
             format!("a {kind} vocabulary of {vocabulary} tokens is not possible"),
@@ -64,13 +68,14 @@ pub fn train_tokenizer(
     if words.is_empty() {
         return Err(CorpusError::tokenizer(None, "no text to train on", "check the files that it is trained on"));
     }
+    let vocabulary = vocabulary - extra.len();
     let model = match kind {
         TokenizerKind::Bpe => train_bpe(vocabulary, words)?,
         TokenizerKind::WordPiece => train_wordpiece(vocabulary, words)?,
         TokenizerKind::Unigram => train_unigram(vocabulary, words)?,
         TokenizerKind::Word => train_word(vocabulary, words)?,
     };
-    assemble(kind, model, cutting)
+    assemble(kind, model, cutting, framing, &extra)
 }
 
 fn wrong(error: impl std::fmt::Display) -> CorpusError {
@@ -236,7 +241,48 @@ fn train_word(vocabulary: usize, mut words: Vec<(String, u64)>) -> Result<ModelW
     Ok(model.into())
 }
 
-fn assemble(kind: TokenizerKind, model: ModelWrapper, cutting: Cutting) -> Result<Tokenizer, CorpusError> {
+/// What a tokenizer has beside its kind's own special tokens. They count within the vocabulary that is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// For encoders with decoders: a token that fills short sequences, and an end behind every text.
+    Pairs,
+    /// For conversations in the layout `chatml`: what begins and what ends a message, which also ends a text.
+    Chat,
+    /// As pairs, and T5's hundred sentinels `<extra_id_0>` to `<extra_id_99>`, which stand for spans that were cut out.
+    Spans,
+}
+
+/// What begins and what ends a message in [`Framing::Chat`].
+const MESSAGES: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
+/// Sentinels of [`Framing::Spans`].
+const SENTINELS: usize = 100;
+/// The token that fills short sequences, where the kind has none of its own.
+const PADDING: &str = "<pad>";
+
+impl Framing {
+    fn special_tokens(self, kind: TokenizerKind) -> Vec<String> {
+        let own = matches!(kind, TokenizerKind::WordPiece | TokenizerKind::Word);
+        let padding = (matches!(self, Self::Pairs | Self::Spans) && !own).then(|| PADDING.to_owned());
+        let messages = if self == Self::Chat { &MESSAGES[..] } else { &[] };
+        let sentinels = if self == Self::Spans { SENTINELS } else { 0 };
+        (0..sentinels)
+            .map(|number| format!("<extra_id_{number}>"))
+            .chain(padding)
+            .chain(messages.iter().map(|&name| name.to_owned()))
+            .collect()
+    }
+}
+
+fn assemble(
+    kind: TokenizerKind,
+    model: ModelWrapper,
+    cutting: Cutting,
+    framing: Framing,
+    extra: &[String],
+) -> Result<Tokenizer, CorpusError> {
     let mut tokenizer = tokenizers::Tokenizer::new(model);
     let (normalizer, cutter): (Option<NormalizerWrapper>, PreTokenizerWrapper) = match cutting {
         Cutting::ByteLevel => (None, ByteLevel::new(false, true, true).into()),
@@ -253,7 +299,15 @@ fn assemble(kind: TokenizerKind, model: ModelWrapper, cutting: Cutting) -> Resul
         TokenizerKind::Word => (&WORD_SPECIAL, None),
     };
     tokenizer.with_decoder(decoder);
-    tokenizer.add_special_tokens(specials(names)).map_err(wrong)?;
+    let names: Vec<&str> = names.iter().copied().chain(extra.iter().map(String::as_str)).collect();
+    tokenizer.add_special_tokens(specials(&names)).map_err(wrong)?;
+    let mut config = configuration(kind);
+    if framing == Framing::Chat {
+        config["eos_token"] = json!(MESSAGES[1]);
+    }
+    if let Some(padding) = extra.iter().find(|name| *name == PADDING) {
+        config["pad_token"] = json!(padding);
+    }
     let post: Option<PostProcessorWrapper> = match kind {
         TokenizerKind::Bpe => Some(ByteLevel::new(false, false, true).into()),
         TokenizerKind::WordPiece => {
@@ -262,8 +316,21 @@ fn assemble(kind: TokenizerKind, model: ModelWrapper, cutting: Cutting) -> Resul
         }
         _ => None,
     };
+    let post = match (framing, config["eos_token"].as_str()) {
+        (Framing::Pairs | Framing::Spans, Some(end)) => {
+            let id = tokenizer.token_to_id(end).unwrap_or_default();
+            let frame = TemplateProcessing::builder()
+                .try_single(format!("$A {end}"))
+                .map_err(wrong)?
+                .special_tokens(vec![(end, id)])
+                .build()
+                .map_err(wrong)?;
+            Some(frame.into())
+        }
+        _ => post,
+    };
     tokenizer.with_post_processor(post);
-    Tokenizer::new(tokenizer, configuration(kind), None)
+    Tokenizer::new(tokenizer, config, None)
 }
 
 fn configuration(kind: TokenizerKind) -> Value {

@@ -84,11 +84,9 @@ fn recipe(corpus: &loam_corpus::CargoCorpus, arguments: &DemoArguments) -> Recip
         .sources
         .iter()
         .map(|source| SourceRecipe {
-            name: source.name.clone(),
-            path: source.paths.clone(),
             weight: source.weight,
             text_field: source.text_field.clone(),
-            split: loam_train::recipe::Split::Auto,
+            ..SourceRecipe::new(source.name.clone(), source.paths.clone())
         })
         .collect();
     recipe.data.held_out = corpus.held_out.iter().map(|domain| (domain.name.clone(), domain.paths.clone())).collect();

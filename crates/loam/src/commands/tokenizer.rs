@@ -4,7 +4,7 @@ use super::Misuse;
 use crate::arguments::{Global, Kind, TokenizerTrainArguments};
 use crate::progress::Watcher;
 use crate::terminal::{Terminal, count};
-use loam_corpus::{ReadOptions, TokenizerKind, normalize, read_documents, train_tokenizer};
+use loam_corpus::{Framing, ReadOptions, TokenizerKind, normalize, read_documents, train_tokenizer};
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -32,7 +32,7 @@ pub fn train(arguments: &TokenizerTrainArguments, _: &Global, terminal: Terminal
     let texts = documents.map(|document| document.map(|document| normalize(&document.text).into_owned()));
     let mut watcher = Watcher::new(terminal);
     let mut read = (0, 0);
-    let tokenizer = train_tokenizer(kind, arguments.vocab, texts, &mut |documents, bytes| {
+    let tokenizer = train_tokenizer(kind, arguments.vocab, Framing::Plain, texts, &mut |documents, bytes| {
         read = (documents, bytes);
         watcher.doing(&format!("reading: {} documents, {} bytes", count(documents), count(bytes)));
     })?;

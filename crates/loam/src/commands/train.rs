@@ -98,13 +98,7 @@ fn recipe(arguments: &TrainArguments, dtype: Option<&str>) -> anyhow::Result<(Re
             while recipe.data.sources.iter().any(|other| other.name == source) {
                 source.push('_');
             }
-            recipe.data.sources.push(SourceRecipe {
-                name: source,
-                path: vec![input.clone()],
-                weight: 1.0,
-                text_field: None,
-                split: loam_train::recipe::Split::Auto,
-            });
+            recipe.data.sources.push(SourceRecipe::new(source, vec![input.clone()]));
         }
         recipe.with(&sets)?
     };

@@ -170,7 +170,7 @@ impl BertConfig {
     }
 
     /// Number of parameters of the head over masked words.
-    pub(super) fn head_parameters(&self) -> Option<u64> {
+    pub fn head_parameters(&self) -> Option<u64> {
         let (width, vocabulary) = (self.hidden_size as u64, self.vocab_size as u64);
         width.checked_add(3)?.checked_mul(width)?.checked_add(vocabulary)
     }

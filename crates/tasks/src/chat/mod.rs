@@ -3,8 +3,10 @@
 mod bounds;
 mod json;
 mod template;
+mod training;
 
 pub use template::{CHATML, ChatTemplate, Message, Rendered};
+pub use training::writer;
 
 use crate::TaskError;
 use crate::language_model::{Generation, LoadedModel, TextOptions};

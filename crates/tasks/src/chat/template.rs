@@ -61,6 +61,7 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     tokens: Vec<(String, String)>,
     origin: String,
+    source: String,
 }
 
 impl ChatTemplate {
@@ -136,7 +137,39 @@ impl ChatTemplate {
         });
         let wrong = |error: &Error| TaskError::Request(format!("{origin}: not a valid template: {}", words(error)));
         environment.add_template_owned("chat", with_marks(&source)).map_err(|error| wrong(&error))?;
-        Ok(Self { environment, tokens, origin })
+        Ok(Self { environment, tokens, origin, source })
+    }
+
+    /// Writes a whole conversation with its answers marked: by the template's `{% generation %}` blocks, and where it has
+    /// none, as what each answer adds to the text before it.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`], and when the answers cannot be found: a template that writes earlier messages anew once
+    /// an answer follows has no place that is the answer.
+    pub fn render_marked(&self, messages: &[Message]) -> Result<Rendered, TaskError> {
+        let mut whole = self.render(messages, false)?;
+        if !whole.answers.is_empty() {
+            return Ok(whole);
+        }
+        for (number, _) in messages.iter().enumerate().filter(|(_, message)| message.role == "assistant") {
+            let before = self.render(&messages[..number], true)?.text;
+            let with = self.render(&messages[..=number], false)?.text;
+            if !with.starts_with(&before) || !whole.text.starts_with(&with) {
+                return Err(TaskError::Request(format!(
+                    "{}: it marks no answers with {{% generation %}}, and message {number} cannot be told from what \
+                     stands around it",
+                    self.origin
+                )));
+            }
+            // White space behind an answer belongs to the layout.
+            whole.answers.push(before.len()..with.trim_end().len().max(before.len()));
+        }
+        Ok(whole)
+    }
+
+    /// The template's source.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Writes a conversation; with `answer_next`, what an answer begins with stands at the end.

@@ -2,7 +2,9 @@
 
 use super::error::{Place, RecipeError};
 use super::settings::without_number;
-use super::{Length, ModelFamily, ModelRecipe, Recipe, Split, TokenizerKind, TokenizerRecipe};
+use super::{
+    Length, ModelFamily, ModelRecipe, ObjectiveKind, Recipe, RecordFormat, Split, TokenizerKind, TokenizerRecipe,
+};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -78,6 +80,7 @@ pub(super) fn check(recipe: &Recipe) -> Result<(), Problem> {
     }
     let context = model(recipe)?;
     train(recipe, context)?;
+    objective(recipe)?;
     at_least_one("ledger.refresh_every", recipe.ledger.refresh_every)?;
     at_least_one("ledger.tokens", recipe.ledger.tokens.unwrap_or(1))?;
     at_least_one("baseline.tokens", recipe.baseline.tokens)
@@ -105,6 +108,21 @@ fn data(recipe: &Recipe) -> Result<(), Problem> {
         }
         let good = source.split != Split::Separator(String::new());
         require(good, &key("split"), "\"separator:\"", "needs the text between documents")?;
+        let fields = source.input_field.is_some() == source.target_field.is_some();
+        require_of(fields, &[&key("input_field"), &key("target_field")], || {
+            format!("source {quoted} names one field of a pair; name both input_field and target_field")
+        })?;
+        let plain = source.format == RecordFormat::Text || !source.is_pairs();
+        require_of(plain, &[&key("format")], || {
+            format!("source {quoted} is of conversations, which name no fields and no targets")
+        })?;
+        let one_way = source.target_path.is_empty() || source.input_field.is_none();
+        require_of(one_way, &[&key("target_path"), &key("target_field")], || {
+            format!("source {quoted} has its targets in other files and in a field; keep one")
+        })?;
+        require_of(!source.target_path.iter().any(String::is_empty), &[&key("target_path")], || {
+            format!("source {quoted} has an empty target_path")
+        })?;
     }
     require_of(sources.iter().any(|source| source.weight > 0.0), &["data.source.0.weight"], || {
         "every source has weight 0; at least one must be above".to_owned()
@@ -115,6 +133,84 @@ fn data(recipe: &Recipe) -> Result<(), Problem> {
         require_of(plain, &keys, || format!("a held-out domain is called {domain:?}; give it a visible name"))?;
         let no_path = paths.is_empty() || paths.iter().any(String::is_empty);
         require_of(!no_path, &keys, || format!("held-out domain {domain:?} has no path, or an empty one"))?;
+    }
+    Ok(())
+}
+
+/// What is learned, from what, by what.
+fn objective(recipe: &Recipe) -> Result<(), Problem> {
+    let objective = &recipe.objective;
+    let share = objective.mask > 0.0 && objective.mask < 1.0;
+    require(share, "objective.mask", objective.mask, "must be above 0 and below 1")?;
+    let span = objective.span >= 1.0 && objective.span.is_finite();
+    require(span, "objective.span", objective.span, "must be at least 1 token")?;
+    below_one("objective.label_smoothing", objective.label_smoothing)?;
+    if let (ModelRecipe::New(shape), Some(kind)) = (&recipe.model, objective.kind) {
+        let good = match shape.family {
+            ModelFamily::Bert => kind == ObjectiveKind::Masked,
+            ModelFamily::Seq2Seq => matches!(kind, ObjectiveKind::Pairs | ObjectiveKind::Spans),
+            _ => kind == ObjectiveKind::Causal,
+        };
+        let family = match kind {
+            ObjectiveKind::Causal => "gpt, llama, lstm or gru",
+            ObjectiveKind::Masked => "bert",
+            ObjectiveKind::Pairs | ObjectiveKind::Spans => "seq2seq",
+        };
+        require_of(good, &["objective.kind", "model.family"], || {
+            let (kind, other) = (kind.name(), shape.family.name());
+            format!("objective.kind = \"{kind}\" is not for model.family = \"{other}\", but for {family}")
+        })?;
+    }
+    let kind = recipe.objective_kind();
+    let conversations =
+        recipe.data.sources.iter().filter(|source| source.format == RecordFormat::Conversations).count();
+    let key = ["data.source.0.format"];
+    require_of(conversations == 0 || conversations == recipe.data.sources.len(), &key, || {
+        "some sources are of conversations and others are not; a run learns from one or the other".to_owned()
+    })?;
+    require_of(conversations == 0 || matches!(kind, None | Some(ObjectiveKind::Causal)), &key, || {
+        "conversations are learned with objective.kind = \"causal\"".to_owned()
+    })?;
+    if let (Some(ObjectiveKind::Masked), ModelRecipe::New(_), TokenizerRecipe::Train { kind, .. }) =
+        (kind, &recipe.model, &recipe.tokenizer)
+    {
+        require_of(*kind == TokenizerKind::WordPiece, &["tokenizer.kind", "objective.kind", "model.family"], || {
+            let kind = kind.name();
+            format!(
+                "masked words need a token for the mask; tokenizer.kind = \"wordpiece\" has one, \"{kind}\" has none"
+            )
+        })?;
+    }
+    let sources = &recipe.data.sources;
+    let pairs = sources.iter().filter(|source| source.is_pairs()).count();
+    if let Some(text) = sources.iter().position(|source| !source.is_pairs()).filter(|_| pairs > 0) {
+        let name = &sources[text].name;
+        return require_of(false, &[&format!("data.source.{text}.name")], || {
+            format!("source {name:?} is of text and others are of pairs; a run learns from one or the other")
+        });
+    }
+    let key = "data.source.0.path";
+    require_of(kind != Some(ObjectiveKind::Pairs) || pairs > 0, &["objective.kind", "model.family", key], || {
+        "pairs are learned from sources of pairs: name the targets of every source with target_path, or its fields with \
+         input_field and target_field; objective.kind = \"spans\" trains on text"
+            .to_owned()
+    })?;
+    let of_text = matches!(kind, Some(ObjectiveKind::Masked | ObjectiveKind::Spans));
+    require_of(!of_text || pairs == 0, &["data.source.0.target_path", "data.source.0.target_field"], || {
+        format!("objective.kind = \"{}\" learns from text, not from pairs", kind.map_or("", ObjectiveKind::name))
+    })?;
+    for domain in recipe.data.held_out_target.keys() {
+        let keys = [&*format!("data.held_out_target.{domain}")];
+        require_of(recipe.data.held_out.contains_key(domain), &keys, || {
+            format!("held-out domain {domain:?} has targets and no inputs; name them in [data.held_out]")
+        })?;
+    }
+    let by_files = sources.iter().any(|source| !source.target_path.is_empty());
+    for domain in recipe.data.held_out.keys().filter(|_| by_files) {
+        let keys = [&*format!("data.held_out.{domain}")];
+        require_of(recipe.data.held_out_target.contains_key(domain), &keys, || {
+            format!("held-out domain {domain:?} has no targets; name their files in [data.held_out_target]")
+        })?;
     }
     Ok(())
 }

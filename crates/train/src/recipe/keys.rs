@@ -10,11 +10,15 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("data.source.weight", "1 draws it as large as it is, 2 twice as often, 0 never"),
     ("data.source.text_field", "field of the records that holds the text; recognized by default"),
     ("data.source.split", "cut into documents: auto, file, line, paragraph, separator:…"),
+    ("data.source.format", "of the records: text, or conversations, whose answers are learned"),
+    ("data.source.target_path", "pairs: files whose lines belong to those of path"),
+    ("data.source.input_field", "pairs in records: field of the input, or column of a text file"),
+    ("data.source.target_field", "pairs in records: field of the target, or column of a text file"),
     ("tokenizer.path", "a trained one: tokenizer.json or its folder"),
     ("tokenizer.kind", "bpe, wordpiece, unigram, word"),
     ("tokenizer.vocab", "token ids; more make shorter sequences and a larger embedding"),
     ("model.from", "go on from this model's folder"),
-    ("model.family", "architecture: gpt, llama, lstm or gru"),
+    ("model.family", "architecture: gpt, llama, lstm, gru, bert, seq2seq"),
     ("model.width", "channels of the residual stream; divisible by heads"),
     ("model.layers", "blocks, one after another"),
     ("model.heads", "attention heads a block; 64 channels each is usual; none in lstm and gru"),
@@ -41,6 +45,13 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("train.keep_checkpoints", "latest ones on disk, beside the best"),
     ("train.patience", "evaluations without improvement before stopping; never by default"),
     ("train.seed", "initialization, data order, dropout"),
+    ("objective.kind", "causal, masked, pairs, spans; by default what the family is for"),
+    ("objective.mask", "share of the tokens that are masked, or cut out"),
+    ("objective.masking", "which are masked: static, dynamic, adaptive (hard ones more often)"),
+    ("objective.whole_words", "mask the pieces of a word together"),
+    ("objective.span", "mean length of the spans that are cut out, in tokens"),
+    ("objective.label_smoothing", "of encoders with decoders; 0.1 is usual for translation"),
+    ("objective.chat_template", "of conversations: chatml, or a file; the model's own by default"),
     ("ledger.enabled", "book what each source did for each held-out domain"),
     ("ledger.refresh_every", "steps between fresh held-out gradients; fewer close the books better"),
     ("ledger.momentum", "credited to the sources that built it, or history: its own line"),
@@ -49,8 +60,11 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("baseline.tokens", "training tokens that they see at most"),
 ];
 
+/// The tables whose keys are names of held-out domains.
+pub(super) const DOMAINS: &[&str] = &["data.held_out", "data.held_out_target"];
+
 /// The tables of a recipe.
-pub(super) const SECTIONS: &[&str] = &["data", "tokenizer", "model", "train", "ledger", "baseline"];
+pub(super) const SECTIONS: &[&str] = &["data", "tokenizer", "model", "train", "objective", "ledger", "baseline"];
 
 /// Other trainers' names for our keys. Of several keys, the one in the section that was written goes first.
 const SYNONYMS: &[(&str, &[&str])] = &[
@@ -76,6 +90,7 @@ const SYNONYMS: &[(&str, &[&str])] = &[
     ("gradient_accumulation_steps", &["train.micro_batch_tokens"]),
     ("hidden_size", &["model.width"]),
     ("iterations", &["train.steps"]),
+    ("label_smoothing_factor", &["objective.label_smoothing"]),
     ("learning_rate", &["train.lr"]),
     ("learning_rate_schedule", &["train.schedule"]),
     ("log_every", &["train.eval_every"]),
@@ -91,6 +106,7 @@ const SYNONYMS: &[(&str, &[&str])] = &[
     ("max_steps", &["train.steps"]),
     ("micro_batch_size", &["train.micro_batch_tokens"]),
     ("minimum_lr", &["train.min_lr"]),
+    ("mlm_probability", &["objective.mask"]),
     ("model_type", &["model.family", "tokenizer.kind"]),
     ("n_ctx", &["model.context"]),
     ("n_embd", &["model.width"]),
@@ -147,7 +163,8 @@ fn nearest(unknown: &str) -> Option<&'static str> {
         keys.iter().find(|key| split(key).0 == section).or(keys.first()).copied()
     };
     // data.held_out and data.source are tables, so they stand beside the keys.
-    let candidates = || KEYS.iter().map(|(key, _)| *key).chain(["data.held_out", "data.source"]);
+    let candidates =
+        || KEYS.iter().map(|(key, _)| *key).chain(["data.held_out", "data.held_out_target", "data.source"]);
     if let Some((_, keys)) = SYNONYMS.iter().find(|(name, _)| *name == last) {
         return same_section_first(&mut keys.iter().copied());
     }
@@ -202,7 +219,10 @@ mod tests {
         ] {
             assert_eq!(nearest(unknown), Some(expected), "{unknown}");
         }
-        assert_eq!(hint("quux.frobnicate"), "the sections are data, tokenizer, model, train, ledger, baseline");
+        assert_eq!(
+            hint("quux.frobnicate"),
+            "the sections are data, tokenizer, model, train, objective, ledger, baseline"
+        );
         assert_eq!(hint("baseline.frobnicate"), "the keys of [baseline] are enabled, tokens");
     }
 

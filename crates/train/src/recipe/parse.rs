@@ -4,8 +4,8 @@ use super::check::check;
 use super::error::{Place, RecipeError};
 use super::settings::{Setting, Settings, shorten, without_number};
 use super::{
-    BaselineRecipe, DataRecipe, LedgerRecipe, Length, ModelRecipe, ModelShape, Recipe, SourceRecipe, Split,
-    TokenizerKind, TokenizerRecipe, TrainRecipe,
+    BaselineRecipe, DataRecipe, LedgerRecipe, Length, ModelRecipe, ModelShape, ObjectiveRecipe, Recipe, RecordFormat,
+    SourceRecipe, Split, TokenizerKind, TokenizerRecipe, TrainRecipe,
 };
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,7 @@ impl Settings {
             tokenizer: self.tokenizer()?,
             model: self.model()?,
             train: self.train()?,
+            objective: self.objective()?,
             ledger: self.ledger()?,
             baseline: self.baseline()?,
         })
@@ -57,8 +58,7 @@ impl Settings {
     fn data(&self, whole: &Place) -> Result<DataRecipe, RecipeError> {
         let mut data = DataRecipe::default();
         if let Some(Paths(path)) = self.optional("data.train")? {
-            let name = "train".to_owned();
-            data.sources.push(SourceRecipe { name, path, weight: 1.0, text_field: None, split: Split::Auto });
+            data.sources.push(SourceRecipe::new("train", path));
         }
         for number in 0..self.source_count() {
             let prefix = format!("data.source.{number}.");
@@ -77,6 +77,10 @@ impl Settings {
                 weight: self.get(&key("weight"), 1.0)?,
                 text_field: self.optional(&key("text_field"))?,
                 split: self.get(&key("split"), Split::Auto)?,
+                format: self.get(&key("format"), RecordFormat::Text)?,
+                target_path: self.optional::<Paths>(&key("target_path"))?.map_or_else(Vec::new, |paths| paths.0),
+                input_field: self.optional(&key("input_field"))?,
+                target_field: self.optional(&key("target_field"))?,
             });
         }
         for key in self.0.keys() {
@@ -84,6 +88,11 @@ impl Settings {
                 && let Some(Paths(paths)) = self.optional(key)?
             {
                 data.held_out.insert(domain.to_owned(), paths);
+            }
+            if let Some(domain) = key.strip_prefix("data.held_out_target.")
+                && let Some(Paths(paths)) = self.optional(key)?
+            {
+                data.held_out_target.insert(domain.to_owned(), paths);
             }
         }
         Ok(data)
@@ -141,6 +150,19 @@ impl Settings {
             keep_checkpoints: self.get("train.keep_checkpoints", train.keep_checkpoints)?,
             patience: self.optional("train.patience")?,
             seed: self.get("train.seed", train.seed)?,
+        })
+    }
+
+    fn objective(&self) -> Result<ObjectiveRecipe, RecipeError> {
+        let objective = ObjectiveRecipe::default();
+        Ok(ObjectiveRecipe {
+            kind: self.optional("objective.kind")?,
+            mask: self.get("objective.mask", objective.mask)?,
+            masking: self.get("objective.masking", objective.masking)?,
+            whole_words: self.get("objective.whole_words", objective.whole_words)?,
+            span: self.get("objective.span", objective.span)?,
+            chat_template: self.optional("objective.chat_template")?,
+            label_smoothing: self.get("objective.label_smoothing", objective.label_smoothing)?,
         })
     }
 
@@ -291,13 +313,7 @@ mod tests {
     #[test]
     fn every_key_has_a_default() {
         let recipe = with("", &[]);
-        let source = |path: &[&str]| SourceRecipe {
-            name: "train".to_owned(),
-            path: path.iter().map(|&path| path.to_owned()).collect(),
-            weight: 1.0,
-            text_field: None,
-            split: Split::Auto,
-        };
+        let source = |path: &[&str]| SourceRecipe::new("train", path.iter().map(|&path| path.to_owned()).collect());
         let data = DataRecipe { sources: vec![source(&["a.txt"])], ..DataRecipe::default() };
         assert_eq!(recipe, Recipe { data, ..Recipe::default() });
         let two: Recipe = "[data]\ntrain = [\"a\", 'b']".parse().unwrap();
@@ -388,7 +404,7 @@ mod tests {
             ("model.from = 3", "recipes/x.toml:2: model.from = 3: expected a path in quotes"),
             (
                 "model.family = \"lama\"",
-                "recipes/x.toml:2: model.family = \"lama\": expected one of \"gpt\", \"llama\", \"lstm\", \"gru\"; did \
+                "recipes/x.toml:2: model.family = \"lama\": expected one of \"gpt\", \"llama\", \"lstm\", \"gru\", \"bert\", \"seq2seq\"; did \
                  you mean \"llama\"?",
             ),
             (

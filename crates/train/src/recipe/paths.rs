@@ -13,12 +13,15 @@ pub(super) fn resolve(recipe: &mut Recipe, recipe_folder: &Path) -> Result<(), R
     let folders = if recipe_folder.as_os_str().is_empty() { vec![current] } else { vec![current, recipe_folder] };
     for source in &mut recipe.data.sources {
         let key = format!("data.source {:?}", source.name);
-        for path in &mut source.path {
+        for path in source.path.iter_mut().chain(&mut source.target_path) {
             *path = find(&key, path, &folders, true)?;
         }
     }
-    for (domain, paths) in &mut recipe.data.held_out {
-        let key = format!("data.held_out.{domain}");
+    let data = &mut recipe.data;
+    let targets = data.held_out_target.iter_mut().map(|(domain, paths)| ("held_out_target", domain, paths));
+    let domains = data.held_out.iter_mut().map(|(domain, paths)| ("held_out", domain, paths));
+    for (table, domain, paths) in domains.chain(targets) {
+        let key = format!("data.{table}.{domain}");
         for path in paths {
             *path = find(&key, path, &folders, true)?;
         }

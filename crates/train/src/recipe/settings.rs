@@ -60,20 +60,20 @@ impl Walk<'_> {
             let key =
                 if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
             let offset = name.span().start;
-            if prefix != "data.held_out" && name.get_ref().contains('.') {
+            if !keys::DOMAINS.contains(&prefix) && name.get_ref().contains('.') {
                 let place = (self.place)(offset);
                 let hint = "write keys without quotes, their parts between dots".to_owned();
                 self.problems.push((offset, RecipeError::UnknownKey { place, key: shorten(&key), hint }));
                 continue;
             }
-            if keys::SECTIONS.contains(&&*key) || key == "data.held_out" {
+            if keys::SECTIONS.contains(&&*key) || keys::DOMAINS.contains(&&*key) {
                 match value.get_ref() {
                     DeValue::Table(inner) => self.table(inner, &key),
                     other => self.wrong_type(offset, &key, other, &format!("a table: write [{key}] on a line above")),
                 }
             } else if key == "data.source" {
                 self.sources(offset, value.get_ref());
-            } else if prefix == "data.held_out" || keys::known(&without_number(&key)) {
+            } else if keys::DOMAINS.contains(&prefix) || keys::known(&without_number(&key)) {
                 self.setting(key, offset, value);
             } else {
                 let key = shorten(&without_number(&key));

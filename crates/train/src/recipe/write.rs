@@ -23,9 +23,13 @@ pub(super) fn to_toml(recipe: &Recipe) -> String {
         text.push_str("# domain = [\"files\"]; without any, 2 % of each source are held out\n");
     }
     for (domain, paths) in &recipe.data.held_out {
-        let bare = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == '-';
-        let domain = if domain.chars().all(bare) && !domain.is_empty() { domain.clone() } else { string(domain) };
-        let _ = writeln!(text, "{domain} = {}", strings(paths));
+        let _ = writeln!(text, "{} = {}", domain_key(domain), strings(paths));
+    }
+    if !recipe.data.held_out_target.is_empty() {
+        section(&mut text, "[data.held_out_target]");
+    }
+    for (domain, paths) in &recipe.data.held_out_target {
+        let _ = writeln!(text, "{} = {}", domain_key(domain), strings(paths));
     }
     for name in super::keys::SECTIONS.iter().filter(|name| **name != "data") {
         section(&mut text, &format!("[{name}]"));
@@ -35,6 +39,12 @@ pub(super) fn to_toml(recipe: &Recipe) -> String {
         }
     }
     text
+}
+
+/// A domain's name as a key.
+fn domain_key(domain: &str) -> String {
+    let bare = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == '-';
+    if domain.chars().all(bare) && !domain.is_empty() { domain.to_owned() } else { string(domain) }
 }
 
 /// What stands for a key.
@@ -70,12 +80,17 @@ fn of_source(source: &SourceRecipe, name: &str) -> Value {
             source.text_field.as_ref().map_or(Value::Automatic("\"text\""), |field| Value::Set(string(field)))
         }
         "split" => Value::Set(string(&String::from(source.split.clone()))),
+        "format" => Value::Set(string(source.format.name())),
+        "target_path" if source.target_path.is_empty() => Value::Excluded,
+        "target_path" => Value::Set(strings(&source.target_path)),
+        "input_field" => source.input_field.as_ref().map_or(Value::Excluded, |field| Value::Set(string(field))),
+        "target_field" => source.target_field.as_ref().map_or(Value::Excluded, |field| Value::Set(string(field))),
         _ => Value::Excluded,
     }
 }
 
 fn of_recipe(recipe: &Recipe, key: &str) -> Value {
-    let Recipe { tokenizer, model, train, ledger, baseline, .. } = recipe;
+    let Recipe { tokenizer, model, train, objective, ledger, baseline, .. } = recipe;
     let optional =
         |value: Option<u64>, example| value.map_or(Value::Automatic(example), |value| Value::Set(value.to_string()));
     if let (TokenizerRecipe::Load { path }, "tokenizer.path") = (tokenizer, key) {
@@ -122,6 +137,20 @@ fn of_recipe(recipe: &Recipe, key: &str) -> Value {
         "train.keep_checkpoints" => train.keep_checkpoints.to_string(),
         "train.patience" => return optional(train.patience, "5"),
         "train.seed" => train.seed.to_string(),
+        "objective.kind" => {
+            return objective.kind.map_or(Value::Automatic("\"causal\""), |kind| Value::Set(string(kind.name())));
+        }
+        "objective.mask" => float(objective.mask),
+        "objective.masking" => string(objective.masking.name()),
+        "objective.whole_words" => objective.whole_words.to_string(),
+        "objective.span" => float(objective.span),
+        "objective.chat_template" => {
+            return objective
+                .chat_template
+                .as_ref()
+                .map_or(Value::Automatic("\"chatml\""), |name| Value::Set(string(name)));
+        }
+        "objective.label_smoothing" => float(objective.label_smoothing),
         "ledger.enabled" => ledger.enabled.to_string(),
         "ledger.refresh_every" => ledger.refresh_every.to_string(),
         "ledger.momentum" => string(ledger.momentum.name()),
@@ -157,6 +186,8 @@ mod tests {
             "data.train = \"a\"",
             "data.train = \"a\"\ntrain.epochs = 2\ntokenizer.path = \"t\"\nmodel.from = \"m\"",
             "data.train = \"a\"\ntrain.minutes = 2",
+            "[[data.source]]\nname = \"a\"\npath = \"b\"\ntarget_path = \"c\"",
+            "[[data.source]]\nname = \"a\"\npath = \"b\"\ninput_field = \"c\"\ntarget_field = \"d\"",
         ];
         let texts = variants.map(|variant| variant.parse::<Recipe>().unwrap().to_toml());
         for (key, reason) in KEYS.iter().filter(|(key, _)| *key != "data.train") {

@@ -1,0 +1,108 @@
+//! N-gram models beside the trained one, told the same targets on the same held-out text.
+
+use crate::batch;
+use crate::feed::Feed;
+use crate::objective::{Example, Kind};
+use crate::recipe::Recipe;
+use crate::record::Event;
+use loam_corpus::{IGNORE, Prepared, TokenStream};
+use loam_models::ngram::NGram;
+
+/// Tokens before the one that is told that the highest order sees.
+const SEEN: usize = 2;
+
+/// Trains them on the training tokens and scores them on what the neural model is scored on:
+///
+/// - of text, on every token;
+/// - of masked text, on the masked tokens, with the true tokens to their left in sight, masked or not;
+/// - of pairs, trained and scored on the targets alone; the inputs are not seen;
+/// - of spans, on what the decoder writes, sentinels too, with what it wrote before in sight.
+pub(crate) fn events(
+    recipe: &Recipe,
+    prepared: &Prepared,
+    kind: Kind,
+    feed: &Feed,
+    mut shown_feed: Feed,
+) -> Vec<Event> {
+    let vocabulary = prepared.tokenizer().vocabulary();
+    let total: u64 = prepared.sources().iter().map(|source| source.tokens).sum();
+    let share = (recipe.baseline.tokens as f64 / total.max(1) as f64).min(1.0);
+    // What a decoder writes is not in the text as it stands: examples of about one pass over it show it.
+    let passes = if kind == Kind::Spans { (total as f64 * share) as u64 } else { 0 };
+    let mut passed = 0;
+    let written = std::iter::from_fn(|| {
+        if passed >= passes {
+            return None;
+        }
+        let batch = shown_feed.next();
+        passed += batch.tokens as u64;
+        Some(Box::new(batch.examples.into_iter().flat_map(|example| example.targets)) as Box<dyn Iterator<Item = u32>>)
+    });
+    let shown = prepared.sources().iter().enumerate().filter(|(_, source)| source.share > 0.0);
+    let streams = shown.map(|(index, _)| match prepared.train_examples(index) {
+        Some(pairs) if kind == Kind::Pairs => {
+            let count = (pairs.len() as f64 * share).ceil() as usize;
+            Box::new((0..count).flat_map(|pair| pairs.pair(pair).1)) as Box<dyn Iterator<Item = u32>>
+        }
+        _ => {
+            let stream = prepared.train_stream(index);
+            Box::new(tokens(stream, (stream.len() as f64 * share).ceil() as usize))
+        }
+    });
+    let models =
+        if kind == Kind::Spans { NGram::train_all(vocabulary, written) } else { NGram::train_all(vocabulary, streams) };
+    let token_bytes = batch::token_bytes(prepared.tokenizer());
+    let bytes_of = |ids: &mut dyn Iterator<Item = u32>| -> u64 {
+        ids.filter_map(|id| token_bytes.get(id as usize)).map(|&bytes| u64::from(bytes)).sum()
+    };
+    let mut events = Vec::new();
+    for (index, domain) in prepared.held_out().iter().enumerate() {
+        let stream = prepared.held_out_stream(index);
+        let pairs = prepared.held_out_examples(index).is_some();
+        let (losses, bytes): (Vec<(f64, u64)>, u64) = if kind == Kind::Causal && !pairs {
+            let losses = models.iter().map(|model| model.loss(tokens(stream, stream.len()))).collect();
+            (losses, bytes_of(&mut tokens(stream, stream.len())))
+        } else {
+            let told =
+                feed.held_out(prepared, index, None).iter().flat_map(|example| told(example, kind)).collect::<Vec<_>>();
+            let loss = |model: &NGram| {
+                let nats: f64 = told.iter().map(|(before, id)| -model.log_probability(before, *id)).sum();
+                (nats, told.len() as u64)
+            };
+            (models.iter().map(loss).collect(), bytes_of(&mut told.iter().map(|(_, id)| *id)))
+        };
+        if bytes == 0 {
+            continue;
+        }
+        for ((nats, count), name) in losses.into_iter().zip(["unigram", "bigram", "trigram"]) {
+            events.push(Event::Baseline {
+                domain: domain.name.clone(),
+                name: name.to_owned(),
+                loss: nats / count as f64,
+                bits_per_byte: nats / std::f64::consts::LN_2 / bytes as f64,
+            });
+        }
+    }
+    events
+}
+
+/// The targets of an example that count, each with the tokens to its left.
+fn told(example: &Example, kind: Kind) -> Vec<(Vec<u32>, u32)> {
+    let truth = |at: usize| match (example.targets[at], kind) {
+        (IGNORE, Kind::Masked) => example.inputs.get(at).copied().unwrap_or_default(),
+        (target, _) => target,
+    };
+    let before = |at: usize| -> Vec<u32> {
+        match kind {
+            // The input at a place stands before the target there.
+            Kind::Causal => example.inputs[(at + 1).saturating_sub(SEEN)..=at].to_vec(),
+            _ => (at.saturating_sub(SEEN)..at).map(truth).collect(),
+        }
+    };
+    let counted = (0..example.targets.len()).filter(|at| example.targets[*at] != IGNORE);
+    counted.map(|at| (before(at), example.targets[at])).collect()
+}
+
+fn tokens(stream: &TokenStream, count: usize) -> impl Iterator<Item = u32> + '_ {
+    stream.iter().take(count)
+}

@@ -1,0 +1,181 @@
+//! Training examples without end, and held-out ones, from text or from pairs, for any objective.
+
+use crate::error::TrainError;
+use crate::objective::{Example, Kind, Objective, Settings, Window};
+use crate::plan::Portions;
+use loam_corpus::{IGNORE, Loader, PairLoader, Position, Prepared, evaluation_sequences, fitting};
+
+/// Examples of one source, side by side.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Index of the source.
+    pub source: usize,
+    /// The examples.
+    pub examples: Vec<Example>,
+    /// Targets that count.
+    pub counted: usize,
+    /// Tokens that are read or written.
+    pub tokens: usize,
+}
+
+impl Batch {
+    fn new(source: usize, examples: Vec<Example>) -> Self {
+        let counted = examples.iter().map(Example::counted).sum();
+        let tokens = examples.iter().map(Example::tokens).sum();
+        Self { source, examples, counted, tokens }
+    }
+}
+
+enum Origin {
+    Text { loader: Loader, totals: Vec<usize> },
+    Pairs(PairLoader),
+}
+
+/// Delivers batches.
+pub struct Feed {
+    origin: Origin,
+    objective: Objective,
+    context: usize,
+    /// Tokens of text in an example.
+    window: usize,
+}
+
+impl Feed {
+    /// A feed at its start.
+    ///
+    /// # Errors
+    /// When the data are not what the objective learns from, or the tokenizer lacks what it needs.
+    pub fn new(prepared: &Prepared, kind: Kind, settings: &Settings, portions: &Portions) -> Result<Self, TrainError> {
+        let objective = Objective::new(kind, settings, prepared.tokenizer())?;
+        let sources = prepared.sources().len();
+        let pairs = (0..sources).filter(|source| prepared.train_examples(*source).is_some()).count();
+        let window = objective.window(portions.context);
+        let origin = match (kind, pairs) {
+            (Kind::Causal | Kind::Masked | Kind::Spans, 0) => Origin::Text {
+                loader: Loader::new(prepared, window, portions.sequences, settings.seed)?,
+                totals: (0..sources).map(|source| prepared.train_stream(source).len()).collect(),
+            },
+            (Kind::Causal | Kind::Pairs, pairs) if pairs == sources => Origin::Pairs(PairLoader::new(
+                prepared,
+                objective.fit(portions.context),
+                portions.micro_batch_tokens(),
+                settings.seed,
+            )?),
+            (Kind::Pairs, _) => {
+                let message = "pairs are learned from sources of pairs: name the targets of every source with \
+                               target_path, or its fields with input_field and target_field";
+                return Err(TrainError::Request(message.to_owned()));
+            }
+            (kind, _) => {
+                return Err(TrainError::Request(format!(
+                    "objective.kind = \"{}\" learns from text, and {pairs} of {sources} sources are of pairs",
+                    kind.name()
+                )));
+            }
+        };
+        Ok(Self { origin, objective, context: portions.context, window })
+    }
+
+    /// Pairs that are longer than the context and left out.
+    pub fn left_out(&self) -> usize {
+        match &self.origin {
+            Origin::Text { .. } => 0,
+            Origin::Pairs(loader) => loader.left_out(),
+        }
+    }
+
+    /// Micro-batches of an epoch, where that is not a matter of tokens alone.
+    pub fn batches_per_epoch(&self) -> Option<u64> {
+        match &self.origin {
+            Origin::Text { .. } => None,
+            Origin::Pairs(loader) => Some(loader.batches_per_epoch()),
+        }
+    }
+
+    /// The next batch.
+    #[allow(clippy::should_implement_trait)] // There is always a next one; an Option would be a lie.
+    pub fn next(&mut self) -> Batch {
+        match &mut self.origin {
+            Origin::Text { loader, totals } => {
+                let batch = loader.next();
+                let window = batch.targets.len() / batch.sequences.max(1);
+                let rows = batch.inputs.chunks(window).zip(batch.targets.chunks(window)).zip(&batch.places);
+                let example = |((inputs, targets), place): ((&[u32], &[u32]), &loam_corpus::Place)| {
+                    let tokens = self.objective.text(targets);
+                    let (source, total) = (batch.source, totals[batch.source]);
+                    let window = Window { tokens, source, number: place.number, start: place.start, total };
+                    self.objective.example(window, inputs)
+                };
+                let examples = rows.map(example).collect();
+                Batch { tokens: batch.tokens, ..Batch::new(batch.source, examples) }
+            }
+            Origin::Pairs(loader) => {
+                let batch = loader.next();
+                let stream = loader.stream(batch.source);
+                let example = |pair: &usize| self.objective.pair(stream, *pair);
+                Batch::new(batch.source, batch.pairs.iter().map(example).collect())
+            }
+        }
+    }
+
+    /// The examples of a held-out domain, every one the same each time; `most` at most, spread over it.
+    pub fn held_out(&self, prepared: &Prepared, domain: usize, most: Option<usize>) -> Vec<Example> {
+        if let Some(stream) = prepared.held_out_examples(domain) {
+            let pairs = fitting(stream, self.objective.fit(self.context));
+            let step = most.map_or(1, |most| pairs.len().div_ceil(most.max(1)).max(1));
+            return pairs.iter().step_by(step).map(|pair| self.objective.pair(stream, *pair)).collect();
+        }
+        let stream = prepared.held_out_stream(domain);
+        let sequences = evaluation_sequences(stream, self.window, most.map(|most| most * self.window));
+        let (total, count) = (stream.len(), sequences.len());
+        let windows = total.div_ceil(self.window.max(1));
+        let examples = sequences.into_iter().enumerate().map(|(number, sequence)| {
+            // As `evaluation_sequences` places them.
+            let start = number * windows / count * self.window;
+            let tokens = self.objective.text(&sequence.targets);
+            let window = Window { tokens, source: domain, number: number as u64, start, total };
+            self.objective.held_out_example(window, &sequence.inputs)
+        });
+        examples.filter(|example| example.counted() > 0).collect()
+    }
+
+    /// Whether the losses of a batch's targets are asked for, in [`Feed::learn`].
+    pub fn is_adaptive(&self) -> bool {
+        matches!(&self.objective, Objective::Masked(masking) if masking.is_adaptive())
+    }
+
+    /// Takes note of what the targets of a batch cost the model.
+    pub fn learn(&mut self, batch: &Batch, losses: &[f32]) {
+        if let Objective::Masked(masking) = &mut self.objective {
+            let told = batch.examples.iter().flat_map(|example| &example.targets).filter(|id| **id != IGNORE);
+            masking.learn(told.copied().zip(losses.iter().copied()));
+        }
+    }
+
+    /// What it has taken note of, for a checkpoint.
+    pub fn memory(&self) -> Vec<f32> {
+        match &self.objective {
+            Objective::Masked(masking) => masking.memory().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// How far it has come.
+    pub fn position(&self) -> Position {
+        match &self.origin {
+            Origin::Text { loader, .. } => loader.position(),
+            Origin::Pairs(loader) => loader.position(),
+        }
+    }
+
+    /// Goes on from a position and from what was taken note of until then.
+    pub fn seek(&mut self, position: &Position, memory: &[f32]) {
+        match &mut self.origin {
+            Origin::Text { loader, .. } => loader.seek(position),
+            Origin::Pairs(loader) => loader.seek(position),
+        }
+        if let Objective::Masked(masking) = &mut self.objective {
+            masking.restore(memory);
+        }
+    }
+}

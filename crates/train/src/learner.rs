@@ -1,0 +1,251 @@
+//! What the training loop asks of a model, whatever it learns.
+
+use crate::objective::Example;
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use loam_corpus::IGNORE;
+use loam_models::bert::{Inputs, MaskedBert};
+use loam_models::causal::Shape;
+use loam_models::seq2seq::{Seq2Seq, Source};
+use loam_models::{CausalModel, Gpt, LanguageModel, ModelError};
+use loam_nn::head;
+use std::path::Path;
+
+/// What makes training differ from measuring.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Regularization {
+    /// From which dropout follows.
+    pub dropout_seed: u64,
+    /// Label smoothing ε (Szegedy et al. 2016); of encoders with decoders only.
+    pub smoothing: f32,
+}
+
+/// A model that a run can train.
+pub trait Learner: Module {
+    /// `scale` times the summed cross-entropy of every target that counts, in nats, `[1]`, differentiable; with
+    /// regularization, as training has it. `device` holds the batch.
+    fn loss(
+        &self,
+        examples: &[Example],
+        scale: f32,
+        regularization: Option<Regularization>,
+        device: &Device,
+    ) -> Tensor<1>;
+
+    /// The cross-entropy of every target that counts, in nats, in the order of the examples.
+    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32>;
+
+    /// What it is, for records.
+    fn describe(&self) -> Shape;
+
+    /// Number of token ids.
+    fn ids(&self) -> usize;
+
+    /// Parameters outside the embeddings.
+    fn inner_parameters(&self) -> u64;
+
+    /// Writes the model in the Hugging Face layout.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    fn export(&self, folder: &Path, end_of_text: Option<u32>) -> Result<(), ModelError>;
+}
+
+/// Rows of ids side by side, `[rows, longest]`, short ones filled up behind.
+fn rows<'a>(rows: impl Iterator<Item = &'a [u32]> + Clone, filler: u32, device: &Device) -> Tensor<2, Int> {
+    let (count, time) = rows.clone().fold((0, 0), |(count, time), row| (count + 1, time.max(row.len())));
+    let mut ids = Vec::with_capacity(count * time);
+    for row in rows {
+        ids.extend(row.iter().map(|id| i64::from(*id)));
+        ids.resize(ids.len() + time - row.len(), i64::from(filler));
+    }
+    Tensor::from_data(TensorData::new(ids, [count, time]), device)
+}
+
+/// Targets side by side, each row as long as the longest, −1 where nothing is told.
+fn targets(examples: &[Example]) -> (Vec<i64>, usize) {
+    let time = examples.iter().map(|example| example.targets.len()).max().unwrap_or(0);
+    let mut ids = Vec::with_capacity(examples.len() * time);
+    for example in examples {
+        ids.extend(example.targets.iter().map(|&id| if id == IGNORE { -1 } else { i64::from(id) }));
+        ids.resize(ids.len() + time - example.targets.len(), -1);
+    }
+    (ids, time)
+}
+
+fn row(ids: Vec<i64>, device: &Device) -> Tensor<1, Int> {
+    let count = ids.len();
+    Tensor::from_data(TensorData::new(ids, [count]), device)
+}
+
+fn lengths<'a>(rows: impl Iterator<Item = &'a [u32]> + Clone) -> Option<Vec<usize>> {
+    let lengths: Vec<usize> = rows.map(<[u32]>::len).collect();
+    let all_equal = lengths.windows(2).all(|pair| pair[0] == pair[1]);
+    (!all_equal).then_some(lengths)
+}
+
+fn host(tensor: Tensor<1>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion")
+}
+
+/// Padding stands behind, where causal models do not look, and is never told.
+fn causal_operands(examples: &[Example], device: &Device) -> (Tensor<2, Int>, Tensor<1, Int>) {
+    let inputs = rows(examples.iter().map(|example| &*example.inputs), 0, device);
+    (inputs, row(targets(examples).0, device))
+}
+
+macro_rules! learns_causally {
+    ($($model:ty),+) => {
+        $(impl Learner for $model {
+            fn loss(
+                &self,
+                examples: &[Example],
+                scale: f32,
+                regularization: Option<Regularization>,
+                device: &Device,
+            ) -> Tensor<1> {
+                let (inputs, targets) = causal_operands(examples, device);
+                LanguageModel::loss(self, inputs, targets, scale, regularization.map(|with| with.dropout_seed))
+            }
+
+            fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+                let (inputs, ids) = causal_operands(examples, device);
+                let losses = host(LanguageModel::token_losses(self, inputs, ids));
+                let counted = targets(examples).0;
+                losses.into_iter().zip(counted).filter(|(_, id)| *id >= 0).map(|(loss, _)| loss).collect()
+            }
+
+            fn describe(&self) -> Shape {
+                CausalModel::from(self.clone()).shape()
+            }
+
+            fn ids(&self) -> usize {
+                self.vocabulary()
+            }
+
+            fn inner_parameters(&self) -> u64 {
+                self.non_embedding_parameters()
+            }
+
+            fn export(&self, folder: &Path, end_of_text: Option<u32>) -> Result<(), ModelError> {
+                self.save(folder, end_of_text)
+            }
+        })+
+    };
+}
+
+learns_causally!(CausalModel, Gpt);
+
+/// What a masked model reads, the places that are asked about and what stood there.
+fn masked_operands(examples: &[Example], device: &Device) -> (Inputs, Tensor<1, Int>, Tensor<1, Int>) {
+    let texts = examples.iter().map(|example| &*example.inputs);
+    let (ids, time) = targets(examples);
+    let (places, told): (Vec<i64>, Vec<i64>) =
+        ids.into_iter().enumerate().filter(|(_, id)| *id >= 0).map(|(place, id)| (place as i64, id)).unzip();
+    let inputs = Inputs { ids: rows(texts.clone(), 0, device), token_types: None, lengths: lengths(texts) };
+    debug_assert_eq!(inputs.ids.dims()[1], time);
+    (inputs, row(places, device), row(told, device))
+}
+
+impl Learner for MaskedBert {
+    fn loss(
+        &self,
+        examples: &[Example],
+        scale: f32,
+        regularization: Option<Regularization>,
+        device: &Device,
+    ) -> Tensor<1> {
+        let (inputs, places, told) = masked_operands(examples, device);
+        MaskedBert::loss(self, &inputs, places, told, scale, regularization.map(|with| with.dropout_seed))
+    }
+
+    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+        let (inputs, places, told) = masked_operands(examples, device);
+        host(MaskedBert::token_losses(self, &inputs, places, told))
+    }
+
+    fn describe(&self) -> Shape {
+        let config = self.config();
+        Shape {
+            family: config.family.name(),
+            width: config.hidden_size,
+            layers: config.num_hidden_layers,
+            heads: config.num_attention_heads,
+            context: config.context(),
+        }
+    }
+
+    fn ids(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    fn inner_parameters(&self) -> u64 {
+        let config = self.config();
+        let tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size;
+        self.num_params() as u64 - (tables * config.hidden_size) as u64
+    }
+
+    fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {
+        self.save(folder)
+    }
+}
+
+/// The source, what the decoder reads, and what it is to write.
+fn pair_operands(model: &Seq2Seq, examples: &[Example], device: &Device) -> (Source, Tensor<2, Int>, Tensor<1, Int>) {
+    let config = model.config();
+    let sources = examples.iter().map(|example| &*example.source);
+    let padding = config.pad_token_id.unwrap_or(config.decoder_start_token_id) as u32;
+    let source = Source { ids: rows(sources.clone(), padding, device), lengths: lengths(sources) };
+    let (ids, time) = targets(examples);
+    let inputs = config.decoder_inputs(&ids, time);
+    let inputs = Tensor::from_data(TensorData::new(inputs, [examples.len(), time]), device);
+    (source, inputs, row(ids, device))
+}
+
+impl Learner for Seq2Seq {
+    fn loss(
+        &self,
+        examples: &[Example],
+        scale: f32,
+        regularization: Option<Regularization>,
+        device: &Device,
+    ) -> Tensor<1> {
+        let (source, inputs, targets) = pair_operands(self, examples, device);
+        let smoothing = regularization.map_or(0.0, |with| with.smoothing);
+        let loss = head::Loss { smoothing, ..head::Loss::scaled(scale) };
+        Seq2Seq::loss(self, &source, inputs, targets, loss, regularization.map(|with| with.dropout_seed))
+    }
+
+    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+        let (source, inputs, ids) = pair_operands(self, examples, device);
+        let losses = host(Seq2Seq::token_losses(self, &source, inputs, ids));
+        let counted = targets(examples).0;
+        losses.into_iter().zip(counted).filter(|(_, id)| *id >= 0).map(|(loss, _)| loss).collect()
+    }
+
+    fn describe(&self) -> Shape {
+        let config = self.config();
+        Shape {
+            family: "seq2seq",
+            width: config.d_model,
+            layers: config.encoder_layers + config.decoder_layers,
+            heads: config.encoder_attention_heads,
+            context: config.max_position_embeddings,
+        }
+    }
+
+    fn ids(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    fn inner_parameters(&self) -> u64 {
+        let config = self.config();
+        let positions = if config.static_position_embeddings { 0 } else { 2 * config.max_position_embeddings };
+        let tables = (config.vocab_size + positions) * config.d_model + config.vocab_size;
+        self.num_params() as u64 - tables as u64
+    }
+
+    fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {
+        self.save(folder)
+    }
+}

@@ -1,0 +1,205 @@
+//! Masked words, pairs and spans: whole runs, small, that learn, close their books and go on after a stop to the bit.
+
+use burn::tensor::Device;
+use loam_train::recipe::{
+    Length, Masking, ModelFamily, ModelRecipe, ModelShape, ObjectiveKind, SourceRecipe, TokenizerKind, TokenizerRecipe,
+};
+use loam_train::record::{Event, LedgerRow};
+use loam_train::{Observer, Recipe, Run, Session, StepProgress, checkpoint, resume, start, table};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn session(stop: &AtomicBool) -> Session<'_> {
+    let device = Device::flex();
+    Session {
+        device,
+        device_name: "cpu".into(),
+        threads: 2,
+        machine: "test".into(),
+        memory_bytes: None,
+        chat: None,
+        stop,
+    }
+}
+
+const WORDS: [&str; 12] =
+    ["cat", "dog", "bird", "runs", "sleeps", "the", "red", "green", "walking", "walked", "quickly", "never"];
+
+/// Sentences in which each word follows from the one before it, but for one in eight, and their words in capitals.
+fn sentences(count: usize) -> Vec<(String, String)> {
+    let mut state = 99_u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut sentence = || {
+        let mut word = random(WORDS.len());
+        let mut words = vec![WORDS[word]];
+        for _ in 0..6 + random(8) {
+            word = if random(8) == 0 { random(WORDS.len()) } else { (word * 5 + 3) % WORDS.len() };
+            words.push(WORDS[word]);
+        }
+        let target: Vec<String> = words.iter().map(|word| word.to_uppercase()).collect();
+        (words.join(" "), target.join(" "))
+    };
+    (0..count).map(|_| sentence()).collect()
+}
+
+fn recipe(folder: &Path, family: ModelFamily, kind: ObjectiveKind, steps: u64) -> Recipe {
+    let mut recipe = Recipe::default();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let sentences = sentences(600);
+    let (one, other) = sentences.split_at(400);
+    for (name, part) in [("one", one), ("other", other)] {
+        let lines =
+            |side: fn(&(String, String)) -> &String| part.iter().map(|pair| format!("{}\n", side(pair))).collect();
+        let text: String = lines(|pair| &pair.0);
+        let targets: String = lines(|pair| &pair.1);
+        std::fs::write(folder.join(format!("{name}.txt")), text).unwrap();
+        std::fs::write(folder.join(format!("{name}.upper")), targets).unwrap();
+        let mut source = SourceRecipe::new(name, vec![path(&format!("{name}.txt"))]);
+        source.split = loam_train::recipe::Split::Line;
+        if kind == ObjectiveKind::Pairs {
+            source.target_path = vec![path(&format!("{name}.upper"))];
+        }
+        recipe.data.sources.push(source);
+    }
+    let (kind_of_tokens, vocab) = match family {
+        ModelFamily::Bert => (TokenizerKind::WordPiece, 80),
+        _ => (TokenizerKind::Bpe, 440),
+    };
+    recipe.tokenizer = TokenizerRecipe::Train { kind: kind_of_tokens, vocab };
+    let context = if kind == ObjectiveKind::Pairs { 64 } else { 32 };
+    recipe.model = ModelRecipe::New(ModelShape { family, width: 32, layers: 2, heads: 2, context, dropout: 0.0 });
+    recipe.objective.kind = Some(kind);
+    recipe.train.length = Length::Steps(steps);
+    recipe.train.batch_tokens = 512;
+    recipe.train.micro_batch_tokens = Some(256);
+    recipe.train.lr = 3e-3;
+    recipe.train.eval_every = 50;
+    recipe.train.checkpoint_every = 1000;
+    recipe.ledger.refresh_every = 5;
+    recipe
+}
+
+/// Asks for a stop at a step.
+struct StopAt<'a>(u64, &'a AtomicBool);
+
+impl Observer for StopAt<'_> {
+    fn step(&mut self, progress: &StepProgress) {
+        if progress.step == self.0 {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn learns(family: ModelFamily, kind: ObjectiveKind, steps: u64, below: f64) {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), family, kind, steps);
+    let run = folder.path().join("run");
+    let outcome = start(&recipe, &run, &session(&AtomicBool::new(false)), &mut ()).unwrap();
+    let events = Run::open(&run).unwrap().read_events().unwrap();
+    let ledger: Vec<LedgerRow> = table::read(&Run::open(&run).unwrap().ledger(), u64::MAX).unwrap();
+    for (domain, loss) in &outcome.held_out {
+        let baseline = events.iter().filter_map(|line| match &line.event {
+            Event::Baseline { domain: of, loss, .. } if of == domain => Some(*loss),
+            _ => None,
+        });
+        let baselines: Vec<f64> = baseline.collect();
+        assert_eq!(baselines.len(), 3);
+        let loss = loss.per_token();
+        assert!(loss < below && loss < baselines[0], "{domain}: {loss}, baselines {baselines:?}");
+        let sum = |measured: bool| -> f64 {
+            let rows = ledger.iter().filter(|row| row.domain == *domain && (row.line == "measured") == measured);
+            rows.map(|row| row.value).sum()
+        };
+        let (booked, measured) = (sum(false), sum(true));
+        assert!((booked - measured).abs() < 0.08 * measured.abs(), "{domain}: booked {booked}, measured {measured}");
+    }
+    assert!(events.iter().any(|line| matches!(&line.event, Event::Plan { objective, .. } if objective == kind.name())));
+    assert!(run.join("model/model.safetensors").exists());
+}
+
+#[test]
+fn masked_words_are_learned() {
+    learns(ModelFamily::Bert, ObjectiveKind::Masked, 300, 2.3);
+}
+
+#[test]
+fn pairs_are_learned() {
+    learns(ModelFamily::Seq2Seq, ObjectiveKind::Pairs, 250, 1.3);
+}
+
+#[test]
+fn spans_are_learned() {
+    learns(ModelFamily::Seq2Seq, ObjectiveKind::Spans, 250, 2.3);
+}
+
+#[test]
+fn a_decoder_learns_the_targets_of_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = recipe(folder.path(), ModelFamily::Seq2Seq, ObjectiveKind::Pairs, 150);
+    recipe.objective.kind = Some(ObjectiveKind::Causal);
+    recipe.model =
+        ModelRecipe::New(ModelShape { width: 32, layers: 2, heads: 2, context: 128, ..ModelShape::default() });
+    let outcome = start(&recipe, &folder.path().join("run"), &session(&AtomicBool::new(false)), &mut ()).unwrap();
+    assert!(outcome.held_out.iter().all(|(_, loss)| loss.per_token() < 2.0), "{:?}", outcome.held_out);
+}
+
+/// Stopped after 9 steps of 20, and gone on with.
+fn goes_on(recipe: &Recipe, folder: &Path) {
+    let mut recipe = recipe.clone();
+    recipe.train.length = Length::Steps(20);
+    recipe.train.checkpoint_every = 8;
+    if let ModelRecipe::New(shape) = &mut recipe.model {
+        shape.dropout = 0.1;
+    }
+    let stop = AtomicBool::new(false);
+    let whole = start(&recipe, &folder.join("whole"), &session(&stop), &mut ()).unwrap();
+    let cut = folder.join("cut");
+    let outcome = start(&recipe, &cut, &session(&stop), &mut StopAt(13, &stop)).unwrap();
+    assert_eq!((outcome.reason.as_str(), outcome.step), ("interrupted", 13));
+    std::fs::remove_dir_all(checkpoint::folder(&Run::open(&cut).unwrap().checkpoints(), 13)).unwrap();
+    let resumed = resume(&cut, &session(&AtomicBool::new(false)), &mut ()).unwrap();
+    assert_eq!(resumed.weights_hash, whole.weights_hash);
+    assert_eq!(resumed.held_out, whole.held_out);
+}
+
+#[test]
+fn what_was_stopped_goes_on_to_the_bit() {
+    for masking in Masking::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recipe = recipe(folder.path(), ModelFamily::Bert, ObjectiveKind::Masked, 20);
+        recipe.objective.masking = *masking;
+        recipe.objective.whole_words = true;
+        goes_on(&recipe, folder.path());
+    }
+    for kind in [ObjectiveKind::Pairs, ObjectiveKind::Spans] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recipe = recipe(folder.path(), ModelFamily::Seq2Seq, kind, 20);
+        recipe.objective.label_smoothing = 0.1;
+        goes_on(&recipe, folder.path());
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_said() {
+    let source = "[[data.source]]\nname = \"a\"\npath = \"a\"\n";
+    let with = |more: &str| format!("{source}{more}").parse::<Recipe>().unwrap_err().to_string();
+    for (more, expected) in [
+        ("[model]\nfamily = \"bert\"", "tokenizer.kind = \"wordpiece\" has one, \"bpe\" has none"),
+        ("[objective]\nkind = \"masked\"", "not for model.family = \"gpt\", but for bert"),
+        ("[model]\nfamily = \"seq2seq\"", "pairs are learned from sources of pairs"),
+        ("target_field = \"b\"", "name both input_field and target_field"),
+        ("target_path = \"b\"\ninput_field = \"x\"\ntarget_field = \"y\"", "keep one"),
+        ("target_path = \"b\"\n[model]\nfamily = \"seq2seq\"\n[data.held_out]\nv = \"v\"", "has no targets"),
+        ("[data.held_out_target]\nv = \"v\"", "has targets and no inputs"),
+        ("target_path = \"b\"\n[[data.source]]\nname = \"t\"\npath = \"t\"", "is of text and others are of pairs"),
+        ("[objective]\nmask = 0.0", "must be above 0 and below 1"),
+        ("[objective]\nspan = 0.5", "at least 1 token"),
+        ("[objective]\nkind = \"mlm\"", "expected one of \"causal\", \"masked\", \"pairs\", \"spans\""),
+    ] {
+        let message = with(more);
+        assert!(message.contains(expected), "{more}\n{message}");
+    }
+}
