@@ -52,7 +52,7 @@ fn harmful_templates_end_in_words() {
         };
         assert!(error.contains(word), "{source}: {error}");
     }
-    for source in ["{% if %}", "{{ 1 +", "{% endfor %}", "{% for x in y %}"] {
+    for source in ["{% if %}", "{%}", "{{ 1 +", "{% endfor %}", "{% for x in y %}"] {
         let error = template(source).unwrap_err();
         assert!(error.contains("not a valid template") && error.contains("line 1"), "{error}");
     }

@@ -248,8 +248,9 @@ fn with_marks(source: &str) -> String {
     let mut marked = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
-        let Some(length) = rest[start..].find("%}") else { break };
-        let (tag, end) = (&rest[start..start + length + 2], start + length + 2);
+        // Behind the opening: `{%}` is no tag.
+        let Some(length) = rest[start + 2..].find("%}") else { break };
+        let (tag, end) = (&rest[start..start + length + 4], start + length + 4);
         let inside = &tag[2..tag.len() - 2];
         let (left, inside) = inside.split_at(inside.len() - inside.trim_start_matches(['-', '+']).len());
         let (inside, right) = inside.split_at(inside.trim_end_matches(['-', '+']).len());
