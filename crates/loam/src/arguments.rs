@@ -125,7 +125,8 @@ impl Default for DemoArguments {
 #[derive(Debug, Args)]
 #[command(
     after_help = "A recipe is a TOML file; recipes/ has examples with a reason beside every value. Ctrl-C saves a \
-                        checkpoint and stops; --resume goes on from the last one, to the bit.\n\n\
+                        checkpoint and stops; --resume goes on from the last one, to the bit. Data, tokenizer.path, and model.from may \
+                        also name something on the Hub, as hf:org/name.\n\n\
                         Examples:\n  \
                         loam train recipes/gpt-wikitext2.toml\n  \
                         loam train recipe.toml --set train.steps=300 --set model.layers=4 -o runs/small\n  \
@@ -178,7 +179,7 @@ pub struct GenerateArguments {
     /// No sequence of so many tokens comes twice; 0 for off
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub no_repeat_ngram: usize,
-    /// Model folder in the Hugging Face layout, a GGUF file, or a run's folder
+    /// Model folder in the Hugging Face layout, a GGUF file, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "PATH")]
     pub model: PathBuf,
     /// Adapters for the model: a folder with PEFT's adapter_config.json, a run's folder, or hf:org/name
@@ -222,7 +223,7 @@ pub struct GenerateArguments {
                         printf 'Hello\\nWhy?\\n' | loam chat --model DIR --json"
 )]
 pub struct ChatArguments {
-    /// Model folder in the Hugging Face layout, or a run's folder
+    /// Model folder in the Hugging Face layout, a GGUF file, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR")]
     pub model: PathBuf,
     /// Adapters for the model: a folder with PEFT's adapter_config.json, a run's folder, or hf:org/name
@@ -261,7 +262,7 @@ pub struct ChatArguments {
                         loam score --model runs/demo --file chapter.txt --json\n  \
                         loam score --model model.gguf --text 'Once upon a time'")]
 pub struct ScoreArguments {
-    /// Model folder in the Hugging Face layout, a GGUF file, or a run's folder
+    /// Model folder in the Hugging Face layout, a GGUF file, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "PATH")]
     pub model: PathBuf,
     /// Adapters for the model: a folder with PEFT's adapter_config.json, a run's folder, or hf:org/name

@@ -246,7 +246,9 @@ impl Gpt {
     /// When a file is missing or broken, or is not a GPT-2.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let file = File::read(folder, &["gpt2"])?;
+        file.require("scale_attn_weights", &json!(true))?;
         file.require("scale_attn_by_inverse_layer_idx", &json!(false))?;
+        file.require("add_cross_attention", &json!(false))?;
         file.require("tie_word_embeddings", &json!(true))?;
         let config: GptConfig = serde_json::from_value(file.value.clone())
             .map_err(|error| ModelError::format(&file.path, format!("is not a GPT-2 configuration: {error}")))?;

@@ -52,9 +52,51 @@ fn harmful_templates_end_in_words() {
         };
         assert!(error.contains(word), "{source}: {error}");
     }
-    for source in ["{% if %}", "{{ 1 +", "{% endfor %}", "{% for x in y %}"] {
+    for source in ["{% if %}", "{%}", "{{ 1 +", "{% endfor %}", "{% for x in y %}"] {
         let error = template(source).unwrap_err();
         assert!(error.contains("not a valid template") && error.contains("line 1"), "{error}");
+    }
+}
+
+#[test]
+fn templates_take_no_more_memory_than_their_fuel() {
+    let messages = [Message::new("user", "hello")];
+    let grow = |step: &str, end: &str| {
+        format!("{{% set n = namespace(x='ab', l=['ab']) %}}{{% for i in range(60) %}}{step}{{% endfor %}}{end}")
+    };
+    for source in [
+        grow("{% set n.x = n.x + n.x %}", "{{ n.x }}"),
+        grow("{% set n.x = n.x ~ n.x %}", "{{ n.x }}"),
+        grow("{% set n.x = n.x * 9 %}", "{{ n.x }}"),
+        grow("{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}", "{{ n.x }}"),
+        grow("{% set n.x = n.x.replace('a', n.x) %}", "{{ n.x }}"),
+        grow("{% set n.x = n.x | replace('a', n.x) %}", "{{ n.x }}"),
+        grow("{% set n.x = n.x.join([n.x, n.x, n.x]) %}", "{{ n.x }}"),
+        grow("{% set n.x = [n.x, n.x] | join(n.x) %}", "{{ n.x }}"),
+        grow("{% set n.l = [n.l, n.l] %}", "{{ n.l | tojson }}"),
+        grow("{% set n.l = [n.l, n.l] %}", "{{ n.l | tojson(indent=16) }}"),
+        grow("{% set n.l = [n.l, n.l] %}", "{{ n.l }}"),
+        grow("{% set n.l = [n.l, n.l] %}", "{{ n.l | string }}"),
+        grow("{% set n.l = [n.l, n.l] %}", "{{ n.l | join }}"),
+        grow("{% set n.l = [n.l, n.l] %}", "{{ ','.join(n.l) }}"),
+        grow("{% set n.l = {'a': n.l, 'b': n.l} %}", "{{ n.l | pprint }}"),
+        grow("{% set n.l = (n.l, n.l) %}", "{{ n.l }}"),
+        grow("{% set n.l = [n.l] * 2 %}", "{{ n.l }}"),
+        "{{ 'a' * 10**12 }}".to_owned(),
+        "{{ '%1000000000000d' | format(1) }}".to_owned(),
+        "{{ '{:>1000000000000}'.format(1) }}".to_owned(),
+        "{{ 'x\n' * 1000 | indent(10**12) }}".to_owned(),
+        "{{ ('x\n' * 1000) | indent(10**9) }}".to_owned(),
+        "{{ ([0] * 10**12) | list }}".to_owned(),
+        "{{ ([0] * 10**9) | tojson }}".to_owned(),
+        "{{ (([0] * 10**4) | batch(10**9, 'x') | list)[0] | length }}{{ 'a' * 10**12 }}".to_owned(),
+        "{% macro m(x) %}{{ m(x ~ x) }}{% endmacro %}{{ m('ab' * 100) }}".to_owned(),
+    ] {
+        println!("{source}");
+        let begun = std::time::Instant::now();
+        let error = template(&source).and_then(|template| template.render(&messages, true).map_err(|e| e.to_string()));
+        assert!(error.is_err(), "{source} gave {} bytes", error.map_or(0, |rendered| rendered.text.len()));
+        assert!(begun.elapsed().as_secs() < 20, "{source} took {:?}", begun.elapsed());
     }
 }
 

@@ -465,7 +465,9 @@ fn sliding_layers(
     if window.is_none() || family == Family::Llama {
         return Ok(vec![false; layers]);
     }
-    if let Some(kinds) = value.get("layer_types").filter(|kinds| !kinds.is_null()) {
+    // Mistral's layers are alike in transformers, whatever the key says.
+    let kinds = value.get("layer_types").filter(|kinds| !kinds.is_null() && family != Family::Mistral);
+    if let Some(kinds) = kinds {
         let names: Vec<&str> = kinds.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let known = |name: &&str| matches!(*name, "sliding_attention" | "full_attention");
         if names.len() != layers || !names.iter().all(known) {

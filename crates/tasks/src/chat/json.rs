@@ -1,5 +1,6 @@
 //! `tojson` of chat templates: Python's `json.dumps(…, ensure_ascii=False)`.
 
+use super::bounds::LONGEST;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
@@ -17,6 +18,9 @@ fn write(text: &mut String, value: &Value, indent: Option<usize>, sorted: bool, 
     let wrong = |what: String| Error::new(ErrorKind::InvalidOperation, format!("tojson: {what}"));
     if depth > DEEPEST {
         return Err(wrong("nested too deeply".into()));
+    }
+    if text.len() > LONGEST {
+        return Err(wrong(format!("longer than {LONGEST} bytes")));
     }
     match value.kind() {
         ValueKind::None => text.push_str("null"),

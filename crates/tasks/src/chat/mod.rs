@@ -1,5 +1,6 @@
 //! Conversations with a model, through its own template.
 
+mod bounds;
 mod json;
 mod template;
 mod training;

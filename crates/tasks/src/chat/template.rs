@@ -2,9 +2,10 @@
 //!
 //! Templates are programs of strangers. They run with what transformers gives them (Jinja's `trim_blocks` and
 //! `lstrip_blocks`, Python's string methods, `raise_exception`, `strftime_now`, `tojson`, `{% generation %}`), see no files,
-//! and stop when their fuel is used up.
+//! and stop when their fuel is used up: an instruction takes one, and so do 64 bytes of every text, list, and map that the
+//! template makes, so what it makes in memory is bounded too, at 320 MB over the whole run.
 
-use super::json;
+use super::{bounds, json};
 use crate::TaskError;
 use loam_corpus::Tokenizer;
 use minijinja::syntax::SyntaxConfig;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Instructions that a template may run: a long conversation takes some ten thousand.
+/// Instructions, and portions of 64 bytes, that a template may take: a long conversation takes some ten thousand.
 const FUEL: u64 = 5_000_000;
 
 /// Longest template that is read, in bytes; the longest in use have some ten thousand.
@@ -119,7 +120,7 @@ impl ChatTemplate {
         environment.set_syntax(syntax.map_err(|error| TaskError::Request(error.to_string()))?);
         environment.set_fuel(Some(FUEL));
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        bounds::install(&mut environment);
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, format!("the template refuses this conversation: {message}")))
         });
@@ -232,7 +233,10 @@ fn special_tokens(config: &serde_json::Value) -> Vec<(String, String)> {
 /// An error in one line, with the line of the template.
 fn words(error: &Error) -> String {
     if error.kind() == ErrorKind::OutOfFuel {
-        return format!("the template runs without end; it was stopped after {FUEL} instructions");
+        return format!(
+            "the template runs without end or makes texts without bound; it was stopped after {FUEL} instructions of 64 \
+             bytes each"
+        );
     }
     let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     error.line().map_or(what.clone(), |line| format!("line {line}: {what}"))
@@ -244,8 +248,9 @@ fn with_marks(source: &str) -> String {
     let mut marked = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
-        let Some(length) = rest[start..].find("%}") else { break };
-        let (tag, end) = (&rest[start..start + length + 2], start + length + 2);
+        // Behind the opening: `{%}` is no tag.
+        let Some(length) = rest[start + 2..].find("%}") else { break };
+        let (tag, end) = (&rest[start..start + length + 4], start + length + 4);
         let inside = &tag[2..tag.len() - 2];
         let (left, inside) = inside.split_at(inside.len() - inside.trim_start_matches(['-', '+']).len());
         let (inside, right) = inside.split_at(inside.trim_end_matches(['-', '+']).len());
