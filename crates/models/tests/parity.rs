@@ -241,7 +241,7 @@ fn causal_decoders() {
 
 #[test]
 fn recurrent_language_models() {
-    for name in ["lstm", "lstm tied", "gru", "gru tied"] {
+    for name in ["rnn", "rnn tied", "lstm", "lstm tied", "gru", "gru tied"] {
         let case = Case::new(name);
         let model = Recurrent::load(case.folder(), &Device::flex().autodiff()).unwrap();
         case.compare("logits", model.logits(case.rows("ids"), &mut Cache::default()), None);
@@ -252,7 +252,7 @@ fn recurrent_language_models() {
 
 #[test]
 fn recurrent_encoders_of_both_directions() {
-    for name in ["lstm both ways", "gru both ways"] {
+    for name in ["rnn both ways", "lstm both ways", "gru both ways"] {
         let case = Case::new(name);
         let model = RecurrentEncoder::load(case.folder(), &Device::flex().autodiff()).unwrap();
         let lengths = case.lengths();

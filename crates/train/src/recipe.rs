@@ -368,6 +368,8 @@ choice! {
         Gpt = "gpt",
         /// Llama: rotary positions, RMS norm, gated feed-forward.
         Llama = "llama",
+        /// Plain recurrent network; has no heads.
+        Rnn = "rnn",
         /// Long short-term memory; has no heads.
         Lstm = "lstm",
         /// Gated recurrent unit; has no heads.

@@ -130,6 +130,7 @@ impl Configuration {
             ModelFamily::Llama => {
                 Self::Llama(Box::new(LlamaConfig::new(vocabulary, context, width, layers, heads, dropout)))
             }
+            ModelFamily::Rnn => Self::Recurrent(recurrent(Cell::Rnn)),
             ModelFamily::Lstm => Self::Recurrent(recurrent(Cell::Lstm)),
             ModelFamily::Gru => Self::Recurrent(recurrent(Cell::Gru)),
         }

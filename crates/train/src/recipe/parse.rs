@@ -388,8 +388,8 @@ mod tests {
             ("model.from = 3", "recipes/x.toml:2: model.from = 3: expected a path in quotes"),
             (
                 "model.family = \"lama\"",
-                "recipes/x.toml:2: model.family = \"lama\": expected one of \"gpt\", \"llama\", \"lstm\", \"gru\"; did \
-                 you mean \"llama\"?",
+                "recipes/x.toml:2: model.family = \"lama\": expected one of \"gpt\", \"llama\", \"rnn\", \"lstm\", \
+                 \"gru\"; did you mean \"llama\"?",
             ),
             (
                 "train.schedule = \"cosin\"",
