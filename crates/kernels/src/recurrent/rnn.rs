@@ -79,11 +79,7 @@ pub fn forward(
             });
         });
     }
-    RnnOutput {
-        y: packing.unpack(&states, width),
-        last_hidden: packing.last(&states, &initial_hidden, width),
-        states,
-    }
+    RnnOutput { y: packing.unpack(&states, width), last_hidden: packing.last(&states, &initial_hidden, width), states }
 }
 
 /// The gradients of [`forward`], from its operands, the states that it returned, `dy`, `[batch, time, hidden]`, and the
