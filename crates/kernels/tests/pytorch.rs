@@ -8,7 +8,7 @@ use loam_kernels::attention::{Attention, Mask, attend, attend_backward};
 use loam_kernels::cross_entropy::{self, Options};
 use loam_kernels::heads::{HeadLayout, HeadView};
 use loam_kernels::matrix::{MatrixRef, Precision};
-use loam_kernels::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm};
+use loam_kernels::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm, rnn};
 use loam_kernels::rotary::{self, Pairing, Positions, RotaryTable};
 use loam_kernels::{embedding, linear, norm};
 use std::collections::HashMap;
@@ -183,7 +183,7 @@ fn recurrent_layers() {
                 reverse,
                 precision: Precision::F32,
             };
-            for kind in ["lstm", "gru"] {
+            for kind in ["lstm", "gru", "rnn"] {
                 let case = Case::named(&format!("{kind} {direction}"));
                 let of = |name| case.get(name);
                 let (x, ih, hh) = (of("x"), of("weight_ih"), of("weight_hh"));
@@ -208,6 +208,17 @@ fn recurrent_layers() {
                     case.holds("dbias_hh", &g.dbias);
                     case.holds("dh", &g.dinitial_hidden);
                     case.holds("dc", &g.dinitial_cell);
+                } else if kind == "rnn" {
+                    let out = rnn::forward(&x, weights, Some(&h), shape);
+                    case.holds("y", &out.y);
+                    case.holds("last_h", &out.last_hidden);
+                    let g = rnn::backward(&x, weights, Some(&h), &out.states, &dy, Some(&dlast), shape);
+                    case.holds("dx", &g.dx);
+                    case.holds("dweight_ih", &g.dweight_ih);
+                    case.holds("dweight_hh", &g.dweight_hh);
+                    case.holds("dbias_ih", &g.dbias);
+                    case.holds("dbias_hh", &g.dbias);
+                    case.holds("dh", &g.dinitial_hidden);
                 } else {
                     let out = gru::forward(&x, weights, Some(&h), shape);
                     case.holds("y", &out.y);

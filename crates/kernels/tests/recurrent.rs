@@ -1,14 +1,14 @@
-//! LSTM and GRU: against the plain steps, their differences, and sequences run one by one.
+//! LSTM, GRU and the plain layer: against the plain steps, their differences, and sequences run one by one.
 
 mod support;
 
 use loam_kernels::matrix::Precision;
-use loam_kernels::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm};
+use loam_kernels::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm, rnn};
 use loam_kernels::reference::{recurrent as reference, widen};
 use support::calculus::{check, differences, inner};
 use support::{Random, assert_close, assert_deterministic, at_every_level, bits};
 
-/// A layer with its operands and the gradients that arrive on it; a GRU ignores the cells.
+/// A layer with its operands and the gradients that arrive on it; only an LSTM reads the cells.
 struct Case {
     batch: usize,
     time: usize,
@@ -99,7 +99,24 @@ impl Case {
         )
     }
 
-    /// The plain layer's output, then its gradients.
+    fn rnn(&self) -> rnn::RnnOutput {
+        rnn::forward(&self.x, self.weights(), Some(&self.initial[0]), self.shape())
+    }
+
+    fn rnn_backward(&self, output: &rnn::RnnOutput) -> rnn::RnnGradients {
+        let (initial, dlast) = (Some(&self.initial[0][..]), Some(&self.dlast[0][..]));
+        rnn::backward(&self.x, self.weights(), initial, &output.states, &self.dy, dlast, self.shape())
+    }
+
+    fn plain_rnn(&self) -> ((Vec<f64>, Vec<f64>), reference::Gradients) {
+        let (x, [weight_ih, weight_hh, bias_ih, bias_hh]) = (widen(&self.x), self.weights.each_ref().map(|w| widen(w)));
+        let weights = [&weight_ih[..], &weight_hh, &bias_ih, &bias_hh];
+        let (hidden, dhidden) = (widen(&self.initial[0]), widen(&self.dlast[0]));
+        let output = reference::rnn(&x, weights, &hidden, self.shape());
+        (output, reference::rnn_backward(&x, weights, &hidden, &widen(&self.dy), &dhidden, self.shape()))
+    }
+
+    /// The reference layer's output, then its gradients.
     fn plain_lstm(&self) -> ((Vec<f64>, Vec<f64>, Vec<f64>), reference::Gradients) {
         let (x, [weight_ih, weight_hh, bias_ih, bias_hh]) = (widen(&self.x), self.weights.each_ref().map(|w| widen(w)));
         let weights = [&weight_ih[..], &weight_hh, &bias_ih, &bias_hh];
@@ -182,6 +199,61 @@ fn gru_against_the_reference() {
             }
         }
     });
+}
+
+#[test]
+fn rnn_against_the_reference() {
+    at_every_level(|| {
+        let mut random = Random(111);
+        for (sizes, lengths) in shapes() {
+            for reverse in [false, true] {
+                let mut case = Case::new(&mut random, 1, sizes, lengths.clone(), reverse);
+                // Without gates, large recurrent weights make a roundoff grow from step to step.
+                case.weights[1].iter_mut().for_each(|weight| *weight *= 0.25);
+                let output = case.rnn();
+                let ((y, last_hidden), plain) = case.plain_rnn();
+                assert_close("y", &output.y, &y, 1e-5);
+                assert_close("last_hidden", &output.last_hidden, &last_hidden, 1e-5);
+                let gradients = case.rnn_backward(&output);
+                assert_close("dx", &gradients.dx, &plain.dx, 1e-5);
+                assert_close("dweight_ih", &gradients.dweight_ih, &plain.dweight_ih, 1e-5);
+                assert_close("dweight_hh", &gradients.dweight_hh, &plain.dweight_hh, 1e-5);
+                assert_close("dbias", &gradients.dbias, &plain.dbias_ih, 1e-5);
+                assert_close("dinitial_hidden", &gradients.dinitial_hidden, &plain.dinitial_hidden, 1e-5);
+            }
+        }
+    });
+}
+
+#[test]
+fn rnn_gradients_are_differences() {
+    let mut random = Random(112);
+    for reverse in [false, true] {
+        let case = Case::new(&mut random, 1, [3, 4, 2, 3], Some(vec![2, 0, 4]), reverse);
+        let wide = case.weights.each_ref().map(|w| widen(w));
+        let (x, hidden) = (widen(&case.x), widen(&case.initial[0]));
+        let loss = |x: &[f64], weights: [&[f64]; 4], hidden: &[f64]| {
+            let (y, last_hidden) = reference::rnn(x, weights, hidden, case.shape());
+            inner(&y, &case.dy) + inner(&last_hidden, &case.dlast[0])
+        };
+        let weights = wide.each_ref().map(|w| &w[..]);
+        let with = |k: usize, values: &[f64]| {
+            let mut weights = weights;
+            weights[k] = values;
+            loss(&x, weights, &hidden)
+        };
+        let (_, plain) = case.plain_rnn();
+        let fast = case.rnn_backward(&case.rnn());
+        check("dx", &differences(&case.x, |x| loss(x, weights, &hidden)), &plain.dx, &fast.dx);
+        let expected = differences(&case.initial[0], |hidden| loss(&x, weights, hidden));
+        check("dinitial_hidden", &expected, &plain.dinitial_hidden, &fast.dinitial_hidden);
+        let expected = differences(&case.weights[0], |weight| with(0, weight));
+        check("dweight_ih", &expected, &plain.dweight_ih, &fast.dweight_ih);
+        let expected = differences(&case.weights[1], |weight| with(1, weight));
+        check("dweight_hh", &expected, &plain.dweight_hh, &fast.dweight_hh);
+        check("dbias_ih", &differences(&case.weights[2], |bias| with(2, bias)), &plain.dbias_ih, &fast.dbias);
+        check("dbias_hh", &differences(&case.weights[3], |bias| with(3, bias)), &plain.dbias_hh, &fast.dbias);
+    }
 }
 
 #[test]
@@ -305,7 +377,30 @@ fn lengths_are_separate_sequences_and_padding_is_not_read() {
             }
             assert_close("dweight_hh", &gradients.dweight_hh, &dweight_hh, 1e-5);
 
-            // The same operands serve a GRU, whose weights are the first three quarters.
+            // The same operands serve the plain layer, whose weights are the first quarter.
+            let quarter = |values: &Vec<f32>| values[..values.len() / 4].to_vec();
+            let plain = Case {
+                weights: case.weights.each_ref().map(quarter),
+                lengths: case.lengths.clone(),
+                x: case.x.clone(),
+                initial: case.initial.clone(),
+                dy: case.dy.clone(),
+                dlast: case.dlast.clone(),
+                ..case
+            };
+            let output = plain.rnn();
+            let gradients = plain.rnn_backward(&output);
+            for sequence in 0..6 {
+                let one = alone(&plain, sequence);
+                let alone = one.rnn();
+                assert_sequence("y", &output.y, &alone.y, sequence, 7 * 53);
+                assert_sequence("last_hidden", &output.last_hidden, &alone.last_hidden, sequence, 53);
+                let alone = one.rnn_backward(&alone);
+                assert_sequence("dx", &gradients.dx, &alone.dx, sequence, 7 * 9);
+                assert_sequence("dinitial_hidden", &gradients.dinitial_hidden, &alone.dinitial_hidden, sequence, 53);
+            }
+
+            // They also serve a GRU, whose weights are the first three quarters.
             let three_quarters = |values: &Vec<f32>| values[..values.len() / 4 * 3].to_vec();
             let case = Case { weights: case.weights.each_ref().map(three_quarters), ..case };
             let output = case.gru();
@@ -366,6 +461,7 @@ fn same_bits() {
     let lengths = (0..70).map(|i| i % 8).collect();
     let long = Case::new(&mut random, 4, [70, 7, 31, 130], Some(lengths), true);
     let short = Case::new(&mut random, 3, [70, 7, 31, 130], None, false);
+    let plain = Case::new(&mut random, 1, [70, 7, 31, 130], None, true);
     assert_deterministic(|| {
         let (output, other) = (long.lstm(), short.gru());
         let (gradients, others) = (long.lstm_backward(&output), short.gru_backward(&other));
@@ -374,6 +470,9 @@ fn same_bits() {
         results.extend([gradients.dinitial_hidden, gradients.dinitial_cell]);
         results.extend([others.dx, others.dweight_ih, others.dweight_hh, others.dbias_ih, others.dbias_hh]);
         results.push(others.dinitial_hidden);
+        let output = plain.rnn();
+        let gradients = plain.rnn_backward(&output);
+        results.extend([output.y, gradients.dx, gradients.dweight_ih, gradients.dweight_hh, gradients.dbias]);
         results
     });
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 pub enum CausalModel {
     /// GPT-2.
     Gpt(Gpt),
-    /// An LSTM or a GRU.
+    /// A plain recurrent network, an LSTM or a GRU.
     Recurrent(Recurrent),
     /// Llama and its relatives.
     Llama(Llama),
@@ -26,7 +26,7 @@ pub enum CausalModel {
 /// What a model is, for records and pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// `gpt`, `lstm`, `gru`, or the `model_type` of one of the llama family.
+    /// `gpt`, `rnn`, `lstm`, `gru`, or the `model_type` of one of the llama family.
     pub family: &'static str,
     /// Width of the residual stream, or of a recurrent state.
     pub width: usize,
@@ -60,7 +60,7 @@ impl CausalModel {
     /// Every `model_type` that [`CausalModel::load`] knows.
     pub fn model_types() -> Vec<&'static str> {
         let llamas = llama::Family::ALL.map(llama::Family::name);
-        ["gpt2"].into_iter().chain([Cell::Lstm, Cell::Gru].map(Cell::name)).chain(llamas).collect()
+        ["gpt2"].into_iter().chain(Cell::ALL.map(Cell::name)).chain(llamas).collect()
     }
 
     /// Reads the model of a folder, whose `config.json` names its family, or of a GGUF file or the folder of one.
@@ -74,7 +74,7 @@ impl CausalModel {
         let file = File::read(folder, &Self::model_types())?;
         Ok(match file.family.as_str() {
             "gpt2" => Self::Gpt(Gpt::load(folder, device)?),
-            "lstm" | "gru" => Self::Recurrent(Recurrent::load(folder, device)?),
+            "rnn" | "lstm" | "gru" => Self::Recurrent(Recurrent::load(folder, device)?),
             _ => Self::Llama(Llama::load(folder, device)?),
         })
     }

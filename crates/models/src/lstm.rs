@@ -1,9 +1,9 @@
-//! Recurrent networks over tokens: the LSTM (Hochreiter & Schmidhuber 1997) and the GRU (Cho et al. 2014), as a language
-//! model (Mikolov et al. 2010) and, read in both directions (Graves & Schmidhuber 2005), as an encoder of texts that are
+//! Recurrent networks over tokens: the plain one (Elman 1990), the LSTM (Hochreiter & Schmidhuber 1997) and the GRU (Cho et
+//! al. 2014), as a language model (Mikolov et al. 2010) and, read in both directions (Graves & Schmidhuber 2005), as an encoder of texts that are
 //! to be classified. Dropout falls between layers and never on what a layer tells itself (Zaremba et al. 2014).
 //!
 //! Transformers has no such family; parameters are stored under the names of PyTorch's word-level example: `encoder` (an
-//! `Embedding`), `rnn` (an `LSTM` or a `GRU`) and `decoder` (a `Linear`).
+//! `Embedding`), `rnn` (an `RNN`, an `LSTM` or a `GRU`) and `decoder` (a `Linear`).
 
 use crate::configuration::{File, check_positive, check_probabilities, check_sizes};
 use crate::dropouts::Dropouts;
@@ -24,6 +24,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cell {
+    /// Elman 1990: a state, its tanh, and nothing that guards it.
+    Rnn,
     /// Hochreiter & Schmidhuber 1997, with forget gates (Gers et al. 2000): four gates, a state and a cell.
     Lstm,
     /// Cho et al. 2014: three gates and a state.
@@ -31,9 +33,13 @@ pub enum Cell {
 }
 
 impl Cell {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Rnn, Self::Lstm, Self::Gru];
+
     /// Its `model_type`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Rnn => "rnn",
             Self::Lstm => "lstm",
             Self::Gru => "gru",
         }
@@ -41,6 +47,7 @@ impl Cell {
 
     fn gates(self) -> usize {
         match self {
+            Self::Rnn => 1,
             Self::Lstm => 4,
             Self::Gru => 3,
         }
@@ -50,7 +57,7 @@ impl Cell {
 /// `config.json` of a recurrent network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecurrentConfig {
-    /// `lstm` or `gru`.
+    /// `rnn`, `lstm` or `gru`.
     #[serde(rename = "model_type")]
     pub cell: Cell,
     /// Number of token ids.
@@ -197,6 +204,7 @@ impl Direction {
 
     fn run(&self, x: Tensor<3>, cell: Cell, steps: Steps) -> Tensor<3> {
         match cell {
+            Cell::Rnn => recurrent::rnn(x, self.weights(), None, steps),
             Cell::Lstm => recurrent::lstm(x, self.weights(), None, None, steps),
             Cell::Gru => recurrent::gru(x, self.weights(), None, steps),
         }
@@ -374,6 +382,10 @@ impl LanguageModel for Recurrent {
             let steps = Steps::default();
             let state;
             (x, state) = match self.config().cell {
+                Cell::Rnn => {
+                    let (y, hidden) = recurrent::rnn_with_state(x, weights, hidden, steps);
+                    (y, (hidden, None))
+                }
                 Cell::Lstm => {
                     let (y, hidden, cell) = recurrent::lstm_with_state(x, weights, hidden, cell, steps);
                     (y, (hidden, Some(cell)))
@@ -411,7 +423,7 @@ impl LanguageModel for Recurrent {
 }
 
 fn read(folder: &Path) -> Result<(File, RecurrentConfig), ModelError> {
-    let file = File::read(folder, &[Cell::Lstm, Cell::Gru].map(Cell::name))?;
+    let file = File::read(folder, &Cell::ALL.map(Cell::name))?;
     let config = serde_json::from_value(file.value.clone()).map_err(|error| {
         ModelError::format(&file.path, format!("is not a recurrent network's configuration: {error}"))
     })?;

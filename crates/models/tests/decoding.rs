@@ -194,7 +194,7 @@ fn batches_of_every_family_equal_single_prompts() {
     let device = Device::flex();
     let config = GptConfig { initializer_range: 0.2, ..GptConfig::new(VOCABULARY, 24, 24, 2, 3, 0.0) };
     a_batch_equals_single_prompts(&Gpt::new(config, 5, &device).unwrap());
-    for cell in [Cell::Lstm, Cell::Gru] {
+    for cell in Cell::ALL {
         let config =
             RecurrentConfig { initializer_range: 0.4, ..RecurrentConfig::new(cell, VOCABULARY, 24, 16, 2, 0.0) };
         a_batch_equals_single_prompts(&Recurrent::new(config, 5, &device).unwrap());

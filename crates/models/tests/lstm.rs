@@ -13,9 +13,9 @@ use std::ops::ControlFlow;
 use support::{every_gradient_is_there_and_right, gradients_equal_finite_differences, host, ids, near};
 
 const VOCABULARY: usize = 41;
-const CELLS: [Cell; 2] = [Cell::Lstm, Cell::Gru];
+const CELLS: [Cell; 3] = Cell::ALL;
 
-/// Tied and untied networks of both cells.
+/// Tied and untied networks of every cell.
 fn configurations(dropout: f64) -> Vec<RecurrentConfig> {
     let tied = |cell| RecurrentConfig::new(cell, VOCABULARY, 20, 12, 2, dropout);
     let untied = |cell| RecurrentConfig { tie_word_embeddings: false, embedding_size: 7, ..tied(cell) };

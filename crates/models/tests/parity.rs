@@ -12,7 +12,7 @@ use loam_models::lstm::{Recurrent, RecurrentEncoder};
 use loam_models::sampling::SamplingOptions;
 use loam_models::seq2seq::{Seq2Seq, Source};
 use loam_models::weights::{Tensors, write_json, write_tensors};
-use loam_models::{Cache, CausalModel, LanguageModel};
+use loam_models::{Adaptable, Adapted, Cache, CausalModel, LanguageModel, LoraConfig};
 use loam_nn::initialize::mix;
 use loam_nn::{head, parameters};
 use serde_json::{Map, Value};
@@ -241,7 +241,7 @@ fn causal_decoders() {
 
 #[test]
 fn recurrent_language_models() {
-    for name in ["lstm", "lstm tied", "gru", "gru tied"] {
+    for name in ["rnn", "rnn tied", "lstm", "lstm tied", "gru", "gru tied"] {
         let case = Case::new(name);
         let model = Recurrent::load(case.folder(), &Device::flex().autodiff()).unwrap();
         case.compare("logits", model.logits(case.rows("ids"), &mut Cache::default()), None);
@@ -252,7 +252,7 @@ fn recurrent_language_models() {
 
 #[test]
 fn recurrent_encoders_of_both_directions() {
-    for name in ["lstm both ways", "gru both ways"] {
+    for name in ["rnn both ways", "lstm both ways", "gru both ways"] {
         let case = Case::new(name);
         let model = RecurrentEncoder::load(case.folder(), &Device::flex().autodiff()).unwrap();
         let lengths = case.lengths();
@@ -262,4 +262,139 @@ fn recurrent_encoders_of_both_directions() {
         case.compare("vector", vector.clone(), None);
         case.compare_gradients(&model, weighted(vector), |model, folder| model.save(folder).unwrap());
     }
+}
+
+/// A case's adapters as PEFT would have saved them, beside the model.
+fn adapters(case: &Case) -> (Value, tempfile::TempDir) {
+    let mut all: Value = serde_json::from_str(include_str!("fixtures/lora.json")).unwrap();
+    let value = all[case.name].take();
+    let folder = tempfile::tempdir().unwrap();
+    write_json(&folder.path().join("adapter_config.json"), &value["adapter_config"]).unwrap();
+    let tensors: Vec<_> = object(&value["tensors"])
+        .iter()
+        .map(|(name, shape)| {
+            let shape: Vec<usize> = list(shape).into_iter().map(|size| size as usize).collect();
+            let values = formula(name, shape.iter().product()).into_iter().map(|x| x * 0.3).collect();
+            (name.clone(), shape, values)
+        })
+        .collect();
+    write_tensors(&folder.path().join("adapter_model.safetensors"), &tensors).unwrap();
+    (value, folder)
+}
+
+/// Logits, loss and the gradients of every A and B are PEFT's; so are the files; and merging changes nothing.
+fn adapts<M: Adaptable>(
+    case: &Case,
+    load: impl Fn(&Device) -> M,
+    logits: impl Fn(&M) -> Vec<f32>,
+    loss: impl Fn(&M) -> Tensor<1>,
+) {
+    let (value, folder) = adapters(case);
+    let device = Device::flex();
+    let adapted = Adapted::load(load(&device), folder.path(), &device.clone().autodiff()).unwrap();
+    let expected = floats(&value["logits"]);
+    near(&format!("{}: adapted logits", case.name), &logits(&adapted.merge()), &expected, 1e-4);
+    let (found, gradients) = loss_and_gradients(&adapted, loss(&adapted.effective()));
+    let wanted = value["loss"].as_f64().unwrap();
+    assert!((f64::from(found) - wanted).abs() <= 1e-5 * wanted.max(1.0), "{}: loss {found} and {wanted}", case.name);
+    let summaries = object(&value["gradients"]);
+    assert_eq!(gradients.len(), summaries.len(), "{}", case.name);
+    for (name, gradient) in gradients {
+        let name = format!("base_model.model.{name}.weight");
+        let wanted = floats(&summaries[&name]);
+        let mut found = vec![gradient.iter().map(|x| x * x).sum::<f32>().sqrt()];
+        for number in 0..3 {
+            let direction = formula(&format!("{name} {number}"), gradient.len());
+            found.push(gradient.iter().zip(direction).map(|(a, b)| a * b).sum());
+        }
+        for (found, wanted_one) in found.iter().zip(&wanted) {
+            let tolerance = 1e-3 * wanted[0] + 1e-6;
+            assert!((found - wanted_one).abs() <= tolerance, "{}: {name}: {found} and {wanted_one}", case.name);
+        }
+    }
+    let written = tempfile::tempdir().unwrap();
+    adapted.save(written.path()).unwrap();
+    let tensors = Tensors::open(&written.path().join("adapter_model.safetensors")).unwrap();
+    let mut names = tensors.names().unwrap();
+    names.sort();
+    assert_eq!(names, object(&value["tensors"]).keys().cloned().collect::<Vec<_>>());
+    let again = Adapted::load(load(&device), written.path(), &device).unwrap();
+    near(&format!("{}: read back", case.name), &logits(&again.merge()), &expected, 1e-4);
+    // New adapters begin at the model as it is.
+    let config = LoraConfig { rank: 2, alpha: 4.0, targets: vec!["all-linear".to_owned()] };
+    let new = Adapted::new(load(&device), "base", config, 1, &device).unwrap();
+    near(&format!("{}: new", case.name), &logits(&new.merge()), &logits(&load(&device)), 0.0);
+    for (targets, rank, said) in
+        [(vec!["nothing".to_owned()], 2, "no layer is called \"nothing\""), (Vec::new(), 500, "is more than")]
+    {
+        let error = Adapted::new(load(&device), "base", LoraConfig { rank, alpha: 1.0, targets }, 1, &device);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn adapters_are_those_of_peft() {
+    for name in ["gpt2", "llama 3"] {
+        let case = &Case::new(name);
+        let logits = |model: &CausalModel| host(model.logits(case.rows("ids"), &mut Cache::default()));
+        let counted = case.integers("targets").iter().filter(|target| **target >= 0).count() as f32;
+        let loss = |model: &CausalModel| model.loss(case.rows("ids"), case.row("targets"), 1.0 / counted, None);
+        adapts(case, |device| CausalModel::load(case.folder(), device).unwrap(), logits, loss);
+    }
+    for name in ["bert", "distilbert"] {
+        let case = &Case::new(name);
+        let inputs = || Inputs {
+            ids: case.rows("ids"),
+            token_types: (!case.value["types"].is_null()).then(|| case.rows("types")),
+            lengths: Some(case.lengths()),
+        };
+        let logits = |model: &MaskedBert| {
+            let found = model.logits(&inputs());
+            let [_, time, vocabulary] = found.dims();
+            let mut found = host(found);
+            for (row, values) in found.chunks_mut(time * vocabulary).enumerate() {
+                values[case.lengths()[row] * vocabulary..].fill(0.0);
+            }
+            found
+        };
+        let scale = 1.0 / case.integers("targets").len() as f32;
+        let loss = |model: &MaskedBert| model.loss(&inputs(), case.row("places"), case.row("targets"), scale, None);
+        adapts(case, |device| MaskedBert::load(case.folder(), device).unwrap(), logits, loss);
+    }
+    let case = &Case::new("marian swish");
+    let source = || Source { ids: case.rows("ids"), lengths: Some(case.lengths()) };
+    let logits =
+        |model: &Seq2Seq| host(model.logits(&model.memory(&source()), case.rows("inputs"), &mut Cache::default()));
+    let counted = case.integers("targets").iter().filter(|target| **target >= 0).count() as f32;
+    let loss = |model: &Seq2Seq| {
+        let kind = head::Loss::scaled(1.0 / counted);
+        model.loss(&source(), case.rows("inputs"), case.row("targets"), kind, None)
+    };
+    adapts(case, |device| Seq2Seq::load(case.folder(), device).unwrap(), logits, loss);
+}
+
+#[test]
+fn damaged_adapters_are_refused() {
+    let case = Case::new("gpt2");
+    let device = Device::flex();
+    let base = || CausalModel::load(case.folder(), &device).unwrap();
+    let refused = |change: &dyn Fn(&mut Value), said: &str| {
+        let (mut value, folder) = adapters(&case);
+        change(&mut value["adapter_config"]);
+        write_json(&folder.path().join("adapter_config.json"), &value["adapter_config"]).unwrap();
+        let error = Adapted::load(base(), folder.path(), &device).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    };
+    refused(&|config| config["use_dora"] = true.into(), "use_dora = true is not supported");
+    refused(&|config| config["peft_type"] = "IA3".into(), "kind \"IA3\"");
+    refused(&|config| config["r"] = 4.into(), "belongs to another");
+    refused(&|config| config["r"] = Value::Null, "has no rank");
+    let (_, folder) = adapters(&case);
+    let other = Case::new("llama 3");
+    let error = Adapted::load(CausalModel::load(other.folder(), &device).unwrap(), folder.path(), &device);
+    assert!(error.unwrap_err().to_string().contains("for which this base has no layer"));
+    std::fs::remove_file(folder.path().join("adapter_model.safetensors")).unwrap();
+    let error = Adapted::load(base(), folder.path(), &device).unwrap_err().to_string();
+    assert!(error.contains("lacks adapter_model.safetensors"), "{error}");
 }

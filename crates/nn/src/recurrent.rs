@@ -1,6 +1,6 @@
 //! Recurrent layers over whole sequences, as one operation each: PyTorch's equations, gate order and weight layout.
 //!
-//! The fused kernels run on CPUs; [`composed_lstm`] and [`composed_gru`], a dozen Burn operations a step, run elsewhere
+//! The fused kernels run on CPUs; [`composed_lstm`], [`composed_gru`] and [`composed_rnn`], up to a dozen Burn operations a step, run elsewhere
 //! and are the oracle.
 
 use crate::fused::recurrent::{self, RecurrentOperations};
@@ -9,7 +9,7 @@ use crate::precision::{self, matmul};
 use burn::backend::Dispatch;
 use burn::tensor::{Tensor, TensorData, activation};
 
-/// The parameters of a recurrent layer with G gates: 4 of an LSTM (i, f, g, o), 3 of a GRU (r, z, n).
+/// The parameters of a recurrent layer with G gates: 4 of an LSTM (i, f, g, o), 3 of a GRU (r, z, n), 1 of a plain layer.
 #[derive(Clone, Debug)]
 pub struct Weights {
     /// `[G * hidden, inputs]`.
@@ -118,6 +118,41 @@ pub fn gru_with_state(
     }
 }
 
+/// The plain recurrent layer (Elman 1990) with tanh over x `[batch, time, inputs]`: the state after every step,
+/// `[batch, time, hidden]`. The initial state is `[batch, hidden]`, zero without.
+pub fn rnn(x: Tensor<3>, weights: Weights, hidden: Option<Tensor<2>>, steps: Steps) -> Tensor<3> {
+    let hidden = hidden.unwrap_or_else(|| initial(&x, &weights));
+    if !ops::fused(&x) {
+        return composed_rnn(x, weights, hidden, &steps).0;
+    }
+    Tensor::from_dispatch(Dispatch::fused_rnn(
+        x.into_dispatch(),
+        weights.weight_ih.into_dispatch(),
+        weights.weight_hh.into_dispatch(),
+        weights.bias_ih.into_dispatch(),
+        weights.bias_hh.into_dispatch(),
+        hidden.into_dispatch(),
+        steps,
+        precision::current(),
+    ))
+}
+
+/// [`rnn`] with the state after each sequence's last step, `[batch, hidden]`. Not differentiable: for decoding.
+pub fn rnn_with_state(
+    x: Tensor<3>,
+    weights: Weights,
+    hidden: Option<Tensor<2>>,
+    steps: Steps,
+) -> (Tensor<3>, Tensor<2>) {
+    let hidden = hidden.unwrap_or_else(|| initial(&x, &weights)).inner();
+    let (x, weights) = (x.inner(), weights.inner());
+    if ops::fused(&x) {
+        recurrent::rnn_with_state(x, weights, hidden, &steps)
+    } else {
+        composed_rnn(x, weights, hidden, &steps)
+    }
+}
+
 impl Weights {
     fn inner(self) -> Self {
         Self {
@@ -205,6 +240,20 @@ pub fn composed_gru(x: Tensor<3>, weights: Weights, mut hidden: Tensor<2>, steps
         let z = activation::sigmoid(part(&from_input, 1) + part(&from_state, 1));
         let n = (part(&from_input, 2) + r * part(&from_state, 2)).tanh();
         let new = n.clone() + z * (hidden.clone() - n);
+        outputs.push((step, new.clone() * mask.clone()));
+        hidden = choose(&mask, new, hidden);
+    }
+    (join(outputs), hidden)
+}
+
+/// The twin of [`rnn`] and [`rnn_with_state`].
+pub fn composed_rnn(x: Tensor<3>, weights: Weights, mut hidden: Tensor<2>, steps: &Steps) -> (Tensor<3>, Tensor<2>) {
+    let [batch, time, inputs] = x.dims();
+    let mut outputs = Vec::with_capacity(time);
+    for (step, mask) in in_order(steps, batch, time, &x) {
+        let input = x.clone().narrow(1, step, 1).reshape([batch, inputs]);
+        let from_input = of_input(input, &weights.weight_ih, &weights.bias_ih);
+        let new = (from_input + of_state(hidden.clone(), &weights.weight_hh, &weights.bias_hh)).tanh();
         outputs.push((step, new.clone() * mask.clone()));
         hidden = choose(&mask, new, hidden);
     }

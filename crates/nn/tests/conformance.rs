@@ -374,6 +374,17 @@ fn recurrent_layers() {
                 leaves.extend([Leaf::Three(x.clone()), Leaf::Two(h.clone())]);
                 (recurrent::gru(x, weights, Some(h), steps.clone()), leaves)
             });
+            conforms(&format!("RNN {steps:?}"), || {
+                let (x, h) = (tensor([batch, time, inputs], 1), tensor([batch, hidden], 2));
+                // Without gates, large recurrent weights make a roundoff grow from step to step.
+                let weights = Weights {
+                    weight_hh: tensor([hidden, hidden], 12).mul_scalar(0.2).detach().require_grad(),
+                    ..weights(1, inputs, hidden)
+                };
+                let mut leaves = leaves_of(&weights);
+                leaves.extend([Leaf::Three(x.clone()), Leaf::Two(h.clone())]);
+                (recurrent::rnn(x, weights, Some(h), steps.clone()), leaves)
+            });
         }
     }
 }
@@ -400,6 +411,13 @@ fn a_sequence_goes_on_from_its_state() {
             let (first, second) = parts();
             let (_, h1) = recurrent::gru_with_state(first, w.clone(), None, all());
             let (rest, h2) = recurrent::gru_with_state(second, w, Some(h1), all());
+            near(host(whole.narrow(1, 4, 5)), host(rest));
+            near(host(h), host(h2));
+            let w = weights(1, inputs, hidden);
+            let (whole, h) = recurrent::rnn_with_state(x.clone(), w.clone(), None, all());
+            let (first, second) = parts();
+            let (_, h1) = recurrent::rnn_with_state(first, w.clone(), None, all());
+            let (rest, h2) = recurrent::rnn_with_state(second, w, Some(h1), all());
             near(host(whole.narrow(1, 4, 5)), host(rest));
             near(host(h), host(h2));
         };

@@ -28,6 +28,7 @@ impl Configuration {
             ModelFamily::Llama => {
                 Self::Llama(Box::new(LlamaConfig::new(vocabulary, context, width, layers, heads, dropout)))
             }
+            ModelFamily::Rnn => Self::Recurrent(recurrent(Cell::Rnn)),
             ModelFamily::Lstm => Self::Recurrent(recurrent(Cell::Lstm)),
             ModelFamily::Gru => Self::Recurrent(recurrent(Cell::Gru)),
             ModelFamily::Bert => Self::Bert(BertConfig::new(vocabulary, context, width, layers, heads, dropout)),

@@ -369,7 +369,9 @@ impl Recipe {
             ModelRecipe::New(shape) => Some(match shape.family {
                 ModelFamily::Bert => ObjectiveKind::Masked,
                 ModelFamily::Seq2Seq => ObjectiveKind::Pairs,
-                ModelFamily::Gpt | ModelFamily::Llama | ModelFamily::Lstm | ModelFamily::Gru => ObjectiveKind::Causal,
+                ModelFamily::Gpt | ModelFamily::Llama | ModelFamily::Rnn | ModelFamily::Lstm | ModelFamily::Gru => {
+                    ObjectiveKind::Causal
+                }
             }),
         })
     }
@@ -473,6 +475,8 @@ choice! {
         Gpt = "gpt",
         /// Llama: rotary positions, RMS norm, gated feed-forward.
         Llama = "llama",
+        /// Plain recurrent network; has no heads.
+        Rnn = "rnn",
         /// Long short-term memory; has no heads.
         Lstm = "lstm",
         /// Gated recurrent unit; has no heads.

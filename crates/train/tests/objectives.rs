@@ -148,6 +148,7 @@ fn a_decoder_learns_the_targets_of_pairs() {
 
 /// Stopped after 9 steps of 20, and gone on with.
 fn goes_on(recipe: &Recipe, folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
     let mut recipe = recipe.clone();
     recipe.train.length = Length::Steps(20);
     recipe.train.checkpoint_every = 8;
@@ -202,4 +203,41 @@ fn what_does_not_go_together_is_said() {
         let message = with(more);
         assert!(message.contains(expected), "{more}\n{message}");
     }
+}
+
+#[test]
+fn adapters_are_trained_and_the_base_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = recipe(folder.path(), ModelFamily::Gpt, ObjectiveKind::Causal, 40);
+    let stop = AtomicBool::new(false);
+    start(&recipe, &folder.path().join("base"), &session(&stop), &mut ()).unwrap();
+    let base = folder.path().join("base/model");
+    let before = std::fs::read(base.join("model.safetensors")).unwrap();
+    recipe.model = ModelRecipe::From { from: base.clone(), context: Some(24) };
+    recipe.lora.rank = Some(4);
+    recipe.train.lr = 1e-2;
+    recipe.train.length = Length::Steps(60);
+    let run = folder.path().join("adapted");
+    let outcome = start(&recipe, &run, &session(&stop), &mut ()).unwrap();
+    let events = Run::open(&run).unwrap().read_events().unwrap();
+    let first = |domain: &str| {
+        events.iter().find_map(|line| match &line.event {
+            Event::Evaluation { step: 0, domain: of, loss, .. } if of == domain => Some(*loss),
+            _ => None,
+        })
+    };
+    for (domain, loss) in &outcome.held_out {
+        let first = first(domain).unwrap();
+        assert!(loss.per_token() < first - 0.05, "{domain}: {} from {first}", loss.per_token());
+    }
+    let shape = events.iter().find_map(|line| match line.event {
+        Event::Model { parameters, frozen_parameters, context, .. } => Some((parameters, frozen_parameters, context)),
+        _ => None,
+    });
+    // Two layers of 32 to 96.
+    assert_eq!(shape.map(|(trained, _, context)| (trained, context)), Some((2 * 4 * (32 + 96), 24)));
+    assert!(shape.unwrap().1 > 20_000);
+    assert_eq!(std::fs::read(base.join("model.safetensors")).unwrap(), before);
+    assert!(run.join("model/adapter_model.safetensors").exists() && !run.join("model/model.safetensors").exists());
+    goes_on(&recipe, &folder.path().join("again"));
 }

@@ -2,7 +2,7 @@
 
 use super::{Bench, values};
 use crate::matrix::{MatrixRef, Precision, product};
-use crate::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm};
+use crate::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm, rnn};
 use std::hint::black_box;
 
 /// The products of a layer with `gates` gates, forward (the input's, then one a step) and backward.
@@ -42,13 +42,13 @@ fn bare_products(bench: &mut Bench, gates: usize, shape: RecurrentShape) {
     bench.line("  products of the steps backward", seconds, 2 * rows * columns * hidden, "GFLOP/s");
 }
 
-/// LSTM and GRU beside their bare products.
+/// LSTM, GRU and the plain layer beside their bare products.
 pub(super) fn layers(bench: &mut Bench, batch: usize, time: usize, inputs: usize, hidden: usize) {
     bench.group(format!("batch {batch}, {time} steps, inputs {inputs}, hidden {hidden}"));
     let shape =
         RecurrentShape { batch, time, inputs, hidden, lengths: None, reverse: false, precision: Precision::F32 };
     let (x, dy) = (values(batch * time * inputs), values(batch * time * hidden));
-    for gates in [4, 3] {
+    for gates in [4, 3, 1] {
         let scaled = |count: usize| -> Vec<f32> { values(count).iter().map(|value| value * 0.05).collect() };
         let (weight_ih, weight_hh) = (scaled(gates * hidden * inputs), scaled(gates * hidden * hidden));
         let bias = scaled(gates * hidden);
@@ -63,6 +63,12 @@ pub(super) fn layers(bench: &mut Bench, batch: usize, time: usize, inputs: usize
                 black_box(lstm::backward(&x, weights, None, None, gates, cells, &dy, None, None, shape));
             });
             bench.line("lstm backward", seconds, 2 * operations, "GFLOP/s");
+        } else if gates == 1 {
+            let seconds = bench.best(|| _ = black_box(rnn::forward(&x, weights, None, shape)));
+            bench.line("rnn", seconds, operations, "GFLOP/s");
+            let states = rnn::forward(&x, weights, None, shape).states;
+            let seconds = bench.best(|| _ = black_box(rnn::backward(&x, weights, None, &states, &dy, None, shape)));
+            bench.line("rnn backward", seconds, 2 * operations, "GFLOP/s");
         } else {
             let seconds = bench.best(|| _ = black_box(gru::forward(&x, weights, None, shape)));
             bench.line("gru", seconds, operations, "GFLOP/s");

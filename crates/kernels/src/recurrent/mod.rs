@@ -1,15 +1,16 @@
-//! Recurrent layers over whole sequences: LSTM and GRU, each one operation forward and one backward through time.
+//! Recurrent layers over whole sequences: the plain one, LSTM and GRU, each one operation forward and one backward through time.
 //!
 //! Composed of small operations, a step of a recurrent layer is a dozen passes over memory around one small product.
 //! Here the input's part of every gate, for all steps, is one product, as are the weights' gradients; a step is the
 //! product of the state with the recurrent weight and one pass that adds, activates and updates.
 //!
-//! Equations, gate order and weight layout are PyTorch's (`torch.nn.LSTM`, `torch.nn.GRU`), so its weights load as they
+//! Equations, gate order and weight layout are PyTorch's (`torch.nn.RNN`, `LSTM`, `GRU`), so its weights load as they
 //! are. Batch first. Sequences of several lengths are packed as PyTorch packs them: sorted by falling length, the rows
 //! of one step together, so that padding costs nothing, neither in products nor in memory.
 
 pub mod gru;
 pub mod lstm;
+pub mod rnn;
 
 use crate::buffer::Output;
 use crate::matrix::{Beginning, MatrixRef, Operand, Precision, Target, product_at, strided_product};
@@ -47,7 +48,7 @@ pub struct RecurrentShape<'a> {
     pub precision: Precision,
 }
 
-/// The parameters of a recurrent layer with G gates: 4 of an LSTM, 3 of a GRU.
+/// The parameters of a recurrent layer with G gates: 4 of an LSTM, 3 of a GRU, 1 of a plain layer.
 #[derive(Clone, Copy, Debug)]
 pub struct RecurrentWeights<'a> {
     /// `[G * hidden, inputs]`.

@@ -1,4 +1,4 @@
-//! LSTM and GRU, one sequence after the other, one step after the other.
+//! The plain recurrent layer, LSTM and GRU, one sequence after the other, one step after the other.
 
 use super::sigmoid;
 use crate::recurrent::RecurrentShape;
@@ -21,7 +21,7 @@ pub struct Gradients {
     pub dbias_hh: Vec<f64>,
     /// `[batch, hidden]`.
     pub dinitial_hidden: Vec<f64>,
-    /// `[batch, hidden]`; empty for a GRU.
+    /// `[batch, hidden]`; empty without one.
     pub dinitial_cell: Vec<f64>,
 }
 
@@ -213,6 +213,57 @@ pub fn gru_backward(
             (0..hidden).for_each(|j| db[2 * hidden + j] *= r[j]);
             dstate = gradients.step(weights, &da, &db, &x[row * inputs..][..inputs], row, &state_before);
             dstate.iter_mut().zip(through).for_each(|(dstate, through)| *dstate += through);
+        }
+        gradients.dinitial_hidden.extend(dstate);
+    }
+    gradients
+}
+
+/// One step of the plain layer: the state.
+fn rnn_step(weights: Weights, x: &[f64], state: &[f64]) -> Vec<f64> {
+    let (a, b) = (affine(weights[0], weights[2], x), affine(weights[1], weights[3], state));
+    a.iter().zip(b).map(|(a, b)| (a + b).tanh()).collect()
+}
+
+/// [`crate::recurrent::rnn::forward`]: `y`, last state.
+pub fn rnn(x: &[f64], weights: Weights, initial_hidden: &[f64], shape: RecurrentShape) -> (Vec<f64>, Vec<f64>) {
+    let RecurrentShape { batch, time, inputs, hidden, .. } = shape;
+    let (mut y, mut last_hidden) = (vec![0.0; batch * time * hidden], Vec::new());
+    for sequence in 0..batch {
+        let mut state = initial_hidden[sequence * hidden..][..hidden].to_vec();
+        for row in rows(shape, sequence) {
+            state = rnn_step(weights, &x[row * inputs..][..inputs], &state);
+            y[row * hidden..][..hidden].copy_from_slice(&state);
+        }
+        last_hidden.extend(state);
+    }
+    (y, last_hidden)
+}
+
+/// [`crate::recurrent::rnn::backward`].
+pub fn rnn_backward(
+    x: &[f64],
+    weights: Weights,
+    initial_hidden: &[f64],
+    dy: &[f64],
+    dlast_hidden: &[f64],
+    shape: RecurrentShape,
+) -> Gradients {
+    let RecurrentShape { batch, time, inputs, hidden, .. } = shape;
+    let mut gradients = Gradients::zeros(weights, batch, time, inputs);
+    for sequence in 0..batch {
+        let of = |values: &[f64]| values[sequence * hidden..][..hidden].to_vec();
+        let (mut state, mut steps) = (of(initial_hidden), Vec::new());
+        for row in rows(shape, sequence) {
+            let next = rnn_step(weights, &x[row * inputs..][..inputs], &state);
+            steps.push((row, next.clone(), state));
+            state = next;
+        }
+        let mut dstate = of(dlast_hidden);
+        for (row, after, before) in steps.into_iter().rev() {
+            let dsum: Vec<f64> =
+                (0..hidden).map(|j| (dstate[j] + dy[row * hidden + j]) * (1.0 - after[j] * after[j])).collect();
+            dstate = gradients.step(weights, &dsum, &dsum, &x[row * inputs..][..inputs], row, &before);
         }
         gradients.dinitial_hidden.extend(dstate);
     }

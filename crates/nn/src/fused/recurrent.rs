@@ -1,4 +1,4 @@
-//! LSTM and GRU as backend extensions.
+//! LSTM, GRU and the plain layer as backend extensions.
 
 use super::autodiff::record;
 use super::flex::{Dense, output};
@@ -10,7 +10,7 @@ use burn::backend::flex::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, backend_extension};
 use burn::tensor::Tensor;
-use loam_kernels::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm};
+use loam_kernels::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm, rnn};
 
 type Float = FloatTensor<Flex>;
 
@@ -38,6 +38,16 @@ pub(crate) trait RecurrentOperations: Backend {
         steps: Steps,
         precision: Precision,
     ) -> FloatTensor<Self>;
+    fn fused_rnn(
+        x: FloatTensor<Self>,
+        weight_ih: FloatTensor<Self>,
+        weight_hh: FloatTensor<Self>,
+        bias_ih: FloatTensor<Self>,
+        bias_hh: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        steps: Steps,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
 }
 
 /// Forward and backward on tensors of a concrete backend. Operands stand in the order of the operations above.
@@ -56,6 +66,15 @@ pub(crate) trait RecurrentKernels: Backend {
     fn kernel_gru_backward(
         operands: [FloatTensor<Self>; 6],
         saved: [FloatTensor<Self>; 2],
+        dy: FloatTensor<Self>,
+        steps: &Steps,
+        precision: Precision,
+    ) -> [FloatTensor<Self>; 6];
+    /// The output, and the states that the backward pass reads.
+    fn kernel_rnn(operands: [FloatTensor<Self>; 6], steps: &Steps, precision: Precision) -> [FloatTensor<Self>; 2];
+    fn kernel_rnn_backward(
+        operands: [FloatTensor<Self>; 6],
+        states: FloatTensor<Self>,
         dy: FloatTensor<Self>,
         steps: &Steps,
         precision: Precision,
@@ -96,6 +115,13 @@ fn run_gru(operands: [Float; 6], steps: &Steps, precision: Precision) -> (gru::G
     let [x, ih, hh, bias_ih, bias_hh, hidden] = operands.map(Dense::new);
     let shape = shape(&x, &hh, steps, precision);
     let result = gru::forward(x.values(), weights(&ih, &hh, &bias_ih, &bias_hh), Some(hidden.values()), shape);
+    (result, [shape.batch, shape.time, shape.hidden])
+}
+
+fn run_rnn(operands: [Float; 6], steps: &Steps, precision: Precision) -> (rnn::RnnOutput, [usize; 3]) {
+    let [x, ih, hh, bias_ih, bias_hh, hidden] = operands.map(Dense::new);
+    let shape = shape(&x, &hh, steps, precision);
+    let result = rnn::forward(x.values(), weights(&ih, &hh, &bias_ih, &bias_hh), Some(hidden.values()), shape);
     (result, [shape.batch, shape.time, shape.hidden])
 }
 
@@ -180,6 +206,42 @@ impl RecurrentKernels for Flex {
             output(g.dinitial_hidden, hidden.shape()),
         ]
     }
+
+    fn kernel_rnn(operands: [Float; 6], steps: &Steps, precision: Precision) -> [Float; 2] {
+        let _timer = timer("rnn");
+        let (result, shape) = run_rnn(operands, steps, precision);
+        [output(result.y, shape), flat(result.states)]
+    }
+
+    fn kernel_rnn_backward(
+        operands: [Float; 6],
+        states: Float,
+        dy: Float,
+        steps: &Steps,
+        precision: Precision,
+    ) -> [Float; 6] {
+        let _timer = timer("rnn, backward");
+        let [x, ih, hh, bias_ih, bias_hh, hidden] = operands.map(Dense::new);
+        let (states, dy) = (Dense::new(states), Dense::new(dy));
+        let g = rnn::backward(
+            x.values(),
+            weights(&ih, &hh, &bias_ih, &bias_hh),
+            Some(hidden.values()),
+            states.values(),
+            dy.values(),
+            None,
+            shape(&x, &hh, steps, precision),
+        );
+        let dbias = output(g.dbias, bias_ih.shape());
+        [
+            output(g.dx, x.shape()),
+            output(g.dweight_ih, ih.shape()),
+            output(g.dweight_hh, hh.shape()),
+            dbias.clone(),
+            dbias,
+            output(g.dinitial_hidden, hidden.shape()),
+        ]
+    }
 }
 
 /// Without differentiation: the forward kernels alone.
@@ -210,6 +272,20 @@ impl RecurrentOperations for Flex {
         precision: Precision,
     ) -> Float {
         let [y, ..] = Self::kernel_gru([x, weight_ih, weight_hh, bias_ih, bias_hh, hidden], &steps, precision);
+        y
+    }
+
+    fn fused_rnn(
+        x: Float,
+        weight_ih: Float,
+        weight_hh: Float,
+        bias_ih: Float,
+        bias_hh: Float,
+        hidden: Float,
+        steps: Steps,
+        precision: Precision,
+    ) -> Float {
+        let [y, ..] = Self::kernel_rnn([x, weight_ih, weight_hh, bias_ih, bias_hh, hidden], &steps, precision);
         y
     }
 }
@@ -264,6 +340,31 @@ impl<B: RecurrentKernels + RecurrentOperations, C: CheckpointStrategy> Recurrent
             },
         )
     }
+
+    fn fused_rnn(
+        x: FloatTensor<Self>,
+        weight_ih: FloatTensor<Self>,
+        weight_hh: FloatTensor<Self>,
+        bias_ih: FloatTensor<Self>,
+        bias_hh: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        steps: Steps,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        let ((x, n0), (ih, n1), (hh, n2)) = (x.into_parts(), weight_ih.into_parts(), weight_hh.into_parts());
+        let ((bi, n3), (bh, n4), (hidden, n5)) = (bias_ih.into_parts(), bias_hh.into_parts(), hidden.into_parts());
+        let operands = [x, ih, hh, bi, bh, hidden];
+        record::<B, C, _, 6>(
+            [n0, n1, n2, n3, n4, n5],
+            |(operands, states, steps, precision), dy, _| {
+                B::kernel_rnn_backward(operands, states, dy, &steps, precision)
+            },
+            |_| {
+                let [y, states] = B::kernel_rnn(operands.clone(), &steps, precision);
+                (y, Some((operands, states, steps, precision)))
+            },
+        )
+    }
 }
 
 fn primitive<const D: usize>(tensor: Tensor<D>) -> Float {
@@ -302,5 +403,17 @@ pub(crate) fn gru_with_state(
 ) -> (Tensor<3>, Tensor<2>) {
     let [ih, hh, bi, bh] = operands(weights);
     let (result, shape) = run_gru([primitive(x), ih, hh, bi, bh, primitive(hidden)], steps, precision::current());
+    (lifted(result.y, shape), lifted(result.last_hidden, [shape[0], shape[2]]))
+}
+
+/// See [`crate::recurrent::rnn_with_state`].
+pub(crate) fn rnn_with_state(
+    x: Tensor<3>,
+    weights: Weights,
+    hidden: Tensor<2>,
+    steps: &Steps,
+) -> (Tensor<3>, Tensor<2>) {
+    let [ih, hh, bi, bh] = operands(weights);
+    let (result, shape) = run_rnn([primitive(x), ih, hh, bi, bh, primitive(hidden)], steps, precision::current());
     (lifted(result.y, shape), lifted(result.last_hidden, [shape[0], shape[2]]))
 }

@@ -170,7 +170,7 @@ fn objective(recipe: &Recipe) -> Result<(), Problem> {
             _ => kind == ObjectiveKind::Causal,
         };
         let family = match kind {
-            ObjectiveKind::Causal => "gpt, llama, lstm or gru",
+            ObjectiveKind::Causal => "gpt, llama, rnn, lstm or gru",
             ObjectiveKind::Masked => "bert",
             ObjectiveKind::Pairs | ObjectiveKind::Spans => "seq2seq",
         };
@@ -248,7 +248,7 @@ fn model(recipe: &Recipe) -> Result<Option<usize>, Problem> {
     size("model.heads", shape.heads)?;
     size("model.context", shape.context)?;
     below_one("model.dropout", shape.dropout)?;
-    let has_heads = !matches!(shape.family, ModelFamily::Lstm | ModelFamily::Gru);
+    let has_heads = !matches!(shape.family, ModelFamily::Rnn | ModelFamily::Lstm | ModelFamily::Gru);
     require_of(!has_heads || shape.width.is_multiple_of(shape.heads), &["model.width", "model.heads"], || {
         let (width, heads) = (shape.width, shape.heads);
         let near = width.next_multiple_of(heads);
