@@ -245,6 +245,7 @@ mod tests {
                 recipe.tokenizer = TokenizerRecipe::Load { path: "a/\"b\"/tokenizer.json".into() };
                 recipe.model =
                     ModelRecipe::From { from: "C:\\models\\土".into(), context: (trial % 4 == 0).then_some(77) };
+                recipe.lora.rank = Some(4);
                 recipe.lora.targets = vec!["a.b".to_owned(), "土".to_owned()];
             }
             let text = recipe.to_toml();
