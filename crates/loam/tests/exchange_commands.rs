@@ -86,7 +86,7 @@ fn texts_are_searched_batched_and_spoken() {
 
     // Many prompts, in batches of any size.
     let prompts: String =
-        (0..5).map(|i| format!("{}\n", json!({ "prompt": format!("Ann has {i}{}", "1".repeat(i)) }))).collect();
+        (0..5).map(|i| json!({ "prompt": format!("Ann has {i}{}", "1".repeat(i)) }).to_string() + "\n").collect();
     fs::write(at.join("prompts.jsonl"), &prompts).unwrap();
     let batch = |size: &str| {
         let arguments = ["generate", "-m", "run", "--prompts", "prompts.jsonl", "--batch", size, "-n", "5", "-t", "0"];
@@ -119,7 +119,7 @@ fn texts_are_searched_batched_and_spoken() {
     let alone = objects(&with_input(command(at, &chat), "Ann\n"));
     assert_eq!(alone[0], turns[0]);
     let plain = with_input(command(at, &chat[..chat.len() - 1]), "Ann\nBen\n");
-    let told: String = turns.iter().map(|turn| format!("{}\n", turn["text"].as_str().unwrap())).collect();
+    let told: String = turns.iter().map(|turn| turn["text"].as_str().unwrap().to_owned() + "\n").collect();
     assert_eq!(String::from_utf8_lossy(&plain.stdout), told);
     for (template, word) in [
         ("{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}", "without end"),

@@ -310,8 +310,8 @@ mod tests {
         let mut inside = 0;
         for number in 0..50 {
             let example = masking.example(window(&tokens, number));
-            for at in 1..tokens.len() {
-                if masking.continues[tokens[at] as usize] {
+            for (at, token) in tokens.iter().enumerate().skip(1) {
+                if masking.continues[*token as usize] {
                     let told = |at: usize| example.targets[at + 1] != IGNORE;
                     assert_eq!(told(at), told(at - 1));
                     inside += usize::from(told(at));
