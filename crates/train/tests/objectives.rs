@@ -52,7 +52,7 @@ fn recipe(folder: &Path, family: ModelFamily, kind: ObjectiveKind, steps: u64) -
     let (one, other) = sentences.split_at(400);
     for (name, part) in [("one", one), ("other", other)] {
         let lines =
-            |side: fn(&(String, String)) -> &String| part.iter().map(|pair| format!("{}\n", side(pair))).collect();
+            |side: fn(&(String, String)) -> &String| part.iter().map(|pair| side(pair).clone() + "\n").collect();
         let text: String = lines(|pair| &pair.0);
         let targets: String = lines(|pair| &pair.1);
         std::fs::write(folder.join(format!("{name}.txt")), text).unwrap();

@@ -310,7 +310,7 @@ fn pairs(folder: &Path, count: u64) -> PreparePlan {
         let words = if number % 100 == 99 { 60 } else { 1 + number % 9 };
         let word = |k: u64| format!("w{} ", mix(number * 77 + k) % 40);
         inputs.push_str(&(0..words).map(word).collect::<String>());
-        targets.push_str(&(0..1 + number % 5).map(|k| word(k + 30)).collect::<String>());
+        targets.push_str(&(0..=number % 5).map(|k| word(k + 30)).collect::<String>());
         inputs.push('\n');
         targets.push('\n');
     }

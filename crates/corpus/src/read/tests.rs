@@ -304,7 +304,7 @@ fn conversations_are_read_in_every_form() {
     let documents: Vec<Document> =
         Documents::new(vec![path.into()], options.clone()).collect::<Result<_, _>>().unwrap();
     let said = |document: &Document| -> String {
-        document.turns.iter().map(|turn| format!("{}:{};", &turn.role[..1], turn.content)).collect()
+        document.turns.iter().flat_map(|turn| [&turn.role[..1], ":", &turn.content, ";"]).collect()
     };
     let expected = ["s:s;u:q;a:a;", "u:q;a:a;", "u:q\n\nmore;a:a;", "s:s;u:q0;a:a0;u:q;a:a;", "u:q;a:a;", ""];
     assert_eq!(documents.iter().map(said).collect::<Vec<_>>(), expected);

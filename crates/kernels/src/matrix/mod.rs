@@ -1,8 +1,8 @@
 //! Matrix products.
 //!
-//! With AVX-512 our own ([`tiles`]), which can begin with a bias and a residual and can be chained, and which in bf16
+//! With AVX-512 our own (`tiles`), which can begin with a bias and a residual and can be chained, and which in bf16
 //! nobody else has. A few rows meet the
-//! matrix where it lies ([`few_rows`]); all else goes through the `gemm` crate, which chooses its instructions at run time.
+//! matrix where it lies (`few_rows`); all else goes through the `gemm` crate, which chooses its instructions at run time.
 
 mod few_rows;
 #[cfg(target_arch = "x86_64")]

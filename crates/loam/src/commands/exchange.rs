@@ -75,6 +75,9 @@ fn gguf_file(model: &Path) -> anyhow::Result<Option<PathBuf>> {
     Ok(gguf::find(model)?)
 }
 
+/// Where a model folder has its chat template.
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
 /// The model of a GGUF file, or a model with its adapters merged, in the Hugging Face layout, in a folder beside `out` that goes when it is dropped.
 fn converted(file: &Path, adapter: Option<&Path>, out: &Path) -> anyhow::Result<tempfile::TempDir> {
     let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -84,9 +87,10 @@ fn converted(file: &Path, adapter: Option<&Path>, out: &Path) -> anyhow::Result<
     let loaded = LoadedModel::open_adapted(file, adapter, &Device::flex())?;
     loaded.model.save(folder.path(), loaded.tokenizer.end_of_text())?;
     loaded.tokenizer.save(folder.path())?;
-    const TEMPLATE: &str = "chat_template.jinja";
-    if let Some(template) = loaded.folder().map(|folder| folder.join(TEMPLATE)).filter(|template| template.exists()) {
-        std::fs::copy(&template, folder.path().join(TEMPLATE)).with_context(|| template.display().to_string())?;
+    if let Some(template) =
+        loaded.folder().map(|folder| folder.join(CHAT_TEMPLATE)).filter(|template| template.exists())
+    {
+        std::fs::copy(&template, folder.path().join(CHAT_TEMPLATE)).with_context(|| template.display().to_string())?;
     }
     Ok(folder)
 }
