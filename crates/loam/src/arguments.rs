@@ -156,6 +156,7 @@ pub struct TrainArguments {
                         loam generate --model runs/demo 'fn main() {'\n  \
                         loam generate --model runs/demo --temperature 0 --max-tokens 40 'The '\n  \
                         loam generate --model DIR --beams 4 --n-best 3 'The '       the three most probable texts\n  \
+                        loam generate --model runs/multi30k --beams 5 'A man sleeps.'   an encoder with a decoder: its target\n  \
                         loam generate --model DIR --prompts in.jsonl > out.jsonl    {\"prompt\":...} a line, in order\n  \
                         echo 'Once upon a time' | loam generate --model DIR --json")]
 pub struct GenerateArguments {

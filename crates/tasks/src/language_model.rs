@@ -339,7 +339,7 @@ pub struct TextOptions {
 }
 
 impl TextOptions {
-    fn rules(&self) -> Rules {
+    pub(crate) fn rules(&self) -> Rules {
         Rules {
             repetition_penalty: self.sampling.repetition_penalty,
             no_repeat_ngram: self.no_repeat_ngram,
@@ -411,7 +411,7 @@ impl Text {
 }
 
 /// Tokens that end a text: what `generation_config.json` names as `eos_token_id`, one or several, and the tokenizer's.
-fn end_tokens(folder: &Path, tokenizer: &Tokenizer) -> Vec<u32> {
+pub(crate) fn end_tokens(folder: &Path, tokenizer: &Tokenizer) -> Vec<u32> {
     let named = || -> Option<serde_json::Value> {
         let text = std::fs::read_to_string(folder.join("generation_config.json")).ok()?;
         Some(serde_json::from_str::<serde_json::Value>(&text).ok()?.get("eos_token_id")?.clone())

@@ -3,9 +3,11 @@
 
 pub mod chat;
 pub mod embed;
+pub mod from_source;
 pub mod language_model;
 pub mod model_folder;
 
 pub use embed::{EmbedOptions, Embedder, Pooling};
+pub use from_source::{Beams, SourceModel};
 pub use language_model::{Generation, LoadedModel, Score, TaskError, TextOptions};
 pub use model_folder::{model_folder, model_source};

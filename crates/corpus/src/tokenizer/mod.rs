@@ -195,6 +195,15 @@ impl Tokenizer {
             |error: tokenizers::Error| CorpusError::tokenizer(path, error.to_string(), "train or export it again");
         model.with_padding(None);
         model.with_truncation(None).map_err(wrong)?;
+        // First, since writing a vocabulary down lists every id that it leaves out below its highest.
+        let vocabulary = model.get_vocab(true).values().max().map_or(0, |&highest| highest as usize + 1);
+        if vocabulary == 0 || vocabulary > 1 << 24 {
+            return Err(CorpusError::tokenizer(
+                path,
+                format!("a vocabulary of {vocabulary} tokens"),
+                "vocabularies have 1 to 16,777,216 tokens",
+            ));
+        }
         let json = model.to_string(true).map_err(wrong)?;
         // Text of documents is text, whatever it spells.
         model.set_encode_special_tokens(true);
@@ -207,14 +216,6 @@ impl Tokenizer {
                     "add its unknown token to the vocabulary",
                 )
             })?;
-        }
-        let vocabulary = model.get_vocab(true).values().max().map_or(0, |&highest| highest as usize + 1);
-        if vocabulary == 0 || vocabulary > 1 << 24 {
-            return Err(CorpusError::tokenizer(
-                path,
-                format!("a vocabulary of {vocabulary} tokens"),
-                "vocabularies have 1 to 16,777,216 tokens",
-            ));
         }
         let end_of_text = find_end_of_text(&model, &config);
         let begin_of_text = find_begin_of_text(&model);

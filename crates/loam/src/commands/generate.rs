@@ -5,7 +5,9 @@ use crate::arguments::{GenerateArguments, Global};
 use crate::machine;
 use crate::terminal::Terminal;
 use loam_models::sampling::SamplingOptions;
-use loam_tasks::{LoadedModel, TextOptions};
+use loam_nn::burn::tensor::Device;
+use loam_tasks::language_model::Found;
+use loam_tasks::{Beams, LoadedModel, SourceModel, TextOptions};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -44,6 +46,14 @@ pub fn run(arguments: &GenerateArguments, global: &Global, terminal: Terminal) -
             (super::text_file(file)?, file.display().to_string())
         };
         let prompts = prompts(&text, &origin)?;
+        if let Some(model) = source_model(arguments, &device)? {
+            for batch in prompts.chunks(arguments.batch) {
+                for line in from_source(&model, batch, arguments, &options)? {
+                    terminal.result(line)?;
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let model = LoadedModel::open_adapted(&arguments.model, arguments.adapter.as_deref(), &device)?;
         for batch in prompts.chunks(arguments.batch) {
             for line in objects(&model, batch, arguments, &options)? {
@@ -57,6 +67,19 @@ pub fn run(arguments: &GenerateArguments, global: &Global, terminal: Terminal) -
         // The line end is the shell's, not the text's.
         None => super::standard_input("the prompt")?.trim_end_matches('\n').to_owned(),
     };
+    if let Some(model) = source_model(arguments, &device)? {
+        if terminal.json() {
+            for line in from_source(&model, &[prompt], arguments, &options)? {
+                terminal.result(line)?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        for text in model.write(&[prompt], &options, beams(arguments))?.iter().flatten() {
+            let score = if arguments.n_best > 1 { format!("{:.4}\t", text.score) } else { String::new() };
+            terminal.result(format_args!("{score}{}", text.text))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let model = LoadedModel::open_adapted(&arguments.model, arguments.adapter.as_deref(), &device)?;
     if terminal.json() {
         for line in objects(&model, &[prompt], arguments, &options)? {
@@ -92,6 +115,43 @@ pub fn run(arguments: &GenerateArguments, global: &Global, terminal: Terminal) -
     Ok(ExitCode::SUCCESS)
 }
 
+/// The encoder and decoder that `--model` names, if it names one.
+fn source_model(arguments: &GenerateArguments, device: &Device) -> anyhow::Result<Option<SourceModel>> {
+    if arguments.adapter.is_some() {
+        return Ok(None);
+    }
+    Ok(SourceModel::open(&arguments.model, device)?)
+}
+
+fn beams(arguments: &GenerateArguments) -> Beams {
+    Beams { beams: arguments.beams, n_best: arguments.n_best, length_penalty: arguments.length_penalty }
+}
+
+/// What `--json` prints for each source of a batch, in their order.
+fn from_source(
+    model: &SourceModel,
+    sources: &[String],
+    arguments: &GenerateArguments,
+    options: &TextOptions,
+) -> anyhow::Result<Vec<String>> {
+    let found = model.write(sources, options, beams(arguments))?;
+    let object = |(source, found): (&String, Vec<Found>)| {
+        let best = found.first();
+        let mut object = json!({
+            "prompt": source,
+            "text": best.map(|best| &best.text),
+            "tokens": best.map(|best| &best.tokens),
+            "finish": best.map(|best| best.finish),
+        });
+        if arguments.beams > 1 {
+            object["score"] = json!(best.map(|best| best.score));
+            object["n_best"] = json!(found);
+        }
+        object.to_string()
+    };
+    Ok(sources.iter().zip(found).map(object).collect())
+}
+
 /// What `--json` prints for each prompt of a batch, in their order.
 fn objects(
     model: &LoadedModel,
@@ -104,7 +164,7 @@ fn objects(
         return written.iter().map(|generation| Ok(serde_json::to_string(generation)?)).collect();
     }
     let found = model.search(prompts, options, arguments.beams, arguments.n_best, arguments.length_penalty)?;
-    let object = |(prompt, found): (&String, Vec<loam_tasks::language_model::Found>)| {
+    let object = |(prompt, found): (&String, Vec<Found>)| {
         let best = found.first();
         json!({
             "prompt": prompt,

@@ -1,0 +1,124 @@
+//! An encoder and decoder with its tokenizer: it reads a text whole and writes another.
+
+use crate::language_model::{Found, TaskError, TextOptions, end_tokens};
+use crate::model_folder::model_folder;
+use burn::tensor::{Device, Tensor, TensorData};
+use loam_corpus::Tokenizer;
+use loam_models::decode::{self, BeamOptions, FromSource, LengthPenalty, WriteOptions};
+use loam_models::seq2seq::{Seq2Seq, Source};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// A loaded encoder and decoder.
+#[derive(Debug)]
+pub struct SourceModel {
+    model: Seq2Seq,
+    tokenizer: Tokenizer,
+    device: Device,
+    /// Tokens that end a text.
+    ends: Vec<u32>,
+}
+
+/// How far to look for the most probable text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Beams {
+    /// Texts that are kept at every step; 1 chooses token by token, as the options say.
+    pub beams: usize,
+    /// Texts that come back for each source.
+    pub n_best: usize,
+    /// Scores are divided by the length to this power.
+    pub length_penalty: f64,
+}
+
+impl SourceModel {
+    /// Opens a model folder, or the `model/` of a run's folder; none where its model is of another kind.
+    ///
+    /// # Errors
+    /// When files are missing or broken, or model and tokenizer do not belong together.
+    pub fn open(path: &Path, device: &Device) -> Result<Option<Self>, TaskError> {
+        let folder = model_folder(path)?;
+        let config = std::fs::read_to_string(folder.join("config.json")).unwrap_or_default();
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
+        if config["model_type"] != "marian" {
+            return Ok(None);
+        }
+        let model = Seq2Seq::load(&folder, device)?;
+        let tokenizer = Tokenizer::open(&folder)?;
+        if tokenizer.vocabulary() > model.config().vocab_size {
+            return Err(TaskError::Request(format!(
+                "{}: the tokenizer has {} ids and the model {}; they do not belong together",
+                folder.display(),
+                tokenizer.vocabulary(),
+                model.config().vocab_size
+            )));
+        }
+        let ends = end_tokens(&folder, &tokenizer);
+        Ok(Some(Self { model, tokenizer, device: device.clone(), ends }))
+    }
+
+    /// The ids of a source, with the end of text behind them.
+    fn source(&self, text: &str) -> Result<Vec<u32>, TaskError> {
+        let context = self.model.config().max_position_embeddings;
+        let mut ids = self.tokenizer.encode_framed(text, usize::MAX);
+        let end = self.model.config().eos_token_id.map(|id| id as u32);
+        if ids.last().copied() != end {
+            ids.extend(end);
+        }
+        if ids.len() > context {
+            return Err(TaskError::Request(format!(
+                "a text of {} tokens is longer than the {context} that the model reads: {:.40}…; cut it into sentences",
+                ids.len(),
+                text
+            )));
+        }
+        Ok(ids)
+    }
+
+    /// What the model makes of every text, each text's best first.
+    ///
+    /// # Errors
+    /// When a text is longer than the model reads, or the options are impossible.
+    pub fn write(&self, texts: &[String], options: &TextOptions, beams: Beams) -> Result<Vec<Vec<Found>>, TaskError> {
+        let config = self.model.config();
+        let sources = texts.iter().map(|text| self.source(text)).collect::<Result<Vec<_>, _>>()?;
+        let lengths: Vec<usize> = sources.iter().map(Vec::len).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let padding = config.pad_token_id.unwrap_or(config.decoder_start_token_id) as i64;
+        let row = |ids: &Vec<u32>| {
+            let filled = std::iter::repeat_n(padding, longest - ids.len());
+            ids.iter().map(|id| i64::from(*id)).chain(filled).collect::<Vec<i64>>()
+        };
+        let ids: Vec<i64> = sources.iter().flat_map(row).collect();
+        let ids = Tensor::from_data(TensorData::new(ids, [sources.len(), longest]), &self.device);
+        let memory = self.model.memory(&Source { ids, lengths: Some(lengths) });
+        let decoder = FromSource::new(&self.model, memory, &self.device);
+        let start = [config.decoder_start_token_id as u32];
+        let rows: Vec<&[u32]> = sources.iter().map(|_| &start[..]).collect();
+        let text = |tokens: Vec<u32>, score: f64, finish: decode::Finish| {
+            let text = self.tokenizer.decode(&tokens);
+            Found { text, tokens, score, finish: finish.name() }
+        };
+        if beams.beams == 1 {
+            let settings = WriteOptions {
+                max_new_tokens: options.max_new_tokens,
+                sampling: options.sampling.clone(),
+                rules: options.rules(),
+                ends: self.ends.clone(),
+            };
+            let written = decode::write(&decoder, &rows, &settings, |_, _| ControlFlow::Continue(()))?;
+            return Ok(written.into_iter().map(|one| vec![text(one.tokens, 0.0, one.finish)]).collect());
+        }
+        let settings = BeamOptions {
+            n_best: beams.n_best,
+            length_penalty: LengthPenalty::Power(beams.length_penalty),
+            rules: options.rules(),
+            ends: self.ends.clone(),
+            ..BeamOptions::new(beams.beams, options.max_new_tokens)
+        };
+        let found = decode::search(&decoder, &rows, &settings)?;
+        let texts = |found: Vec<decode::Hypothesis>| {
+            found.into_iter().map(|one| text(one.tokens, one.score, one.finish)).collect()
+        };
+        Ok(found.into_iter().map(texts).collect())
+    }
+}
