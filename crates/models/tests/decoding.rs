@@ -155,7 +155,7 @@ fn sampling(seed: u64) -> SamplingOptions {
 }
 
 fn options(max_new_tokens: usize) -> WriteOptions {
-    WriteOptions { max_new_tokens, sampling: sampling(7), ends: vec![3], ..WriteOptions::default() }
+    WriteOptions { max_new_tokens, sampling: sampling(7), ends: vec![3, 17, 42], ..WriteOptions::default() }
 }
 
 fn prompts() -> Vec<Vec<u32>> {
