@@ -6,7 +6,7 @@ use loam_kernels::matrix::Precision;
 use loam_kernels::recurrent::{RecurrentShape, RecurrentWeights, gru, lstm, rnn};
 use loam_kernels::reference::{recurrent as reference, widen};
 use support::calculus::{check, differences, inner};
-use support::{Random, assert_close, assert_deterministic, at_every_level, bits};
+use support::{Random, assert_close, assert_deterministic, at_every_level, at_the_widest_level, bits};
 
 /// A layer with its operands and the gradients that arrive on it; only an LSTM reads the cells.
 struct Case {
@@ -437,22 +437,25 @@ fn a_sequence_in_two_parts_is_the_whole() {
 
 #[test]
 fn states_and_gradients_left_out_are_zero() {
-    let mut random = Random(107);
-    let mut case = Case::new(&mut random, 4, [3, 4, 5, 6], None, false);
-    for values in case.initial.iter_mut().chain(&mut case.dlast) {
-        values.fill(0.0);
-    }
-    let (x, weights, shape) = (&case.x, case.weights(), case.shape());
-    let (output, given) = (lstm::forward(x, weights, None, None, shape), case.lstm());
-    assert_eq!(output, given);
-    let gradients = lstm::backward(x, weights, None, None, &output.gates, &output.cells, &case.dy, None, None, shape);
-    assert_eq!(gradients, case.lstm_backward(&given));
-    let case = Case { weights: case.weights.each_ref().map(|w| w[..w.len() / 4 * 3].to_vec()), ..case };
-    let (x, weights, shape) = (&case.x, case.weights(), case.shape());
-    let (output, given) = (gru::forward(x, weights, None, shape), case.gru());
-    assert_eq!(output, given);
-    let gradients = gru::backward(x, weights, None, &output.gates, &output.recurrent, &case.dy, None, shape);
-    assert_eq!(gradients, case.gru_backward(&given));
+    at_the_widest_level(|| {
+        let mut random = Random(107);
+        let mut case = Case::new(&mut random, 4, [3, 4, 5, 6], None, false);
+        for values in case.initial.iter_mut().chain(&mut case.dlast) {
+            values.fill(0.0);
+        }
+        let (x, weights, shape) = (&case.x, case.weights(), case.shape());
+        let (output, given) = (lstm::forward(x, weights, None, None, shape), case.lstm());
+        assert_eq!(output, given);
+        let gradients =
+            lstm::backward(x, weights, None, None, &output.gates, &output.cells, &case.dy, None, None, shape);
+        assert_eq!(gradients, case.lstm_backward(&given));
+        let case = Case { weights: case.weights.each_ref().map(|w| w[..w.len() / 4 * 3].to_vec()), ..case };
+        let (x, weights, shape) = (&case.x, case.weights(), case.shape());
+        let (output, given) = (gru::forward(x, weights, None, shape), case.gru());
+        assert_eq!(output, given);
+        let gradients = gru::backward(x, weights, None, &output.gates, &output.recurrent, &case.dy, None, shape);
+        assert_eq!(gradients, case.gru_backward(&given));
+    });
 }
 
 #[test]
@@ -496,9 +499,11 @@ fn outputs_do_not_depend_on_the_rest_of_the_batch_order() {
         weights: case.weights.clone(),
         ..case
     };
-    let (output, other) = (case.lstm(), shuffled.lstm());
-    assert_eq!(bits(&permuted(&output.y)), bits(&other.y));
-    assert_eq!(bits(&permuted(&case.lstm_backward(&output).dx)), bits(&shuffled.lstm_backward(&other).dx));
+    at_the_widest_level(|| {
+        let (output, other) = (case.lstm(), shuffled.lstm());
+        assert_eq!(bits(&permuted(&output.y)), bits(&other.y));
+        assert_eq!(bits(&permuted(&case.lstm_backward(&output).dx)), bits(&shuffled.lstm_backward(&other).dx));
+    });
 }
 
 #[test]
