@@ -5,7 +5,9 @@ use crate::model_folder::model_folder;
 use burn::module::Module;
 use burn::tensor::Device;
 use loam_corpus::{IGNORE, TextStream, Tokenizer};
-use loam_models::decode::{self, BeamOptions, Causal, Finish, Hypothesis, LengthPenalty, Rules, WriteOptions, Written};
+use loam_models::decode::{
+    self, BeamOptions, Causal, Decoder, Finish, Hypothesis, LengthPenalty, Remembering, Rules, WriteOptions, Written,
+};
 use loam_models::generate::{self, GenerateOptions};
 use loam_models::gguf::{self, TensorKind};
 use loam_models::sampling::{SamplingOptions, StopMatcher};
@@ -241,6 +243,22 @@ impl LoadedModel {
         &self,
         prompts: &[Vec<u32>],
         options: &TextOptions,
+        on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
+    ) -> Result<Vec<Generation>, TaskError> {
+        self.write_through(&Causal::new(&self.model, &self.device), prompts, options, on_text)
+    }
+
+    /// The model as a decoder that need not read again what one text has in common with the one before.
+    pub(crate) fn remembering(&self) -> Remembering<'_, CausalModel> {
+        Remembering::new(&self.model, &self.device)
+    }
+
+    /// [`LoadedModel::write_ids`] through a decoder over this model.
+    pub(crate) fn write_through<D: Decoder>(
+        &self,
+        decoder: &D,
+        prompts: &[Vec<u32>],
+        options: &TextOptions,
         mut on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
     ) -> Result<Vec<Generation>, TaskError> {
         options.sampling.validate().map_err(|error| TaskError::Request(error.to_string()))?;
@@ -252,8 +270,7 @@ impl LoadedModel {
             ends: self.ends.clone(),
         };
         let mut texts: Vec<Text> = rows.iter().map(|prompt| Text::new(self, prompt, &options.stop)).collect();
-        let decoder = Causal::new(&self.model, &self.device);
-        let written = decode::write(&decoder, &rows, &settings, |row, id| texts[row].push(id, row, &mut on_text))?;
+        let written = decode::write(decoder, &rows, &settings, |row, id| texts[row].push(id, row, &mut on_text))?;
         let finished = texts.into_iter().zip(written).enumerate();
         Ok(finished.map(|(row, (text, written))| text.finish(row, written, &mut on_text)).collect())
     }
