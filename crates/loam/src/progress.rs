@@ -80,7 +80,7 @@ impl Watcher {
 
     fn tell_baselines(&mut self) {
         for (domain, name, loss, bits) in std::mem::take(&mut self.baselines) {
-            self.say(&format!("  {name:<8} on {domain}: {loss:.3} nats a token, {bits:.3} bits a byte"));
+            self.say(&format!("  {name:<7} on {domain}: {loss:.3} nats a token, {bits:.3} bits a byte"));
         }
     }
 
