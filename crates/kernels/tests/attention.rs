@@ -127,7 +127,8 @@ impl Case {
             assert_close("out", &out, &plain_out, 1e-5);
             assert_sums(&log_sum_exp, &plain_sums);
             let gradients = all(gradients);
-            for (name, (fast, plain)) in ["dq", "dk", "dv", "dbias"].iter().zip(gradients.iter().zip(&plain_gradients)) {
+            for (name, (fast, plain)) in ["dq", "dk", "dv", "dbias"].iter().zip(gradients.iter().zip(&plain_gradients))
+            {
                 assert_close(name, fast, plain, 2e-5);
             }
         });

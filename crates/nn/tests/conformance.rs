@@ -3,7 +3,9 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_kernels::adamw::AdamW;
-use loam_nn::attention::{Attention, Packed, Pairing, Positions, RotaryTable, attend, attend_biased, frequencies, rotate};
+use loam_nn::attention::{
+    Attention, Packed, Pairing, Positions, RotaryTable, attend, attend_biased, frequencies, rotate,
+};
 use loam_nn::layers::Dense;
 use loam_nn::precision::{Precision, with_precision};
 use loam_nn::recurrent::{self, Steps, Weights};

@@ -223,8 +223,7 @@ impl<B: AttentionKernels + AttentionOperations, C: CheckpointStrategy> Attention
             },
             |_| {
                 let operands = [q, k, v];
-                let [out, log_sum_exp] =
-                    B::kernel_attend(operands.clone(), Some(bias.clone()), &attention, precision);
+                let [out, log_sum_exp] = B::kernel_attend(operands.clone(), Some(bias.clone()), &attention, precision);
                 (out.clone(), Some((operands, bias, [out, log_sum_exp], attention, precision)))
             },
         )
