@@ -22,6 +22,8 @@ pub mod lstm;
 pub mod ngram;
 pub mod sampling;
 pub mod seq2seq;
+pub mod source_to_target;
+pub mod t5;
 pub mod weights;
 
 pub use bert::{Bert, BertConfig, MaskedBert};
@@ -33,3 +35,5 @@ pub use llama::{Llama, LlamaConfig};
 pub use lora::{Adaptable, Adapted, LoraConfig};
 pub use lstm::{Recurrent, RecurrentConfig};
 pub use seq2seq::{Seq2Seq, Seq2SeqConfig};
+pub use source_to_target::SourceToTarget;
+pub use t5::{T5, T5Config};

@@ -11,7 +11,7 @@
 use crate::causal::CausalModel;
 use crate::error::ModelError;
 use crate::weights::{self, Tensors};
-use crate::{MaskedBert, Seq2Seq};
+use crate::{MaskedBert, Seq2Seq, SourceToTarget, T5};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use loam_nn::initialize::mix;
@@ -106,6 +106,37 @@ impl Adaptable for Seq2Seq {
     }
 }
 
+impl Adaptable for T5 {
+    fn stored_name(&self, parameter: &str) -> String {
+        parameter.to_owned()
+    }
+
+    fn usual_targets(&self) -> &'static [&'static str] {
+        &["q", "v"]
+    }
+
+    fn task(&self) -> Option<&'static str> {
+        Some("SEQ_2_SEQ_LM")
+    }
+}
+
+impl Adaptable for SourceToTarget {
+    fn stored_name(&self, parameter: &str) -> String {
+        parameter.to_owned()
+    }
+
+    fn usual_targets(&self) -> &'static [&'static str] {
+        match self {
+            Self::Seq2Seq(model) => model.usual_targets(),
+            Self::T5(model) => model.usual_targets(),
+        }
+    }
+
+    fn task(&self) -> Option<&'static str> {
+        Some("SEQ_2_SEQ_LM")
+    }
+}
+
 /// One adapter.
 #[derive(Clone, Debug)]
 struct Adapter {
@@ -142,7 +173,8 @@ struct Layer {
 /// Matrices that are tables, not layers.
 fn is_table(name: &str) -> bool {
     let parts = ["embed", "wte", "wpe", "lm_head", "shared", "decoder.weight", "final_logits", "predictions"];
-    parts.iter().any(|part| name.contains(part))
+    let positions = name.ends_with("relative_attention_bias.weight");
+    positions || parts.iter().any(|part| name.contains(part))
 }
 
 fn layers<M: Adaptable>(model: &M) -> Vec<Layer> {

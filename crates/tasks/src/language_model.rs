@@ -1,7 +1,7 @@
 //! Language modeling itself: a trained model with its tokenizer, the probability that it gives to a text, and the text
 //! that it writes.
 
-use crate::model_folder::model_folder;
+use crate::model_folder::{Place, place};
 use burn::module::Module;
 use burn::tensor::Device;
 use loam_corpus::{IGNORE, TextStream, Tokenizer};
@@ -11,7 +11,7 @@ use loam_models::decode::{
 use loam_models::generate::{self, GenerateOptions};
 use loam_models::gguf::{self, TensorKind};
 use loam_models::sampling::{SamplingOptions, StopMatcher};
-use loam_models::{Adapted, CausalModel, LanguageModel, ModelError, lora};
+use loam_models::{Adapted, CausalModel, LanguageModel, ModelError};
 use loam_train::batch;
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -93,27 +93,10 @@ impl LoadedModel {
     /// # Errors
     /// As [`LoadedModel::open`], and when the adapters are broken or belong to another base.
     pub fn open_adapted(path: &Path, adapter: Option<&Path>, device: &Device) -> Result<Self, TaskError> {
-        let mut folder = model_folder(path)?;
-        let mut adapter = adapter.map(model_folder).transpose()?;
-        let own = folder.clone();
-        if let Some(base) = lora::base_of(&folder)?.filter(|_| !folder.join("config.json").exists()) {
-            if adapter.is_some() {
-                let message = format!("{} holds adapters itself; name their base with --model", folder.display());
-                return Err(TaskError::Request(message));
-            }
-            let at = model_folder(Path::new(&base)).map_err(|error| {
-                TaskError::Request(format!("{}: the base of these adapters: {error}", folder.display()))
-            })?;
-            adapter = Some(std::mem::replace(&mut folder, at));
-        }
-        let mut model = CausalModel::load(&folder, device)?;
+        let Place { model: base, adapter, tokenizer: folder } = place(path, adapter)?;
+        let mut model = CausalModel::load(&base, device)?;
         if let Some(adapter) = &adapter {
             model = Adapted::load(model, adapter, device)?.merge();
-        }
-        let base = folder.clone();
-        // Adapters that Loam trained have the tokenizer and the chat template with them.
-        if own.join("tokenizer.json").exists() {
-            folder = own;
         }
         let tokenizer = Tokenizer::open(&folder)?;
         if tokenizer.vocabulary() > model.vocabulary() {

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_corpus::IGNORE;
 use loam_models::bert::{Inputs, MaskedBert};
 use loam_models::causal::Shape;
-use loam_models::seq2seq::{Seq2Seq, Source};
+use loam_models::source_to_target::{Source, SourceToTarget};
 use loam_models::{Adaptable, Adapted, CausalModel, Gpt, LanguageModel, ModelError};
 use loam_nn::head;
 use std::path::Path;
@@ -37,6 +37,11 @@ pub trait Learner: Module {
 
     /// What it is, for records.
     fn describe(&self) -> Shape;
+
+    /// The longest text that it can read, in tokens; none where its context is only what it was trained on.
+    fn limit(&self) -> Option<usize> {
+        Some(self.describe().context)
+    }
 
     /// Number of token ids.
     fn ids(&self) -> usize;
@@ -201,18 +206,20 @@ impl Learner for MaskedBert {
 }
 
 /// The source, what the decoder reads, and what it is to write.
-fn pair_operands(model: &Seq2Seq, examples: &[Example], device: &Device) -> (Source, Tensor<2, Int>, Tensor<1, Int>) {
-    let config = model.config();
+fn pair_operands(
+    model: &SourceToTarget,
+    examples: &[Example],
+    device: &Device,
+) -> (Source, Tensor<2, Int>, Tensor<1, Int>) {
     let sources = examples.iter().map(|example| &*example.source);
-    let padding = config.pad_token_id.unwrap_or(config.decoder_start_token_id) as u32;
-    let source = Source { ids: rows(sources.clone(), padding, device), lengths: lengths(sources) };
+    let source = Source { ids: rows(sources.clone(), model.padding() as u32, device), lengths: lengths(sources) };
     let (ids, time) = targets(examples);
-    let inputs = config.decoder_inputs(&ids, time);
+    let inputs = model.decoder_inputs(&ids, time);
     let inputs = Tensor::from_data(TensorData::new(inputs, [examples.len(), time]), device);
     (source, inputs, row(ids, device))
 }
 
-impl Learner for Seq2Seq {
+impl Learner for SourceToTarget {
     fn loss(
         &self,
         examples: &[Example],
@@ -223,36 +230,30 @@ impl Learner for Seq2Seq {
         let (source, inputs, targets) = pair_operands(self, examples, device);
         let smoothing = regularization.map_or(0.0, |with| with.smoothing);
         let loss = head::Loss { smoothing, ..head::Loss::scaled(scale) };
-        Seq2Seq::loss(self, &source, inputs, targets, loss, regularization.map(|with| with.dropout_seed))
+        SourceToTarget::loss(self, &source, inputs, targets, loss, regularization.map(|with| with.dropout_seed))
     }
 
     fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
         let (source, inputs, ids) = pair_operands(self, examples, device);
-        let losses = host(Seq2Seq::token_losses(self, &source, inputs, ids));
+        let losses = host(SourceToTarget::token_losses(self, &source, inputs, ids));
         let counted = targets(examples).0;
         losses.into_iter().zip(counted).filter(|(_, id)| *id >= 0).map(|(loss, _)| loss).collect()
     }
 
     fn describe(&self) -> Shape {
-        let config = self.config();
-        Shape {
-            family: "seq2seq",
-            width: config.d_model,
-            layers: config.encoder_layers + config.decoder_layers,
-            heads: config.encoder_attention_heads,
-            context: config.max_position_embeddings,
-        }
+        self.shape()
+    }
+
+    fn limit(&self) -> Option<usize> {
+        SourceToTarget::limit(self)
     }
 
     fn ids(&self) -> usize {
-        self.config().vocab_size
+        self.vocabulary()
     }
 
     fn inner_parameters(&self) -> u64 {
-        let config = self.config();
-        let positions = if config.static_position_embeddings { 0 } else { 2 * config.max_position_embeddings };
-        let tables = (config.vocab_size + positions) * config.d_model + config.vocab_size;
-        self.num_params() as u64 - tables as u64
+        SourceToTarget::inner_parameters(self)
     }
 
     fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {
@@ -277,6 +278,10 @@ impl<M: Adaptable + Learner> Learner for Adapted<M> {
 
     fn describe(&self) -> Shape {
         self.base().describe()
+    }
+
+    fn limit(&self) -> Option<usize> {
+        self.base().limit()
     }
 
     fn ids(&self) -> usize {

@@ -117,7 +117,7 @@ pub fn kind(recipe: &Recipe) -> Result<Kind, TrainError> {
             let from = &loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone());
             match model_type(from).as_deref() {
                 Some("bert" | "roberta" | "distilbert") => ObjectiveKind::Masked,
-                Some("marian") => ObjectiveKind::Pairs,
+                Some("marian" | "t5" | "mt5") => ObjectiveKind::Pairs,
                 _ => ObjectiveKind::Causal,
             }
         }

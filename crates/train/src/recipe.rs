@@ -368,7 +368,7 @@ impl Recipe {
             ModelRecipe::From { .. } => None,
             ModelRecipe::New(shape) => Some(match shape.family {
                 ModelFamily::Bert => ObjectiveKind::Masked,
-                ModelFamily::Seq2Seq => ObjectiveKind::Pairs,
+                ModelFamily::Seq2Seq | ModelFamily::T5 => ObjectiveKind::Pairs,
                 ModelFamily::Gpt | ModelFamily::Llama | ModelFamily::Rnn | ModelFamily::Lstm | ModelFamily::Gru => {
                     ObjectiveKind::Causal
                 }
@@ -485,6 +485,8 @@ choice! {
         Bert = "bert",
         /// The Transformer of 2017: an encoder, and a decoder of as many layers.
         Seq2Seq = "seq2seq",
+        /// T5: an encoder and a decoder with relative positions.
+        T5 = "t5",
     }
 }
 

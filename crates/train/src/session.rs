@@ -15,7 +15,7 @@ use crate::run::Run;
 use crate::trainer::{Outcome, Trainer};
 use burn::tensor::Device;
 use loam_corpus::{ConversationWriter, Prepared};
-use loam_models::{Adaptable, Adapted, CausalModel, LoraConfig, MaskedBert, ModelError, Seq2Seq, weights};
+use loam_models::{Adaptable, Adapted, CausalModel, LoraConfig, MaskedBert, ModelError, SourceToTarget, weights};
 use loam_nn::precision;
 use std::fs;
 use std::path::Path;
@@ -223,7 +223,7 @@ fn advance(
     match kind {
         Kind::Causal => job.make(recipe, observer, CausalModel::load, Configuration::build_causal),
         Kind::Masked => job.make(recipe, observer, MaskedBert::load, Configuration::build_masked),
-        Kind::Pairs | Kind::Spans => job.make(recipe, observer, Seq2Seq::load, Configuration::build_pairs),
+        Kind::Pairs | Kind::Spans => job.make(recipe, observer, SourceToTarget::load, Configuration::build_pairs),
     }
 }
 
@@ -295,7 +295,7 @@ impl Job<'_> {
         };
         let mut shape = model.describe();
         if let ModelRecipe::From { context: Some(context), .. } = &recipe.model {
-            shape.context = shape.context.min(*context);
+            shape.context = model.limit().map_or(*context, |most| most.min(*context));
         }
         log(
             observer,

@@ -134,6 +134,16 @@ fn pairs_are_learned() {
 }
 
 #[test]
+fn pairs_are_learned_by_t5() {
+    learns(ModelFamily::T5, ObjectiveKind::Pairs, 250, 1.3);
+}
+
+#[test]
+fn spans_are_learned_by_t5() {
+    learns(ModelFamily::T5, ObjectiveKind::Spans, 250, 2.3);
+}
+
+#[test]
 fn spans_are_learned() {
     learns(ModelFamily::Seq2Seq, ObjectiveKind::Spans, 250, 2.3);
 }
@@ -178,9 +188,14 @@ fn what_was_stopped_goes_on_to_the_bit() {
         recipe.objective.whole_words = true;
         goes_on(&recipe, folder.path());
     }
-    for kind in [ObjectiveKind::Pairs, ObjectiveKind::Spans] {
+    let families = [
+        (ModelFamily::Seq2Seq, ObjectiveKind::Pairs),
+        (ModelFamily::Seq2Seq, ObjectiveKind::Spans),
+        (ModelFamily::T5, ObjectiveKind::Spans),
+    ];
+    for (family, kind) in families {
         let folder = tempfile::tempdir().unwrap();
-        let mut recipe = recipe(folder.path(), ModelFamily::Seq2Seq, kind, 20);
+        let mut recipe = recipe(folder.path(), family, kind, 20);
         recipe.objective.label_smoothing = 0.1;
         goes_on(&recipe, folder.path());
     }

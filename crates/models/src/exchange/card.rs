@@ -28,7 +28,7 @@ fn task(family: &str, class: &str) -> (&'static str, &'static str) {
         }
         "bert" | "roberta" | "distilbert" => ("feature-extraction", "AutoModel"),
         "marian" => ("translation", "AutoModelForSeq2SeqLM"),
-        "t5" => ("text2text-generation", "AutoModelForSeq2SeqLM"),
+        "t5" | "mt5" => ("text2text-generation", "AutoModelForSeq2SeqLM"),
         _ => ("text-generation", "AutoModelForCausalLM"),
     }
 }

@@ -166,13 +166,13 @@ fn objective(recipe: &Recipe) -> Result<(), Problem> {
     if let (ModelRecipe::New(shape), Some(kind)) = (&recipe.model, objective.kind) {
         let good = match shape.family {
             ModelFamily::Bert => kind == ObjectiveKind::Masked,
-            ModelFamily::Seq2Seq => matches!(kind, ObjectiveKind::Pairs | ObjectiveKind::Spans),
+            ModelFamily::Seq2Seq | ModelFamily::T5 => matches!(kind, ObjectiveKind::Pairs | ObjectiveKind::Spans),
             _ => kind == ObjectiveKind::Causal,
         };
         let family = match kind {
             ObjectiveKind::Causal => "gpt, llama, rnn, lstm or gru",
             ObjectiveKind::Masked => "bert",
-            ObjectiveKind::Pairs | ObjectiveKind::Spans => "seq2seq",
+            ObjectiveKind::Pairs | ObjectiveKind::Spans => "seq2seq or t5",
         };
         require_of(good, &["objective.kind", "model.family"], || {
             let (kind, other) = (kind.name(), shape.family.name());

@@ -18,7 +18,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("tokenizer.kind", "bpe, wordpiece, unigram, word"),
     ("tokenizer.vocab", "token ids; more make shorter sequences and a larger embedding"),
     ("model.from", "go on from this model's folder"),
-    ("model.family", "architecture: gpt, llama, rnn, lstm, gru, bert, seq2seq"),
+    ("model.family", "architecture: gpt, llama, rnn, lstm, gru, bert, seq2seq, t5"),
     ("model.width", "channels of the residual stream; divisible by heads"),
     ("model.layers", "blocks, one after another"),
     ("model.heads", "attention heads a block; 64 channels each is usual; none in rnn, lstm, gru"),

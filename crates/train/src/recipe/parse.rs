@@ -429,7 +429,7 @@ mod tests {
             ("model.from = 3", "recipes/x.toml:2: model.from = 3: expected a path in quotes"),
             (
                 "model.family = \"lama\"",
-                "recipes/x.toml:2: model.family = \"lama\": expected one of \"gpt\", \"llama\", \"rnn\", \"lstm\", \"gru\", \"bert\", \"seq2seq\"; did \
+                "recipes/x.toml:2: model.family = \"lama\": expected one of \"gpt\", \"llama\", \"rnn\", \"lstm\", \"gru\", \"bert\", \"seq2seq\", \"t5\"; did \
                  you mean \"llama\"?",
             ),
             (
