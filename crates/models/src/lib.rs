@@ -23,6 +23,7 @@ pub mod ngram;
 pub mod sampling;
 pub mod seq2seq;
 pub mod weights;
+pub mod word2vec;
 
 pub use bert::{Bert, BertConfig, MaskedBert};
 pub use causal::CausalModel;
