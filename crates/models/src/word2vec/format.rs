@@ -283,13 +283,14 @@ fn are_numbers(glance: &[u8], size: usize) -> bool {
 
 /// Reads a word and the space behind it; line ends before it are passed over, since some binary files have them.
 fn read_word(reader: &mut impl BufRead, word: &mut Vec<u8>, number: usize) -> Result<(), Trouble> {
-    reader.by_ref().take(LONGEST_WORD as u64).read_until(b' ', word)?;
+    let read = reader.by_ref().take(LONGEST_WORD as u64).read_until(b' ', word)?;
     let blank = word.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
     word.drain(..blank);
     if word.pop() != Some(b' ') {
-        return refuse(match word.len() {
-            0..LONGEST_WORD_LESS => format!("ends at word {}; its header promises more", number + 1),
-            _ => format!("word {} has no end within {LONGEST_WORD} bytes", number + 1),
+        let short = read < LONGEST_WORD;
+        return refuse(match short {
+            true => format!("ends at word {}; its header promises more", number + 1),
+            false => format!("word {} has no end within {LONGEST_WORD} bytes", number + 1),
         });
     }
     if word.is_empty() {
@@ -297,8 +298,6 @@ fn read_word(reader: &mut impl BufRead, word: &mut Vec<u8>, number: usize) -> Re
     }
     Ok(())
 }
-
-const LONGEST_WORD_LESS: usize = LONGEST_WORD - 3;
 
 /// Words and vectors so far.
 struct Found {

@@ -83,9 +83,16 @@ impl WordVectors {
         &self.vectors[..count * self.size]
     }
 
-    /// The length of a row's vector.
-    pub(super) fn length(&self, row: usize) -> f32 {
-        self.lengths[row]
+    /// The first `count` words alone.
+    #[must_use]
+    pub fn into_first(mut self, count: usize) -> Self {
+        if count < self.len() {
+            self.words.truncate(count);
+            self.vectors.truncate(count * self.size);
+            self.lengths.truncate(count);
+            self.rows.retain(|_, row| (*row as usize) < count);
+        }
+        self
     }
 
     /// The row of a word that somebody asks for.

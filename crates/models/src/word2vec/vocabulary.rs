@@ -2,6 +2,8 @@
 
 use crate::error::ModelError;
 use std::collections::HashMap;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 
 /// Words, the most frequent first, with how often each stands in the text.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +66,20 @@ impl Vocabulary {
     /// The row of a word, if it has one.
     pub fn row(&self, word: &str) -> Option<u32> {
         self.rows.get(word).copied()
+    }
+
+    /// Writes the words with their counts, one a line, as word2vec.c's `-save-vocab` and for gensim's `fvocab`.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn save(&self, path: &Path) -> Result<(), ModelError> {
+        super::format::replace(path, |file| {
+            let mut writer = BufWriter::new(file);
+            for (word, count) in self.words.iter().zip(&self.counts) {
+                writeln!(writer, "{word} {count}")?;
+            }
+            writer.flush()
+        })
     }
 
     /// Words of the text that have a row.
