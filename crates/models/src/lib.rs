@@ -25,6 +25,7 @@ pub mod seq2seq;
 pub mod source_to_target;
 pub mod t5;
 pub mod weights;
+pub mod word2vec;
 
 pub use bert::{Bert, BertConfig, MaskedBert};
 pub use causal::CausalModel;
