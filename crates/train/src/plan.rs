@@ -116,7 +116,7 @@ pub fn kind(recipe: &Recipe) -> Result<Kind, TrainError> {
         (None, ModelRecipe::From { from, .. }) => {
             let from = &loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone());
             match model_type(from).as_deref() {
-                Some("bert" | "roberta" | "distilbert") => ObjectiveKind::Masked,
+                Some("bert" | "roberta" | "xlm-roberta" | "camembert" | "distilbert") => ObjectiveKind::Masked,
                 Some("marian") => ObjectiveKind::Pairs,
                 _ => ObjectiveKind::Causal,
             }
