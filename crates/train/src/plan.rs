@@ -150,6 +150,7 @@ pub fn objective(recipe: &Recipe) -> objective::Settings {
         },
         whole_words: said.whole_words,
         span: said.span,
+        next_sentence: said.next_sentence,
         seed: recipe.train.seed,
     }
 }
