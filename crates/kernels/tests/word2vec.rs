@@ -101,7 +101,8 @@ fn a_step_goes_down_the_gradient_of_the_loss() {
     let (input, output) = (random.values(VOCABULARY * width), random.values(VOCABULARY * width));
     for kind in KINDS {
         let new = stepped(kind, &input, &output, width, &batch, 1);
-        let gradient = |old: &[f32], new: &[f32]| old.iter().zip(new).map(|(old, new)| (old - new) / 0.1).collect::<Vec<_>>();
+        let gradient =
+            |old: &[f32], new: &[f32]| old.iter().zip(new).map(|(old, new)| (old - new) / 0.1).collect::<Vec<_>>();
         let plain_output = widen(&output);
         let mut by_input =
             differences(&input, |input| reference::word2vec::loss(kind, input, &plain_output, width, &batch));

@@ -8,6 +8,7 @@
 //!
 //! Files are PEFT's: `adapter_config.json` and `adapter_model.safetensors`.
 
+use crate::bert::{NextSentenceBert, PretrainingBert, SequenceBert, SpanBert, TokenBert};
 use crate::causal::CausalModel;
 use crate::error::ModelError;
 use crate::weights::{self, Tensors};
@@ -78,19 +79,32 @@ impl Adaptable for CausalModel {
     }
 }
 
-impl Adaptable for MaskedBert {
-    fn stored_name(&self, parameter: &str) -> String {
-        self.config().family.stored(parameter)
-    }
+macro_rules! adapts_berts {
+    ($($model:ty: $task:expr),+) => {
+        $(impl Adaptable for $model {
+            fn stored_name(&self, parameter: &str) -> String {
+                self.config().family.stored(parameter)
+            }
 
-    fn usual_targets(&self) -> &'static [&'static str] {
-        &["query", "value", "q_lin", "v_lin"]
-    }
+            fn usual_targets(&self) -> &'static [&'static str] {
+                &["query", "value", "q_lin", "v_lin"]
+            }
 
-    fn task(&self) -> Option<&'static str> {
-        None
-    }
+            fn task(&self) -> Option<&'static str> {
+                $task
+            }
+        })+
+    };
 }
+
+adapts_berts!(
+    MaskedBert: None,
+    PretrainingBert: None,
+    NextSentenceBert: None,
+    SequenceBert: Some("SEQ_CLS"),
+    TokenBert: Some("TOKEN_CLS"),
+    SpanBert: Some("QUESTION_ANS")
+);
 
 impl Adaptable for Seq2Seq {
     fn stored_name(&self, parameter: &str) -> String {

@@ -4,6 +4,7 @@ use crate::error::TrainError;
 use crate::recipe::{ModelFamily, ModelShape};
 use burn::tensor::Device;
 use loam_corpus::Tokenizer;
+use loam_models::bert::PretrainingBert;
 use loam_models::lstm::{Cell, Recurrent, RecurrentConfig};
 use loam_models::{
     BertConfig, CausalModel, Gpt, GptConfig, Llama, LlamaConfig, MaskedBert, ModelError, Seq2Seq, Seq2SeqConfig,
@@ -108,6 +109,11 @@ impl Configuration {
             Self::Bert(config) => MaskedBert::new(config, seed, device),
             _ => Err(Self::not_for("masked")),
         }
+    }
+
+    /// Masked words and next sentences.
+    pub(crate) fn build_pretraining(self, seed: u64, device: &Device) -> Result<PretrainingBert, ModelError> {
+        PretrainingBert::new(self.build_masked(seed, device)?, seed, device)
     }
 
     pub(crate) fn build_pairs(self, seed: u64, device: &Device) -> Result<SourceToTarget, ModelError> {

@@ -1,10 +1,11 @@
 //! What the training loop asks of a model, whatever it learns.
 
+use crate::batch::NextSentences;
 use crate::objective::Example;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_corpus::IGNORE;
-use loam_models::bert::{Inputs, MaskedBert};
+use loam_models::bert::{BertConfig, Inputs, MaskedBert, PretrainingBert};
 use loam_models::causal::Shape;
 use loam_models::source_to_target::{Source, SourceToTarget};
 use loam_models::{Adaptable, Adapted, CausalModel, Gpt, LanguageModel, ModelError};
@@ -22,8 +23,8 @@ pub struct Regularization {
 
 /// A model that a run can train.
 pub trait Learner: Module {
-    /// `scale` times the summed cross-entropy of every target that counts, in nats, `[1]`, differentiable; with
-    /// regularization, as training has it. `device` holds the batch.
+    /// `scale` times the summed cross-entropy of every target that counts, in nats, and of every next sentence as often as
+    /// it weighs, `[1]`, differentiable; with regularization, as training has it. `device` holds the batch.
     fn loss(
         &self,
         examples: &[Example],
@@ -34,6 +35,11 @@ pub trait Learner: Module {
 
     /// The cross-entropy of every target that counts, in nats, in the order of the examples.
     fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32>;
+
+    /// The same, and how well next sentences are told where the model does that, of one pass.
+    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<f32>, Option<NextSentences>) {
+        (self.token_losses(examples, device), None)
+    }
 
     /// What it is, for records.
     fn describe(&self) -> Shape;
@@ -180,14 +186,7 @@ impl Learner for MaskedBert {
     }
 
     fn describe(&self) -> Shape {
-        let config = self.config();
-        Shape {
-            family: config.family.name(),
-            width: config.hidden_size,
-            layers: config.num_hidden_layers,
-            heads: config.num_attention_heads,
-            context: config.context(),
-        }
+        shape(self.config())
     }
 
     fn ids(&self) -> usize {
@@ -195,9 +194,90 @@ impl Learner for MaskedBert {
     }
 
     fn inner_parameters(&self) -> u64 {
-        let config = self.config();
-        let tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size;
-        self.num_params() as u64 - (tables * config.hidden_size) as u64
+        self.num_params() as u64 - tables(self.config())
+    }
+
+    fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {
+        self.save(folder)
+    }
+}
+
+fn shape(config: &BertConfig) -> Shape {
+    Shape {
+        family: config.family.name(),
+        width: config.hidden_size,
+        layers: config.num_hidden_layers,
+        heads: config.num_attention_heads,
+        context: config.context(),
+    }
+}
+
+/// Parameters of the embeddings.
+fn tables(config: &BertConfig) -> u64 {
+    let rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size;
+    (rows * config.hidden_size) as u64
+}
+
+/// What a masked model reads with two sentences a row, the words that are told, and what becomes of the second
+/// sentences: 0 where they follow, 1 where they do not, −1 where nothing is asked.
+fn sentence_operands(examples: &[Example], device: &Device) -> (Inputs, (Tensor<1, Int>, Tensor<1, Int>), Vec<i64>) {
+    let (inputs, places, told) = masked_operands(examples, device);
+    let [batch, time] = inputs.ids.dims();
+    let types = examples.iter().flat_map(|example| {
+        let second = example.next_sentence.map_or(time, |next| next.second);
+        (0..time).map(move |step| i64::from(step >= second && step < example.inputs.len()))
+    });
+    let types = Tensor::from_data(TensorData::new(types.collect::<Vec<i64>>(), [batch, time]), device);
+    let outcome = |example: &Example| example.next_sentence.map_or(-1, |next| i64::from(!next.follows));
+    let follows = examples.iter().map(outcome).collect();
+    (Inputs { token_types: Some(types), ..inputs }, (places, told), follows)
+}
+
+impl Learner for PretrainingBert {
+    fn loss(
+        &self,
+        examples: &[Example],
+        scale: f32,
+        regularization: Option<Regularization>,
+        device: &Device,
+    ) -> Tensor<1> {
+        let (inputs, words, follows) = sentence_operands(examples, device);
+        // All examples that are summed weigh the same.
+        let weight = examples.iter().find_map(|example| example.next_sentence).map_or(0.0, |next| next.weight);
+        let (scales, seed) = ((scale, scale * weight), regularization.map(|with| with.dropout_seed));
+        PretrainingBert::loss(self, &inputs, words, row(follows, device), scales, seed)
+    }
+
+    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+        self.measure(examples, device).0
+    }
+
+    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<f32>, Option<NextSentences>) {
+        let (inputs, words, follows) = sentence_operands(examples, device);
+        let (losses, logits) = PretrainingBert::token_losses(self, &inputs, words);
+        let count = 2 * follows.len();
+        let logits = host(logits.reshape([count]));
+        let of = |(logits, outcome): (&[f32], &i64)| {
+            let told = f64::from(logits[usize::from(*outcome == 1)]);
+            let other = f64::from(logits[usize::from(*outcome == 0)]);
+            // ln (1 + e^(other − told)), in the form that does not overflow.
+            let nats = (other - told).max(0.0) + (-(other - told).abs()).exp().ln_1p();
+            NextSentences { nats, right: u64::from(told > other), pairs: 1 }
+        };
+        let asked = logits.chunks_exact(2).zip(&follows).filter(|(_, outcome)| **outcome >= 0);
+        (host(losses), Some(asked.map(of).fold(NextSentences::default(), |sum, one| sum + one)))
+    }
+
+    fn describe(&self) -> Shape {
+        shape(self.config())
+    }
+
+    fn ids(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    fn inner_parameters(&self) -> u64 {
+        self.num_params() as u64 - tables(self.config())
     }
 
     fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {
@@ -274,6 +354,10 @@ impl<M: Adaptable + Learner> Learner for Adapted<M> {
 
     fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
         self.merge().token_losses(examples, device)
+    }
+
+    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<f32>, Option<NextSentences>) {
+        self.merge().measure(examples, device)
     }
 
     fn describe(&self) -> Shape {

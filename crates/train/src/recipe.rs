@@ -337,6 +337,8 @@ pub struct ObjectiveRecipe {
     pub masking: Masking,
     /// Whether the pieces of a word are masked together.
     pub whole_words: bool,
+    /// Whether the model also tells if the second of two sentences follows the first (Devlin et al. 2019).
+    pub next_sentence: bool,
     /// Mean length of the spans that are cut out, in tokens.
     pub span: f64,
     /// Label smoothing of encoders with decoders (Szegedy et al. 2016).
@@ -353,6 +355,7 @@ impl Default for ObjectiveRecipe {
             mask: 0.15,
             masking: Masking::Dynamic,
             whole_words: false,
+            next_sentence: false,
             span: 3.0,
             label_smoothing: 0.0,
             chat_template: None,

@@ -109,7 +109,10 @@ fn learns(family: ModelFamily, kind: ObjectiveKind, steps: u64, below: f64) {
         // What a masked word's left neighbors are is worth something to a model that sees through masks.
         let names = if kind == ObjectiveKind::Masked { 5 } else { 3 };
         assert_eq!(baselines.len(), names);
-        assert!(kind != ObjectiveKind::Masked || baselines[1] <= baselines[3] && baselines[2] < baselines[4], "{baselines:?}");
+        assert!(
+            kind != ObjectiveKind::Masked || baselines[1] <= baselines[3] && baselines[2] < baselines[4],
+            "{baselines:?}"
+        );
         let loss = loss.per_token();
         assert!(loss < below && loss < baselines[0], "{domain}: {loss}, baselines {baselines:?}");
         let sum = |measured: bool| -> f64 {

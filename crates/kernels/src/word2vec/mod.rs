@@ -85,14 +85,7 @@ impl Workspace {
 /// the mean of the window's words, and each of them is changed by the whole gradient of that mean, as word2vec.c does.
 ///
 /// Panics on rows outside the vocabulary and places outside the text.
-pub fn step(
-    kind: Kind,
-    input: &mut Rows,
-    output: &mut Rows,
-    batch: &Batch,
-    rate: f32,
-    workspace: &mut Workspace,
-) {
+pub fn step(kind: Kind, input: &mut Rows, output: &mut Rows, batch: &Batch, rate: f32, workspace: &mut Workspace) {
     assert_eq!(input.width(), output.width(), "input and output rows");
     let negatives = batch.negatives_each();
     assert_eq!(batch.negatives.len(), batch.windows.len() * negatives, "negatives [{}, n]", batch.windows.len());

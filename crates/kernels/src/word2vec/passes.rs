@@ -56,7 +56,13 @@ pub(super) fn read_group(kind: Kind, input: &Rows, output: &Rows, batch: &Batch,
         let places = &mut group.changes[(window.first as usize - first) * lines..after * lines];
         match kind {
             Kind::SkipGram => {
-                skip_gram_window(
+                skip_gram_window(input, output, &group.around, &group.targets, rate, before, places, &mut group.slopes);
+            }
+            Kind::Cbow => {
+                let start = group.means.len();
+                group.means.resize(start + lines, Line::ZERO);
+                let mean = &mut group.means[start..];
+                cbow_window(
                     input,
                     output,
                     &group.around,
@@ -64,14 +70,9 @@ pub(super) fn read_group(kind: Kind, input: &Rows, output: &Rows, batch: &Batch,
                     rate,
                     before,
                     places,
+                    mean,
                     &mut group.slopes,
                 );
-            }
-            Kind::Cbow => {
-                let start = group.means.len();
-                group.means.resize(start + lines, Line::ZERO);
-                let mean = &mut group.means[start..];
-                cbow_window(input, output, &group.around, &group.targets, rate, before, places, mean, &mut group.slopes);
             }
         }
     }

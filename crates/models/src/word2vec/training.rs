@@ -127,7 +127,8 @@ impl<'a> Training<'a> {
                     break;
                 }
                 let stretches: Vec<&[u32]> = stretches(&rows);
-                let draw = |(index, rows): (usize, &&[u32])| self.sampler.piece(epoch as u64, number + index as u64, rows);
+                let draw =
+                    |(index, rows): (usize, &&[u32])| self.sampler.piece(epoch as u64, number + index as u64, rows);
                 let pieces: Vec<Piece> = stretches.par_iter().enumerate().map(draw).collect();
                 number += stretches.len() as u64;
                 for piece in pieces {

@@ -180,6 +180,11 @@ fn objective(recipe: &Recipe) -> Result<(), Problem> {
         })?;
     }
     let kind = recipe.objective_kind();
+    let masked = matches!(kind, None | Some(ObjectiveKind::Masked));
+    require_of(masked || !objective.next_sentence, &["objective.next_sentence", "objective.kind"], || {
+        let kind = kind.map_or("", ObjectiveKind::name);
+        format!("objective.next_sentence = true goes with objective.kind = \"masked\", not with \"{kind}\"")
+    })?;
     let conversations =
         recipe.data.sources.iter().filter(|source| source.format == RecordFormat::Conversations).count();
     let key = ["data.source.0.format"];

@@ -52,6 +52,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("objective.mask", "share of the tokens that are masked, or cut out"),
     ("objective.masking", "which are masked: static, dynamic, adaptive (hard ones more often)"),
     ("objective.whole_words", "mask the pieces of a word together"),
+    ("objective.next_sentence", "tell of two sentences whether one follows the other, beside masked tokens"),
     ("objective.span", "mean length of the spans that are cut out, in tokens"),
     ("objective.label_smoothing", "of encoders with decoders; 0.1 is usual for translation"),
     ("objective.chat_template", "of conversations: chatml, or a file; the model's own by default"),

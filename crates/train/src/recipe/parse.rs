@@ -169,6 +169,7 @@ impl Settings {
             mask: self.get("objective.mask", objective.mask)?,
             masking: self.get("objective.masking", objective.masking)?,
             whole_words: self.get("objective.whole_words", objective.whole_words)?,
+            next_sentence: self.get("objective.next_sentence", objective.next_sentence)?,
             span: self.get("objective.span", objective.span)?,
             chat_template: self.optional("objective.chat_template")?,
             label_smoothing: self.get("objective.label_smoothing", objective.label_smoothing)?,
