@@ -48,7 +48,7 @@ pub struct MaskedBert {
 }
 
 impl MaskedBert {
-    /// A new model, initialized as BERT was, from a seed.
+    /// A new model, initialized as [`Bert::new`] says, from a seed.
     ///
     /// # Errors
     /// When the configuration is impossible.
