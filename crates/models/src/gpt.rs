@@ -9,6 +9,7 @@ use crate::weights;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_nn::attention::{Attention as Mask, Positions, attend};
+use loam_nn::head::Grades;
 use loam_nn::initialize::Initializer;
 use loam_nn::layers::{Embedding, LayerNorm, Linear};
 use loam_nn::ops;
@@ -306,8 +307,8 @@ impl LanguageModel for Gpt {
         ops::head_loss(self.hidden(inputs, dropout_seed), self.transformer.wte.weight.val(), targets, scale)
     }
 
-    fn token_losses(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
-        ops::token_losses(self.hidden(inputs, None), self.transformer.wte.weight.val(), targets)
+    fn token_grades(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades {
+        ops::token_grades(self.hidden(inputs, None), self.transformer.wte.weight.val(), targets)
     }
 
     fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {

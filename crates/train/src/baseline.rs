@@ -6,7 +6,14 @@ use crate::objective::{Example, Kind};
 use crate::recipe::Recipe;
 use crate::record::Event;
 use loam_corpus::{IGNORE, Prepared, TokenStream};
-use loam_models::ngram::NGram;
+use loam_models::ngram::{Guesses, NGram};
+
+/// What a model made of a domain.
+struct Score {
+    nats: f64,
+    hits: u64,
+    tokens: u64,
+}
 
 /// Tokens before the one that is told that the highest order sees.
 const SEEN: usize = 2;
@@ -51,6 +58,7 @@ pub(crate) fn events(
     });
     let models =
         if kind == Kind::Spans { NGram::train_all(vocabulary, written) } else { NGram::train_all(vocabulary, streams) };
+    let guesses = models.each_ref().map(NGram::guesses);
     let token_bytes = batch::token_bytes(prepared.tokenizer());
     let bytes_of = |ids: &mut dyn Iterator<Item = u32>| -> u64 {
         ids.filter_map(|id| token_bytes.get(id as usize)).map(|&bytes| u64::from(bytes)).sum()
@@ -59,27 +67,32 @@ pub(crate) fn events(
     for (index, domain) in prepared.held_out().iter().enumerate() {
         let stream = prepared.held_out_stream(index);
         let pairs = prepared.held_out_examples(index).is_some();
-        let (losses, bytes): (Vec<(f64, u64)>, u64) = if kind == Kind::Causal && !pairs {
-            let losses = models.iter().map(|model| model.loss(tokens(stream, stream.len()))).collect();
-            (losses, bytes_of(&mut tokens(stream, stream.len())))
+        let (scores, bytes): (Vec<Score>, u64) = if kind == Kind::Causal && !pairs {
+            let score = |(model, guesses): (&NGram, &Guesses)| {
+                let (nats, tokens_scored) = model.loss(tokens(stream, stream.len()));
+                Score { nats, hits: guesses.hits(tokens(stream, stream.len())), tokens: tokens_scored }
+            };
+            (models.iter().zip(&guesses).map(score).collect(), bytes_of(&mut tokens(stream, stream.len())))
         } else {
             let told =
                 feed.held_out(prepared, index, None).iter().flat_map(|example| told(example, kind)).collect::<Vec<_>>();
-            let loss = |model: &NGram| {
-                let nats: f64 = told.iter().map(|(before, id)| -model.log_probability(before, *id)).sum();
-                (nats, told.len() as u64)
+            let score = |(model, guesses): (&NGram, &Guesses)| Score {
+                nats: told.iter().map(|(before, id)| -model.log_probability(before, *id)).sum(),
+                hits: told.iter().filter(|(before, id)| guesses.most_probable(before) == *id).count() as u64,
+                tokens: told.len() as u64,
             };
-            (models.iter().map(loss).collect(), bytes_of(&mut told.iter().map(|(_, id)| *id)))
+            (models.iter().zip(&guesses).map(score).collect(), bytes_of(&mut told.iter().map(|(_, id)| *id)))
         };
         if bytes == 0 {
             continue;
         }
-        for ((nats, count), name) in losses.into_iter().zip(["unigram", "bigram", "trigram"]) {
+        for (Score { nats, hits, tokens }, name) in scores.into_iter().zip(["unigram", "bigram", "trigram"]) {
             events.push(Event::Baseline {
                 domain: domain.name.clone(),
                 name: name.to_owned(),
-                loss: nats / count as f64,
+                loss: nats / tokens as f64,
                 bits_per_byte: nats / std::f64::consts::LN_2 / bytes as f64,
+                accuracy: (tokens > 0).then(|| hits as f64 / tokens as f64),
             });
         }
     }

@@ -26,12 +26,19 @@ pub struct HeldOutLoss {
     pub tokens: u64,
     /// Bytes of text that those tokens stand for.
     pub bytes: u64,
+    /// Tokens that were the model's most probable ones.
+    pub hits: u64,
 }
 
 impl HeldOutLoss {
     /// Nats a token; NaN without tokens.
     pub fn per_token(&self) -> f64 {
         self.nats / self.tokens as f64
+    }
+
+    /// Share of the tokens that were the model's most probable ones; none without tokens.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.tokens > 0).then(|| self.hits as f64 / self.tokens as f64)
     }
 
     /// Bits a byte of text: independent of the tokenizer. NaN without bytes.
@@ -55,9 +62,10 @@ pub fn evaluate<M: Learner>(
 ) -> HeldOutLoss {
     let mut total = HeldOutLoss::default();
     for group in objective::groups(examples, tokens) {
-        let losses = model.token_losses(group, device);
-        total.nats += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
-        total.tokens += losses.len() as u64;
+        let grades = model.token_grades(group, device);
+        total.nats += grades.iter().map(|grade| f64::from(grade.loss)).sum::<f64>();
+        total.hits += grades.iter().filter(|grade| grade.hit).count() as u64;
+        total.tokens += grades.len() as u64;
         let targets = group.iter().flat_map(|example| &example.targets);
         total.bytes += targets.filter_map(|&id| token_bytes.get(id as usize)).map(|&b| u64::from(b)).sum::<u64>();
     }

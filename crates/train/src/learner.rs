@@ -8,7 +8,7 @@ use loam_models::bert::{Inputs, MaskedBert};
 use loam_models::causal::Shape;
 use loam_models::seq2seq::{Seq2Seq, Source};
 use loam_models::{Adaptable, Adapted, CausalModel, Gpt, LanguageModel, ModelError};
-use loam_nn::head;
+use loam_nn::head::{self, Grades};
 use std::path::Path;
 
 /// What makes training differ from measuring.
@@ -18,6 +18,15 @@ pub struct Regularization {
     pub dropout_seed: u64,
     /// Label smoothing ε (Szegedy et al. 2016); of encoders with decoders only.
     pub smoothing: f32,
+}
+
+/// How a model does on a target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grade {
+    /// Cross-entropy in nats.
+    pub loss: f32,
+    /// Whether the target is the model's most probable token.
+    pub hit: bool,
 }
 
 /// A model that a run can train.
@@ -32,8 +41,13 @@ pub trait Learner: Module {
         device: &Device,
     ) -> Tensor<1>;
 
-    /// The cross-entropy of every target that counts, in nats, in the order of the examples.
-    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32>;
+    /// How the model does on every target that counts, in the order of the examples, without regularization.
+    fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade>;
+
+    /// The losses of [`Learner::token_grades`].
+    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+        self.token_grades(examples, device).into_iter().map(|grade| grade.loss).collect()
+    }
 
     /// What it is, for records.
     fn describe(&self) -> Shape;
@@ -98,6 +112,12 @@ fn host(tensor: Tensor<1>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion")
 }
 
+/// The grades of the targets, each −1 or more, that count.
+fn counted(grades: Grades, targets: &[i64]) -> Vec<Grade> {
+    let rows = host(grades.losses).into_iter().zip(host(grades.hits)).zip(targets);
+    rows.filter(|(_, id)| **id >= 0).map(|((loss, hit), _)| Grade { loss, hit: hit > 0.5 }).collect()
+}
+
 /// Padding stands behind, where causal models do not look, and is never told.
 fn causal_operands(examples: &[Example], device: &Device) -> (Tensor<2, Int>, Tensor<1, Int>) {
     let inputs = rows(examples.iter().map(|example| &*example.inputs), 0, device);
@@ -118,11 +138,9 @@ macro_rules! learns_causally {
                 LanguageModel::loss(self, inputs, targets, scale, regularization.map(|with| with.dropout_seed))
             }
 
-            fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+            fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
                 let (inputs, ids) = causal_operands(examples, device);
-                let losses = host(LanguageModel::token_losses(self, inputs, ids));
-                let counted = targets(examples).0;
-                losses.into_iter().zip(counted).filter(|(_, id)| *id >= 0).map(|(loss, _)| loss).collect()
+                counted(LanguageModel::token_grades(self, inputs, ids), &targets(examples).0)
             }
 
             fn describe(&self) -> Shape {
@@ -169,9 +187,10 @@ impl Learner for MaskedBert {
         MaskedBert::loss(self, &inputs, places, told, scale, regularization.map(|with| with.dropout_seed))
     }
 
-    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+    fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
         let (inputs, places, told) = masked_operands(examples, device);
-        host(MaskedBert::token_losses(self, &inputs, places, told))
+        let told_ids = vec![0; told.dims()[0]];
+        counted(MaskedBert::token_grades(self, &inputs, places, told), &told_ids)
     }
 
     fn describe(&self) -> Shape {
@@ -226,11 +245,9 @@ impl Learner for Seq2Seq {
         Seq2Seq::loss(self, &source, inputs, targets, loss, regularization.map(|with| with.dropout_seed))
     }
 
-    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+    fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
         let (source, inputs, ids) = pair_operands(self, examples, device);
-        let losses = host(Seq2Seq::token_losses(self, &source, inputs, ids));
-        let counted = targets(examples).0;
-        losses.into_iter().zip(counted).filter(|(_, id)| *id >= 0).map(|(loss, _)| loss).collect()
+        counted(Seq2Seq::token_grades(self, &source, inputs, ids), &targets(examples).0)
     }
 
     fn describe(&self) -> Shape {
@@ -271,8 +288,8 @@ impl<M: Adaptable + Learner> Learner for Adapted<M> {
         self.effective().loss(examples, scale, regularization, device)
     }
 
-    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
-        self.merge().token_losses(examples, device)
+    fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
+        self.merge().token_grades(examples, device)
     }
 
     fn describe(&self) -> Shape {
