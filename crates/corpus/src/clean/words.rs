@@ -131,7 +131,7 @@ pub fn stop_words(text: &str, language: Option<Language>) -> String {
     let chinese = language != Some(Language::English);
     let mut kept = String::with_capacity(text.len());
     let mut dropped = false;
-    let mut keep = |word: &str, gap: bool, kept: &mut String, dropped: &mut bool| {
+    let keep = |word: &str, gap: bool, kept: &mut String, dropped: &mut bool| {
         if gap {
             let first = word.trim_start_matches([' ', '\t']);
             // Where a word is gone, one of the spaces around it is too.
