@@ -6,7 +6,7 @@
 For gpt and llama: safetensors in f32, f16, bf16 and in shards open with AutoModelForCausalLM, their tokenizer makes the
 same ids, and log-probabilities are those of `loam score` on the same files. GGUF in F32 and Q8_0 is read by llama.cpp,
 where it is installed, and by Loam again. LSTM and GRU have no counterpart there: they make the round trip through export
-and import. It exits with 1 where a difference is above the tolerance beside it.
+and import. A T5 opens with AutoModelForSeq2SeqLM, where a beam search finds the same texts with the same scores. It exits with 1 where a difference is above the tolerance beside it.
 """
 
 import json
@@ -70,6 +70,30 @@ def in_transformers(folder):
     return worst
 
 
+def beams(model, text):
+    return json.loads(run("generate", "--model", model, "--beams", 4, "--n-best", 4, "--max-tokens", 12, text))["n_best"]
+
+
+def texts_in_transformers(folder):
+    """The largest difference of the scores of four texts to Loam's on the same files; infinite where texts differ."""
+    tokenizer = hf.AutoTokenizer.from_pretrained(folder)
+    model = hf.AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
+    end, worst = model.config.eos_token_id, 0.0
+    for text in TEXTS:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            out = model.generate(torch.tensor([[*ids, end]]), max_new_tokens=12, num_beams=4, num_return_sequences=4,
+                                 do_sample=False, return_dict_in_generate=True, output_scores=True)
+        rows = [row[1:] for row in out.sequences.tolist()]
+        rows = [row[: row.index(end)] if end in row else row for row in rows]
+        found = beams(folder, text)
+        if [one["tokens"] for one in found] != rows:
+            print(json.dumps({"text": text, "loam": [one["tokens"] for one in found], "transformers": rows}))
+            return float("inf")
+        worst = max([worst, *(abs(a["score"] - b) for a, b in zip(found, out.sequences_scores.tolist()))])
+    return worst
+
+
 def in_llama_cpp(file):
     model = llama_cpp.Llama(str(file), n_ctx=128, logits_all=True, verbose=False)
     worst = 0.0
@@ -124,6 +148,21 @@ with tempfile.TemporaryDirectory() as at:
             if llama_cpp:
                 # llama.cpp's products of Q8_0 round the other side too.
                 tell(family, f"GGUF {kind}, in llama.cpp", in_llama_cpp(file), 1e-3 if kind == "F32" else 0.3)
+    recipe = at / "t5.toml"
+    recipe.write_text(
+        'data.train = ["apples.jsonl"]\n[tokenizer]\nvocab = 500\n[model]\nfamily = "t5"\nwidth = 64\nlayers = 2\n'
+        'heads = 2\ncontext = 64\n[objective]\nkind = "spans"\n[train]\nsteps = 30\nbatch_tokens = 256\nlr = 3e-3\n'
+        "[ledger]\nenabled = false\n")
+    trained = at / "t5"
+    run("train", recipe, "-o", trained)
+    base = [beams(trained, text) for text in TEXTS]
+    for form, (flags, tolerance) in {"f32": ([], 1e-6), "shards": (["--max-shard-size", "60kB"], 1e-6)}.items():
+        folder, back = at / f"t5 {form}", at / f"t5 {form} back"
+        run("export", trained, "-o", folder, *flags)
+        tell("t5", f"{form}, in transformers", texts_in_transformers(folder), 1e-4)
+        run("import", folder, "-o", back)
+        same = all(beams(back, text) == found for text, found in zip(TEXTS, base))
+        tell("t5", f"{form}, imported again", 0.0 if same else float("inf"), tolerance)
 if not llama_cpp:
     print(json.dumps({"llama.cpp": "not installed; its comparison was left out"}))
 sys.exit(bad)

@@ -1,12 +1,15 @@
-"""Compares `loam score` and `loam embed` with transformers on tiny random checkpoints of many configurations.
+"""Compares `loam score`, `loam embed` and `loam generate` with transformers on tiny random checkpoints of many configurations.
 
-    python -m venv peers && peers/bin/pip install torch transformers
+    python -m venv peers && peers/bin/pip install torch transformers peft
     peers/bin/python benches/layout_parity.py target/release/loam [NAME…]
 
 Each line is one configuration: odd and shared heads, heads of other widths, tied and untied outputs, biases, every kind of
 rotary scaling, sliding windows, soft caps, old keys of config.json. Log-probabilities of every token have to agree within
 1e-4 (f32). What Loam does not support has to be refused with a message: a number that is silently wrong fails, and so does
 a panic. It exits with 1 where something does. A random draw of further configurations follows (`LOAM_DRAWS`, 40).
+
+Of T5 and mT5, the texts that a beam search finds are compared with their scores, once as transformers wrote the model, and once
+as `loam export` writes it with PEFT's adapters merged, which transformers then reads.
 """
 
 import json
@@ -91,6 +94,62 @@ def embedded(kind, config, seed=1):
         found = torch.tensor(json.loads(done.stdout)["embedding"])
         expected = expected / expected.norm() * found.norm()
         return (found - expected).abs().max().item()
+
+
+def written(folder, model, sources):
+    """The largest difference of the scores of four beams, in Loam and in `model`; infinite where texts differ."""
+    worst = 0.0
+    for number, source in enumerate(sources):
+        done = run("generate", "--model", folder, "--beams", 4, "--n-best", 4, "--max-tokens", 12, "--json",
+                   " ".join(f"w{i}" for i in source))
+        if done.returncode:
+            return done.stderr.strip().splitlines()[-1].replace(str(folder), "…")
+        found = json.loads(done.stdout)["n_best"]
+        out = model.generate(torch.tensor([[*source, 1]]), max_new_tokens=12, num_beams=4, num_return_sequences=4,
+                             do_sample=False, return_dict_in_generate=True, output_scores=True, use_cache=False)
+        rows = [row[1:] for row in out.sequences.tolist()]
+        rows = [row[: row.index(1)] if 1 in row else row for row in rows]
+        if [one["tokens"] for one in found] != rows:
+            print(json.dumps({"source": number, "loam": [one["tokens"] for one in found], "transformers": rows}))
+            return float("inf")
+        worst = max([worst, *(abs(a["score"] - b) for a, b in zip(found, out.sequences_scores.tolist()))])
+    return worst
+
+
+def source_to_target(kind, config, own_output, seed=1):
+    """What `written` says of the model as transformers wrote it, and of it with adapters as Loam does."""
+    import peft
+    from safetensors.torch import load_file, save_file
+
+    torch.manual_seed(seed)
+    draw = random.Random(seed)
+    sources = [[draw.randrange(2, VOCABULARY) for _ in range(length)] for length in (3, 40, draw.randrange(1, 80))]
+    with tempfile.TemporaryDirectory() as at, torch.no_grad():
+        folder, adapters, merged = (str(Path(at) / name) for name in ("model", "adapters", "merged"))
+        shake(kind(config), seed).save_pretrained(folder)
+        if own_output:
+            file = Path(folder) / "model.safetensors"
+            tensors = load_file(file)
+            tensors["lm_head.weight"] = 0.35 * torch.randn(tensors["shared.weight"].shape)
+            save_file(tensors, file, {"format": "pt"})
+        tokenizer(folder)
+        model = kind.from_pretrained(folder).eval()
+        theirs = written(folder, model, sources)
+        if isinstance(theirs, str):
+            return theirs
+        lora = peft.get_peft_model(model, peft.LoraConfig(r=2, lora_alpha=8, target_modules=["q", "k", "v", "o", "wo"]))
+        for name, parameter in lora.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(0.2 * torch.randn(parameter.shape))
+        lora.save_pretrained(adapters)
+        done = run("export", folder, "--adapter", adapters, "-o", merged)
+        if done.returncode:
+            return done.stderr.strip().splitlines()[-1]
+        again = kind.from_pretrained(merged).eval()
+        ids, inputs = torch.tensor([sources[1]]), torch.tensor([[0, 5, 9, 2]])
+        logits = [model(input_ids=ids, decoder_input_ids=inputs).logits for model in (lora.eval(), again)]
+        ours = written(merged, again, sources)
+        return ours if isinstance(ours, str) else max(theirs, ours, (logits[0] - logits[1]).abs().max().item() / 10)
 
 
 def old_keys(**more):
@@ -254,6 +313,29 @@ encoders = {
     "distilbert relu": (hf.DistilBertModel, hf.DistilBertConfig(
         vocab_size=VOCABULARY, dim=32, n_layers=2, n_heads=4, hidden_dim=48, activation="relu")),
 }
+short = dict(vocab_size=VOCABULARY, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=3, pad_token_id=0, eos_token_id=1,
+             decoder_start_token_id=0)
+T, MT = (hf.T5ForConditionalGeneration, hf.T5Config), (hf.MT5ForConditionalGeneration, hf.MT5Config)
+pairs = {
+    "t5": (T, short, False), "t5 own output": (T, short, True),
+    "t5 1.1": (T, short | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False), True),
+    "t5 1.1 tied": (T, short | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False), False),
+    "t5 gated-silu": (T, short | dict(feed_forward_proj="gated-silu"), False),
+    "t5 gated-relu": (T, short | dict(feed_forward_proj="gated-relu"), False),
+    "t5 gated-gelu_new": (T, short | dict(feed_forward_proj="gated-gelu_new"), False),
+    "t5 gelu": (T, short | dict(feed_forward_proj="gelu"), False),
+    "t5 gelu_new": (T, short | dict(feed_forward_proj="gelu_new"), False),
+    "t5 quick_gelu": (T, short | dict(feed_forward_proj="quick_gelu"), False),
+    "t5 one head": (T, short | dict(num_heads=1, d_kv=7), False),
+    "t5 deep decoder": (T, short | dict(num_decoder_layers=4), False),
+    "t5 shallow decoder": (T, short | dict(num_decoder_layers=1), False),
+    "t5 near": (T, short | dict(relative_attention_num_buckets=8, relative_attention_max_distance=9), False),
+    "t5 odd buckets": (T, short | dict(relative_attention_num_buckets=9, relative_attention_max_distance=50), False),
+    "t5 two buckets": (T, short | dict(relative_attention_num_buckets=2, relative_attention_max_distance=50), False),
+    "t5 start": (T, short | dict(decoder_start_token_id=3, pad_token_id=2), False),
+    "t5 epsilon": (T, short | dict(layer_norm_epsilon=0.1), False),
+    "mt5": (MT, short, True), "mt5 tied": (MT, short, False), "mt5 relu": (MT, short | dict(feed_forward_proj="relu"), True),
+}
 bad, count, refused = [], 0, 0
 
 
@@ -291,6 +373,10 @@ for name, (kind, config) in encoders.items():
     if chosen(name):
         tell(name, embedded(kind, config))
 
+for name, ((kind, config), fields, own_output) in pairs.items():
+    if chosen(name):
+        tell(name, source_to_target(kind, config(**fields), own_output))
+
 draw = random.Random(7)
 for number in range(int(os.environ.get("LOAM_DRAWS", "40"))):
     kind, config = draw.choice([L, M, Q2, Q3, S3, G2, G3])
@@ -314,5 +400,17 @@ for number in range(int(os.environ.get("LOAM_DRAWS", "40"))):
     name = f"drawn {number} {config.model_type}"
     if chosen(name):
         tell(name, causal(kind, config(**fields), seed=number, tokens=draw.choice([2, 17, 63])))
+for number in range(int(os.environ.get("LOAM_DRAWS", "40")) // 2):
+    kind, config = draw.choice([T, T, MT])
+    fields = short | dict(
+        d_model=draw.choice([3, 8, 20]), d_kv=draw.choice([1, 3, 8]), num_heads=draw.choice([1, 2, 5]),
+        d_ff=draw.choice([7, 32]), num_layers=draw.choice([1, 2, 3]), num_decoder_layers=draw.choice([1, 2, 3]),
+        relative_attention_num_buckets=draw.choice([4, 6, 32]), relative_attention_max_distance=draw.choice([17, 40, 128]),
+        feed_forward_proj=draw.choice(["relu", "gated-gelu", "gated-silu", "silu", "tanh"]))
+    if config is hf.T5Config:
+        fields["tie_word_embeddings"] = draw.random() < 0.5
+    name = f"drawn {number} {config.model_type}"
+    if chosen(name):
+        tell(name, source_to_target(kind, config(**fields), draw.random() < 0.5, seed=number))
 print(json.dumps({"layouts": count, "refused": refused, "wrong": bad}))
 sys.exit(bool(bad))

@@ -100,7 +100,7 @@ pub fn config(bytes: &[u8]) {
     put(&at.join("config.json"), bytes);
     let _ = CausalModel::load(&at, &Device::flex());
     let _ = loam_models::Bert::load(&at, &Device::flex());
-    let _ = loam_models::Seq2Seq::load(&at, &Device::flex());
+    let _ = loam_models::SourceToTarget::load(&at, &Device::flex());
 }
 
 /// Files that tokenizers are stored in, in the order of the first byte.

@@ -25,6 +25,7 @@ mod read;
 mod rust_source;
 mod shard;
 mod tokenizer;
+mod words;
 mod write;
 
 pub use cargo_sources::{CargoCaps, CargoCorpus, CargoSources};
@@ -45,3 +46,4 @@ pub use read::{
 };
 pub use shard::{ShardIndex, StreamIndex, TokenStream, TokenWidth};
 pub use tokenizer::{END_OF_TEXT, Framing, TextStream, TokenOffset, Tokenizer, TokenizerKind, train_tokenizer};
+pub use words::{WordSplit, count_words};

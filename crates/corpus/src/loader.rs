@@ -187,6 +187,11 @@ impl Loader {
         batch
     }
 
+    /// The tokens of a source.
+    pub fn stream(&self, source: usize) -> &TokenStream {
+        &self.streams[source]
+    }
+
     /// How far it has come.
     pub fn position(&self) -> Position {
         self.position.clone()

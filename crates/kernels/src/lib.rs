@@ -39,5 +39,6 @@ pub mod sequence_products;
 pub mod simd;
 mod softmax;
 pub mod vector;
+pub mod word2vec;
 
 pub use simd::simd_level;

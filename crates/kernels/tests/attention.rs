@@ -30,6 +30,8 @@ struct Case {
     starts: Option<(Vec<usize>, Vec<usize>)>,
     scale: Option<f32>,
     soft_cap: Option<f32>,
+    /// `[heads, queries + keys - 1]`.
+    bias: Option<Vec<f32>>,
     dropout: Option<Dropout>,
 }
 
@@ -44,7 +46,14 @@ impl Case {
         let sequences = sequences.map(|(queries, keys)| Sequences { query_starts: queries, key_starts: keys });
         let key_ranges = self.key_ranges.as_deref();
         let mask = Mask { before: self.before, after: self.after, key_ranges, sequences };
-        Attention { mask, scale: self.scale, soft_cap: self.soft_cap, dropout: self.dropout, precision: Precision::F32 }
+        let (scale, soft_cap, bias, dropout) = (self.scale, self.soft_cap, self.bias.as_deref(), self.dropout);
+        Attention { mask, scale, soft_cap, bias, dropout, precision: Precision::F32 }
+    }
+
+    /// With a bias for its sizes.
+    fn biased(self, random: &mut Random) -> Self {
+        let distances = (self.queries + self.keys).saturating_sub(1);
+        Self { bias: Some(random.values(self.heads * distances)), ..self }
     }
 
     fn layouts(&self) -> [HeadLayout; 3] {
@@ -79,6 +88,7 @@ impl Case {
     /// Runs `action` with the reference of this case.
     fn with_plain<T>(&self, action: impl FnOnce(&PlainAttention) -> T) -> T {
         let Self { batch, queries, keys, heads, key_value_heads, head_width, .. } = *self;
+        let bias = self.bias.as_deref().map(widen);
         let dropped = self.dropout.map(|dropout| widen(&probability_mask(batch, heads, queries, keys, dropout)));
         action(&PlainAttention {
             batch,
@@ -89,6 +99,7 @@ impl Case {
             head_width,
             scale: self.scale.map_or(1.0 / (head_width as f64).sqrt(), f64::from),
             soft_cap: self.soft_cap.map(f64::from),
+            bias: bias.as_deref(),
             visible: &|row, query, key| self.visible(row, query, key),
             dropped: dropped.as_deref(),
         })
@@ -115,8 +126,9 @@ impl Case {
             let (out, log_sum_exp, gradients) = self.run(&inputs, &dout);
             assert_close("out", &out, &plain_out, 1e-5);
             assert_sums(&log_sum_exp, &plain_sums);
-            let gradients = [gradients.dq, gradients.dk, gradients.dv];
-            for (name, (fast, plain)) in ["dq", "dk", "dv"].iter().zip(gradients.iter().zip(&plain_gradients)) {
+            let gradients = all(gradients);
+            for (name, (fast, plain)) in ["dq", "dk", "dv", "dbias"].iter().zip(gradients.iter().zip(&plain_gradients))
+            {
                 assert_close(name, fast, plain, 2e-5);
             }
         });
@@ -133,17 +145,17 @@ impl Case {
             let (out, log_sum_exp) = attend(q, k, v, &self.attention());
             assert_close("moved out", &out, &plain_out, 1e-5);
             let gradients = attend_backward(q, k, v, &out, &log_sum_exp, &dout, &self.attention());
-            let gradients = [gradients.dq, gradients.dk, gradients.dv];
+            let gradients = all(gradients);
             for (fast, plain) in gradients.iter().zip(&plain_gradients) {
                 assert_close("moved gradients", fast, plain, 2e-5);
             }
         }
-        if self.queries == self.keys {
+        if self.queries == self.keys && self.bias.is_none() {
             self.check_packed(&inputs, &dout, &plain_out, &plain_gradients);
         }
     }
 
-    fn check_packed(&self, inputs: &[Vec<f32>; 3], dout: &[f32], plain_out: &[f64], plain: &[Vec<f64>; 3]) {
+    fn check_packed(&self, inputs: &[Vec<f32>; 3], dout: &[f32], plain_out: &[f64], plain: &[Vec<f64>]) {
         let Self { batch, queries: time, heads, key_value_heads, head_width, .. } = *self;
         let layouts = HeadLayout::packed(batch, time, heads, key_value_heads, head_width);
         let mut qkv = vec![f32::NAN; layouts.map(HeadLayout::count).iter().sum()];
@@ -158,6 +170,11 @@ impl Case {
             assert_close("packed gradients", &taken(&dqkv, layout), plain, 2e-5);
         }
     }
+}
+
+/// Those of queries, keys, values and bias.
+fn all(gradients: AttentionGradients) -> [Vec<f32>; 4] {
+    [gradients.dq, gradients.dk, gradients.dv, gradients.dbias.unwrap_or_default()]
 }
 
 /// Every element of a layout, in the order of tokens-first.
@@ -242,7 +259,7 @@ fn random_case(random: &mut Random) -> Case {
         let keys = if case.keys == case.queries { queries.clone() } else { cuts(random, case.keys) };
         case.starts = Some((queries, keys));
     }
-    case
+    if random.below(3) == 0 { case.biased(random) } else { case }
 }
 
 #[test]
@@ -272,6 +289,10 @@ fn beyond_one_tile_of_keys() {
         Case { keys: 600, dropout: Some(Dropout { probability: 0.2, seed: 3 }), ..long.clone() },
         // As many heads of keys and values as make each a task of its own.
         Case { after: Some(0), ..Case::new(17, 70, 4, 2, 5) },
+        Case { after: None, ..long.clone() }.biased(&mut random),
+        Case { queries: 70, soft_cap: Some(2.0), ..long.clone() }.biased(&mut random),
+        Case { queries: 1, ..long.clone() }.biased(&mut random),
+        Case { after: Some(0), ..Case::new(17, 70, 4, 2, 5) }.biased(&mut random),
     ];
     for case in cases {
         case.check(&mut random);
@@ -290,21 +311,25 @@ fn gradients_are_central_differences() {
         soft_cap: Some(1.2),
         dropout: Some(Dropout { probability: 0.2, seed: 8 }),
         ..Case::new(2, 7, 4, 2, 3)
-    };
+    }
+    .biased(&mut random);
     let inputs = case.inputs(&mut random);
     let dout = random.values(inputs[0].len());
     let [q, k, v] = inputs.each_ref().map(|input| widen(input));
-    let gradients = case.run(&inputs, &dout).2;
+    let gradients = all(case.run(&inputs, &dout).2);
     case.with_plain(|plain| {
         let dq = differences(&inputs[0], |q| inner(&plain.forward(q, &k, &v).0, &dout));
         let dk = differences(&inputs[1], |k| inner(&plain.forward(&q, k, &v).0, &dout));
         let dv = differences(&inputs[2], |v| inner(&plain.forward(&q, &k, v).0, &dout));
+        let dbias = differences(case.bias.as_ref().expect("a bias"), |bias| {
+            inner(&PlainAttention { bias: Some(bias), ..*plain }.forward(&q, &k, &v).0, &dout)
+        });
         let plain = plain.backward(&q, &k, &v, &widen(&dout));
-        let expected = [dq, dk, dv];
-        for ((expected, plain), fast) in expected.iter().zip(plain).zip([gradients.dq, gradients.dk, gradients.dv]) {
+        let expected = [dq, dk, dv, dbias];
+        for ((expected, plain), fast) in expected.iter().zip(plain).zip(&gradients) {
             let narrow: Vec<f32> = plain.iter().map(|value| *value as f32).collect();
             assert_close("reference", &narrow, expected, 1e-7);
-            assert_close("kernel", &fast, expected, 1e-5);
+            assert_close("kernel", fast, expected, 1e-5);
         }
     });
 }
@@ -319,13 +344,17 @@ fn the_same_bits_twice_and_on_any_number_of_threads() {
             Case { before: Some(30), soft_cap: Some(5.0), ..causal.clone() },
             Case { dropout: Some(Dropout { probability: 0.1, seed: 1 }), key_value_heads: 1, ..causal.clone() },
             Case { batch: 17, ..causal.clone() },
-            Case { queries: 1, keys: 700, ..causal },
+            Case { queries: 1, keys: 700, ..causal.clone() },
+            causal.clone().biased(&mut random),
+            Case { batch: 17, after: None, ..causal.clone() }.biased(&mut random),
+            Case { queries: 1, keys: 700, ..causal }.biased(&mut random),
         ];
         let run = |case: &Case| {
             let inputs = case.inputs(&mut random);
             let dout = random.values(inputs[0].len());
             let (out, log_sum_exp, gradients) = case.run(&inputs, &dout);
-            [out, log_sum_exp, gradients.dq, gradients.dk, gradients.dv].map(|values| bits(&values))
+            let [dq, dk, dv, dbias] = all(gradients);
+            [out, log_sum_exp, dq, dk, dv, dbias].map(|values| bits(&values))
         };
         cases.iter().map(run).collect::<Vec<_>>()
     };
@@ -450,8 +479,9 @@ fn a_window_as_long_as_time_is_causal() {
 fn decoding_with_a_cache_gives_the_rows_of_a_full_pass() {
     let mut random = Random(80);
     let (batch, time, heads, key_value_heads, width) = (2, 90, 6, 2, 16);
-    for before in [None, Some(20)] {
+    for (before, biased) in [(None, false), (Some(20), false), (None, true)] {
         let full = Case { before, after: Some(0), ..Case::new(batch, time, heads, key_value_heads, width) };
+        let full = if biased { full.biased(&mut random) } else { full };
         let [q, k, v] = full.inputs(&mut random);
         let (expected, ..) = full.run(&[q.clone(), k.clone(), v.clone()], &vec![0.0; q.len()]);
         let room = HeadLayout::tokens_first(batch, time, key_value_heads, width);
@@ -464,7 +494,13 @@ fn decoding_with_a_cache_gives_the_rows_of_a_full_pass() {
             };
             let cache = HeadLayout { time: end, ..room };
             let [k, v] = [HeadView::new(&k, cache), HeadView::new(&v, cache)];
-            let (out, _) = attend(HeadView::new(&q, part), k, v, &full.attention());
+            // Of the distances, those from the last query on to the last key, and from the first to the first.
+            let bias: Option<Vec<f32>> = full.bias.as_ref().map(|bias| {
+                let part = |head: &[f32]| head[time - end..][..2 * end - first - 1].to_vec();
+                bias.chunks_exact(2 * time - 1).flat_map(part).collect()
+            });
+            let attention = Attention { bias: bias.as_deref(), ..full.attention() };
+            let (out, _) = attend(HeadView::new(&q, part), k, v, &attention);
             assert_close("out", &out, &widen(&taken(&expected, part)), 1e-6);
         }
     }

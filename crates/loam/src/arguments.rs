@@ -1,8 +1,14 @@
 //! Every command and flag, each with its help.
 
+mod word2vec;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use loam_nn::precision::Precision;
 use std::path::PathBuf;
+
+pub use word2vec::{
+    AnalogiesArguments, ConvertArguments, NearestArguments, VectorKind, Word2VecCommand, Word2VecTrainArguments,
+};
 
 /// Train, evaluate and explain language models, and measure what the training data did to them.
 #[derive(Debug, Parser)]
@@ -73,6 +79,9 @@ pub enum Command {
     /// Tokenizers
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
+    /// Vectors of words, by skip-gram or CBOW
+    #[command(name = "word2vec", subcommand)]
+    Word2Vec(Word2VecCommand),
     /// Text, before it is trained on
     #[command(subcommand)]
     Data(DataCommand),

@@ -26,10 +26,15 @@ pub fn set_threads(threads: Option<usize>) -> Result<(), String> {
 
 /// The first Ctrl-C asks for a stop after the step at hand, the second ends the process.
 pub fn stop_on_interrupt() {
-    let handler = || match PRESSED.fetch_add(1, Ordering::Relaxed) {
+    stop_on_interrupt_saying("stopping after this step, with a checkpoint");
+}
+
+/// [`stop_on_interrupt`], which says what the first Ctrl-C does.
+pub fn stop_on_interrupt_saying(what: &'static str) {
+    let handler = move || match PRESSED.fetch_add(1, Ordering::Relaxed) {
         0 => {
             STOP.store(true, Ordering::Relaxed);
-            eprintln!("\nstopping after this step, with a checkpoint; press Ctrl-C again to stop now");
+            eprintln!("\n{what}; press Ctrl-C again to stop now");
         }
         _ => std::process::exit(i32::from(INTERRUPTED)),
     };

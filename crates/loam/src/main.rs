@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Some(Command::Export(export)) => commands::exchange::export(export, global, terminal),
         Some(Command::Inspect(inspect)) => commands::inspect_model::run(inspect, terminal),
         Some(Command::Tokenizer(TokenizerCommand::Train(train))) => commands::tokenizer::train(train, global, terminal),
+        Some(Command::Word2Vec(command)) => commands::word2vec::run(command, terminal),
         Some(Command::Data(DataCommand::Inspect(inspect))) => commands::inspect::run(inspect, global, terminal),
         Some(Command::Report(report)) => commands::report::run(report, global, terminal),
         Some(Command::Runs(runs)) => commands::runs::run(runs, global, terminal),

@@ -134,6 +134,49 @@ fn texts_are_searched_batched_and_spoken() {
 }
 
 #[test]
+fn an_encoder_with_a_decoder_writes_targets() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let words = ["red", "blue", "old", "new", "small", "big"];
+    let line = |i: usize| format!("{} {}", words[i % 6], words[i / 6 % 6]);
+    fs::write(at.join("source.txt"), (0..360).map(|i| line(i) + "\n").collect::<String>()).unwrap();
+    fs::write(at.join("target.txt"), (0..360).map(|i| line(i).to_uppercase() + "\n").collect::<String>()).unwrap();
+    let recipe = "[[data.source]]\nname = \"pairs\"\npath = [\"source.txt\"]\ntarget_path = [\"target.txt\"]\n\
+                  [tokenizer]\nvocab = 300\n[model]\nfamily = \"seq2seq\"\nwidth = 32\nlayers = 1\nheads = 2\ncontext = 32\n\
+                  dropout = 0.0\n[train]\nsteps = 250\nbatch_tokens = 512\nlr = 1e-2\n[ledger]\nenabled = false\n";
+    fs::write(at.join("recipe.toml"), recipe).unwrap();
+    let output = command(at, &["train", "recipe.toml", "-o", "run", "--quiet"]).output().unwrap();
+    assert!(output.status.success(), "{}", errors(&output));
+    let run = |arguments: &[&str]| with_input(command(at, arguments), "");
+    let greedy = run(&["generate", "-m", "run", "old blue", "-t", "0"]);
+    assert_eq!(String::from_utf8_lossy(&greedy.stdout), "OLD BLUE\n", "{}", errors(&greedy));
+
+    let search = ["generate", "-m", "run", "old blue", "-n", "12", "--beams", "4", "--n-best", "3", "--json"];
+    let found = objects(&run(&search)).remove(0);
+    assert_eq!(
+        (&found["prompt"], &found["text"], &found["finish"]),
+        (&json!("old blue"), &json!("OLD BLUE"), &json!("stop"))
+    );
+    let scores: Vec<f64> =
+        found["n_best"].as_array().unwrap().iter().map(|one| one["score"].as_f64().unwrap()).collect();
+    assert!(scores.len() == 3 && scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+
+    // Sources of different lengths side by side are what they are alone.
+    let prompts = ["red", "small big", "new new new old", "blue red"];
+    fs::write(at.join("prompts.jsonl"), prompts.map(|p| json!({ "prompt": p }).to_string() + "\n").concat()).unwrap();
+    let batch =
+        |size| objects(&run(&["generate", "-m", "run", "--prompts", "prompts.jsonl", "--batch", size, "-t", "0"]));
+    let one_by_one = batch("1");
+    assert_eq!(one_by_one.len(), 4);
+    assert_eq!(one_by_one[1]["text"], "SMALL BIG");
+    assert_eq!(one_by_one, batch("8"));
+    let long = "old ".repeat(60);
+    refused(&run(&["generate", "-m", "run", &long]), 1, &["32"]);
+    refused(&run(&["chat", "-m", "run", "--template", "chatml"]), 1, &["marian"]);
+    refused(&run(&["embed", "-m", "run", "--text", "x"]), 1, &["marian"]);
+}
+
+#[test]
 fn models_go_out_and_come_in() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

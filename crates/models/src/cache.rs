@@ -139,6 +139,18 @@ impl Cache {
         Positions::Each(self.padding.iter().flat_map(row).collect::<Arc<[u32]>>())
     }
 
+    /// Forgets all but the first `length` tokens, where that can be done: a recurrent state cannot go back.
+    #[must_use]
+    pub fn truncate(&mut self, length: usize) -> bool {
+        if length > self.len() || !self.padding.is_empty() || (!self.states.is_empty() && length < self.len()) {
+            return false;
+        }
+        for layer in &mut self.layers {
+            layer.length = length;
+        }
+        true
+    }
+
     /// Keeps these rows, in this order; a row may be kept several times.
     pub fn select(&mut self, rows: &[usize]) {
         if !self.padding.is_empty() {

@@ -64,6 +64,28 @@ impl File {
     }
 }
 
+/// Refuses a file whose `architectures` name a class of another head. A class without a head, or none at all, passes: what
+/// the weights lack is named when they are read.
+pub(crate) fn check_class(file: &File, class: &str) -> Result<(), ModelError> {
+    let classes: Vec<&str> = file
+        .value
+        .get("architectures")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let head = class.find("For").map_or(class, |at| &class[at..]);
+    let other = classes.iter().find(|class| class.contains("For") && !class.ends_with(head));
+    match other {
+        Some(other) if !classes.iter().any(|class| class.ends_with(head)) => Err(ModelError::format(
+            &file.path,
+            format!("architectures has {other:?}; a model of {class:?} is read here"),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn fail(reason: String) -> Result<(), ModelError> {
     Err(ModelError::Configuration(reason))
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use loam_nn::initialize::mix;
-use loam_nn::layers::Dense;
+use loam_nn::layers::{Dense, Projection};
 use loam_nn::{Dropout, ops};
 
 /// What one pass drops.
@@ -34,6 +34,21 @@ impl Dropouts {
     pub(crate) fn project(
         &self,
         layer: &Dense,
+        x: Tensor<3>,
+        residual: Tensor<3>,
+        probability: f64,
+        place: u64,
+    ) -> Tensor<3> {
+        match self.at(probability, place) {
+            None => layer.forward_residual(x, residual),
+            Some(dropout) => ops::dropout(layer.forward(x), dropout) + residual,
+        }
+    }
+
+    /// [`Dropouts::project`] of a layer that may have no bias.
+    pub(crate) fn project_unbiased(
+        &self,
+        layer: &Projection,
         x: Tensor<3>,
         residual: Tensor<3>,
         probability: f64,

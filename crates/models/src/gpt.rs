@@ -1,12 +1,13 @@
 //! GPT-2 (Radford et al. 2019): a decoder of pre-normalized blocks with learned positions, tanh GELU and a tied
-//! output. Configuration keys and parameter names are those of Hugging Face's `GPT2LMHeadModel`.
+//! output. Configuration keys and parameter names are those of Hugging Face's `GPT2LMHeadModel`, whose other activations,
+//! scales of attention and outputs of their own are read and written too.
 
-use crate::configuration::{File, check_heads, check_probabilities, check_sizes};
+use crate::configuration::{File, activation, check_heads, check_positive, check_probabilities, check_sizes};
 use crate::dropouts::Dropouts;
 use crate::error::ModelError;
 use crate::language_model::{Cache, LanguageModel};
-use crate::weights;
-use burn::module::Module;
+use crate::weights::{self, Layout};
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_nn::attention::{Attention as Mask, Positions, attend};
 use loam_nn::head::Grades;
@@ -34,7 +35,7 @@ pub struct GptConfig {
     /// Width inside the feed-forward; four times `n_embd` when absent.
     #[serde(default)]
     pub n_inner: Option<usize>,
-    /// `gelu_new`, or its synonym `gelu_pytorch_tanh`.
+    /// Activation of the feed-forward: `gelu_new`, `gelu`, `relu`, `silu`, `tanh`, `sigmoid`.
     #[serde(default = "gelu_new")]
     pub activation_function: String,
     /// Dropout after attention's and the feed-forward's projection.
@@ -52,6 +53,19 @@ pub struct GptConfig {
     /// Standard deviation of initial weights.
     #[serde(default = "initializer_range")]
     pub initializer_range: f64,
+    /// Whether scores of attention are divided by the square root of a head's width.
+    #[serde(default = "yes")]
+    pub scale_attn_weights: bool,
+    /// Whether scores of attention are divided by the number of the layer too, from 1.
+    #[serde(default)]
+    pub scale_attn_by_inverse_layer_idx: bool,
+    /// Whether the output layer is the table of tokens.
+    #[serde(default = "yes")]
+    pub tie_word_embeddings: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn gelu_new() -> String {
@@ -82,7 +96,30 @@ impl GptConfig {
             attn_pdrop: dropout,
             layer_norm_epsilon: layer_norm_epsilon(),
             initializer_range: initializer_range(),
+            scale_attn_weights: true,
+            scale_attn_by_inverse_layer_idx: false,
+            tie_word_embeddings: true,
         }
+    }
+
+    /// The activation inside the feed-forward.
+    fn activation(&self) -> Activation {
+        activation("activation_function", &self.activation_function).expect("a configuration that was checked")
+    }
+
+    /// The factor of the scores in a layer; none where it is GPT-2's own, 1 / √(head width).
+    fn scale(&self, layer: usize) -> Option<f32> {
+        if self.scale_attn_weights && !self.scale_attn_by_inverse_layer_idx {
+            return None;
+        }
+        let head = if self.scale_attn_weights { (self.n_embd as f64 / self.n_head as f64).sqrt() } else { 1.0 };
+        let layer = if self.scale_attn_by_inverse_layer_idx { (layer + 1) as f64 } else { 1.0 };
+        Some((1.0 / (head * layer)) as f32)
+    }
+
+    /// Whether it computes what the GPT-2 of the paper does, but for the table of the output.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.scale(0).is_none() && self.activation() == Activation::GeluTanh
     }
 
     /// Width inside the feed-forward.
@@ -98,7 +135,8 @@ impl GptConfig {
         let feed_forward = width.checked_mul(inner)?.checked_mul(2)?;
         let vectors = width.checked_mul(9)?.checked_add(inner)?;
         let block = square.checked_add(feed_forward)?.checked_add(vectors)?;
-        let embeddings = vocabulary.checked_add(context)?.checked_add(2)?.checked_mul(width)?;
+        let tables = if self.tie_word_embeddings { vocabulary } else { vocabulary.checked_mul(2)? };
+        let embeddings = tables.checked_add(context)?.checked_add(2)?.checked_mul(width)?;
         block.checked_mul(layers)?.checked_add(embeddings)
     }
 
@@ -112,12 +150,11 @@ impl GptConfig {
             ("n_inner", self.inner()),
         ])?;
         check_heads(("n_embd", self.n_embd), ("n_head", self.n_head))?;
-        if !matches!(self.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh") {
-            return Err(ModelError::Configuration(format!(
-                "activation_function = {:?} is not GPT-2's; gelu_new is",
-                self.activation_function
-            )));
-        }
+        activation("activation_function", &self.activation_function)?;
+        check_positive(&[
+            ("layer_norm_epsilon", self.layer_norm_epsilon),
+            ("initializer_range", self.initializer_range),
+        ])?;
         check_probabilities(&[
             ("resid_pdrop", self.resid_pdrop),
             ("embd_pdrop", self.embd_pdrop),
@@ -158,10 +195,17 @@ pub struct Transformer {
     ln_f: LayerNorm,
 }
 
-/// GPT-2 with its tied language-modeling head.
+/// An output layer of its own.
+#[derive(Module, Debug)]
+pub struct Head {
+    weight: Param<Tensor<2>>,
+}
+
+/// GPT-2 with its language-modeling head.
 #[derive(Module, Debug)]
 pub struct Gpt {
     transformer: Transformer,
+    lm_head: Option<Head>,
     #[module(skip)]
     config: GptConfig,
 }
@@ -196,14 +240,20 @@ impl Block {
     fn forward(&self, x: Tensor<3>, config: &GptConfig, dropouts: &Dropouts, layer: u64) -> Tensor<3> {
         let place = 3 * layer;
         let qkv = self.attn.c_attn.forward(self.ln_1.forward(x.clone()));
-        let attended = ops::causal_attention(qkv, config.n_head, dropouts.at(config.attn_pdrop, place + 1));
+        let dropout = dropouts.at(config.attn_pdrop, place + 1);
+        let attended = match config.scale(layer as usize) {
+            None => ops::causal_attention(qkv, config.n_head, dropout),
+            scale => {
+                let [q, k, v] = [0, 1, 2].map(|part| heads_of(&qkv, part, config.n_head));
+                attend(q, k, v, Mask { scale, dropout, ..Mask::causal() }).reshape(x.dims())
+            }
+        };
         let x = Self::project(&self.attn.c_proj, attended, x, dropouts.at(config.resid_pdrop, place + 2));
-        self.feed_forward(x, dropouts.at(config.resid_pdrop, place + 3))
+        self.feed_forward(x, config.activation(), dropouts.at(config.resid_pdrop, place + 3))
     }
 
-    fn feed_forward(&self, x: Tensor<3>, dropout: Option<Dropout>) -> Tensor<3> {
-        let layers =
-            |input, residual| self.mlp.c_fc.feed_forward(&self.mlp.c_proj, input, residual, Activation::GeluTanh);
+    fn feed_forward(&self, x: Tensor<3>, activation: Activation, dropout: Option<Dropout>) -> Tensor<3> {
+        let layers = |input, residual| self.mlp.c_fc.feed_forward(&self.mlp.c_proj, input, residual, activation);
         let input = self.ln_2.forward(x.clone());
         match dropout {
             None => layers(input, Some(x)),
@@ -211,16 +261,21 @@ impl Block {
         }
     }
 
-    fn decode(&self, x: Tensor<3>, heads: usize, mask: Mask, cache: &mut Cache, layer: usize) -> Tensor<3> {
-        let [batch, time, width] = x.dims();
+    fn decode(&self, x: Tensor<3>, config: &GptConfig, mask: Mask, cache: &mut Cache, layer: usize) -> Tensor<3> {
         let qkv = self.attn.c_attn.forward(self.ln_1.forward(x.clone()));
-        let part = |index: usize| qkv.clone().slice([0..batch, 0..time, index * width..(index + 1) * width]);
-        let split = |x: Tensor<3>| -> Tensor<4> { x.reshape([batch, time, heads, width / heads]) };
-        let (keys, values) = cache.extend(layer, split(part(1)), split(part(2)));
-        let attended = attend(split(part(0)), keys, values, mask).reshape([batch, time, width]);
+        let [q, k, v] = [0, 1, 2].map(|part| heads_of(&qkv, part, config.n_head));
+        let (keys, values) = cache.extend(layer, k, v);
+        let attended = attend(q, keys, values, Mask { scale: config.scale(layer), ..mask }).reshape(x.dims());
         let x = self.attn.c_proj.forward_residual(attended, x);
-        self.feed_forward(x, None)
+        self.feed_forward(x, config.activation(), None)
     }
+}
+
+/// Queries (0), keys (1) or values (2) of packed `qkv` `[batch, time, 3 * width]`, `[batch, time, heads, head_width]`.
+fn heads_of(qkv: &Tensor<3>, part: usize, heads: usize) -> Tensor<4> {
+    let [batch, time, packed] = qkv.dims();
+    let width = packed / 3;
+    qkv.clone().narrow(2, part * width, width).reshape([batch, time, heads, width / heads])
 }
 
 impl Gpt {
@@ -238,7 +293,9 @@ impl Gpt {
             h: (0..config.n_layer).map(|_| Block::new(&config, &mut draw)).collect(),
             ln_f: LayerNorm::new(config.n_embd, config.layer_norm_epsilon, &mut draw),
         };
-        Ok(Self { transformer, config })
+        let lm_head = (!config.tie_word_embeddings)
+            .then(|| Head { weight: draw.normal([config.vocab_size, config.n_embd], deviation) });
+        Ok(Self { transformer, lm_head, config })
     }
 
     /// Reads `config.json` and `model.safetensors` of a folder.
@@ -247,15 +304,28 @@ impl Gpt {
     /// When a file is missing or broken, or is not a GPT-2.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let file = File::read(folder, &["gpt2"])?;
-        file.require("scale_attn_weights", &json!(true))?;
-        file.require("scale_attn_by_inverse_layer_idx", &json!(false))?;
         file.require("add_cross_attention", &json!(false))?;
-        file.require("tie_word_embeddings", &json!(true))?;
         let config: GptConfig = serde_json::from_value(file.value.clone())
             .map_err(|error| ModelError::format(&file.path, format!("is not a GPT-2 configuration: {error}")))?;
         config.check()?;
-        let weights = file.weights(config.parameters())?;
-        weights::load(Self::new(config, 0, device)?, &weights)
+        let path = file.weights(config.parameters())?;
+        let tied = config.tie_word_embeddings;
+        let layout = Layout {
+            // Base models are stored without the first part.
+            names: &|name| vec![name.to_owned(), name.strip_prefix("transformer.").unwrap_or(name).to_owned()],
+            // Causal masks that old checkpoints carry, and the copy of the tied output.
+            passed_over: &|name| {
+                name.ends_with(".attn.bias")
+                    || name.ends_with(".attn.masked_bias")
+                    || (tied && name == "lm_head.weight")
+            },
+        };
+        weights::load_as(Self::new(config, 0, device)?, &path, &layout)
+    }
+
+    /// The output layer's weight, `[vocabulary, width]`.
+    fn output(&self) -> Tensor<2> {
+        self.lm_head.as_ref().map_or(&self.transformer.wte.weight, |head| &head.weight).val()
     }
 
     /// The configuration.
@@ -278,7 +348,7 @@ impl Gpt {
             }
         };
         for (layer, block) in t.h.iter().enumerate() {
-            x = block.decode(x, self.config.n_head, mask.clone(), cache, layer);
+            x = block.decode(x, &self.config, mask.clone(), cache, layer);
         }
         x
     }
@@ -304,23 +374,21 @@ impl LanguageModel for Gpt {
         scale: f32,
         dropout_seed: Option<u64>,
     ) -> Tensor<1> {
-        ops::head_loss(self.hidden(inputs, dropout_seed), self.transformer.wte.weight.val(), targets, scale)
+        ops::head_loss(self.hidden(inputs, dropout_seed), self.output(), targets, scale)
     }
 
     fn token_grades(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades {
-        ops::token_grades(self.hidden(inputs, None), self.transformer.wte.weight.val(), targets)
+        ops::token_grades(self.hidden(inputs, None), self.output(), targets)
     }
 
     fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
-        let t = &self.transformer;
-        ops::logits(t.ln_f.forward(self.decode(inputs, cache)), t.wte.weight.val())
+        ops::logits(self.transformer.ln_f.forward(self.decode(inputs, cache)), self.output())
     }
 
     fn last_logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<2> {
-        let t = &self.transformer;
         let x = self.decode(inputs, cache);
         let [batch, time, _] = x.dims();
-        let logits = ops::logits(t.ln_f.forward(x.narrow(1, time - 1, 1)), t.wte.weight.val());
+        let logits = ops::logits(self.transformer.ln_f.forward(x.narrow(1, time - 1, 1)), self.output());
         logits.reshape([batch, self.config.vocab_size])
     }
 
@@ -333,7 +401,9 @@ impl LanguageModel for Gpt {
     }
 
     fn non_embedding_parameters(&self) -> u64 {
-        let embeddings = (self.config.vocab_size + self.config.n_positions) * self.config.n_embd;
+        let config = &self.config;
+        let tables = if config.tie_word_embeddings { config.vocab_size } else { 2 * config.vocab_size };
+        let embeddings = (tables + config.n_positions) * config.n_embd;
         (self.num_params() - embeddings) as u64
     }
 
@@ -344,7 +414,6 @@ impl LanguageModel for Gpt {
         fields.insert("architectures".into(), json!(["GPT2LMHeadModel"]));
         fields.insert("model_type".into(), json!("gpt2"));
         fields.insert("n_ctx".into(), json!(self.config.n_positions));
-        fields.insert("tie_word_embeddings".into(), json!(true));
         fields.insert("torch_dtype".into(), json!("float32"));
         fields.insert("bos_token_id".into(), json!(end_of_text));
         fields.insert("eos_token_id".into(), json!(end_of_text));

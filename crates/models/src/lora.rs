@@ -8,10 +8,11 @@
 //!
 //! Files are PEFT's: `adapter_config.json` and `adapter_model.safetensors`.
 
+use crate::bert::{NextSentenceBert, PretrainingBert, SequenceBert, SpanBert, TokenBert};
 use crate::causal::CausalModel;
 use crate::error::ModelError;
 use crate::weights::{self, Tensors};
-use crate::{MaskedBert, Seq2Seq};
+use crate::{MaskedBert, Seq2Seq, SourceToTarget, T5};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use loam_nn::initialize::mix;
@@ -78,19 +79,32 @@ impl Adaptable for CausalModel {
     }
 }
 
-impl Adaptable for MaskedBert {
-    fn stored_name(&self, parameter: &str) -> String {
-        self.config().family.stored(parameter)
-    }
+macro_rules! adapts_berts {
+    ($($model:ty: $task:expr),+) => {
+        $(impl Adaptable for $model {
+            fn stored_name(&self, parameter: &str) -> String {
+                self.config().family.stored(parameter)
+            }
 
-    fn usual_targets(&self) -> &'static [&'static str] {
-        &["query", "value", "q_lin", "v_lin"]
-    }
+            fn usual_targets(&self) -> &'static [&'static str] {
+                &["query", "value", "q_lin", "v_lin"]
+            }
 
-    fn task(&self) -> Option<&'static str> {
-        None
-    }
+            fn task(&self) -> Option<&'static str> {
+                $task
+            }
+        })+
+    };
 }
+
+adapts_berts!(
+    MaskedBert: None,
+    PretrainingBert: None,
+    NextSentenceBert: None,
+    SequenceBert: Some("SEQ_CLS"),
+    TokenBert: Some("TOKEN_CLS"),
+    SpanBert: Some("QUESTION_ANS")
+);
 
 impl Adaptable for Seq2Seq {
     fn stored_name(&self, parameter: &str) -> String {
@@ -99,6 +113,37 @@ impl Adaptable for Seq2Seq {
 
     fn usual_targets(&self) -> &'static [&'static str] {
         &["q_proj", "v_proj"]
+    }
+
+    fn task(&self) -> Option<&'static str> {
+        Some("SEQ_2_SEQ_LM")
+    }
+}
+
+impl Adaptable for T5 {
+    fn stored_name(&self, parameter: &str) -> String {
+        parameter.to_owned()
+    }
+
+    fn usual_targets(&self) -> &'static [&'static str] {
+        &["q", "v"]
+    }
+
+    fn task(&self) -> Option<&'static str> {
+        Some("SEQ_2_SEQ_LM")
+    }
+}
+
+impl Adaptable for SourceToTarget {
+    fn stored_name(&self, parameter: &str) -> String {
+        parameter.to_owned()
+    }
+
+    fn usual_targets(&self) -> &'static [&'static str] {
+        match self {
+            Self::Seq2Seq(model) => model.usual_targets(),
+            Self::T5(model) => model.usual_targets(),
+        }
     }
 
     fn task(&self) -> Option<&'static str> {
@@ -142,7 +187,8 @@ struct Layer {
 /// Matrices that are tables, not layers.
 fn is_table(name: &str) -> bool {
     let parts = ["embed", "wte", "wpe", "lm_head", "shared", "decoder.weight", "final_logits", "predictions"];
-    parts.iter().any(|part| name.contains(part))
+    let positions = name.ends_with("relative_attention_bias.weight");
+    positions || parts.iter().any(|part| name.contains(part))
 }
 
 fn layers<M: Adaptable>(model: &M) -> Vec<Layer> {

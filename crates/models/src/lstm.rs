@@ -138,7 +138,7 @@ impl RecurrentConfig {
         (self.vocab_size as u64).checked_mul(width.checked_add(1)?)
     }
 
-    fn check(&self) -> Result<(), ModelError> {
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
         check_sizes(&[
             ("vocab_size", self.vocab_size),
             ("embedding_size", self.embedding_size),
@@ -238,7 +238,7 @@ impl RecurrentEncoder {
         Ok(Self { encoder, layers, config })
     }
 
-    /// Reads `config.json` and `model.safetensors` of a folder. An output layer over words is passed over.
+    /// Reads `config.json` and `model.safetensors` of a folder. An output layer over words or labels is passed over.
     ///
     /// # Errors
     /// When a file is missing or broken, or is not a recurrent network.
@@ -246,7 +246,10 @@ impl RecurrentEncoder {
         let (file, config) = read(folder)?;
         config.check()?;
         let path = file.weights(config.parameters())?;
-        let layout = Layout { names: &|name| vec![stored(name)], passed_over: &|name| name.starts_with("decoder.") };
+        let layout = Layout {
+            names: &|name| vec![stored(name)],
+            passed_over: &|name| name.starts_with("decoder.") || name.starts_with("classifier."),
+        };
         weights::load_as(Self::new(config, 0, device)?, &path, &layout)
     }
 
@@ -423,7 +426,8 @@ impl LanguageModel for Recurrent {
     }
 }
 
-fn read(folder: &Path) -> Result<(File, RecurrentConfig), ModelError> {
+/// A folder's configuration, unchecked.
+pub(crate) fn read(folder: &Path) -> Result<(File, RecurrentConfig), ModelError> {
     let file = File::read(folder, &Cell::ALL.map(Cell::name))?;
     let config = serde_json::from_value(file.value.clone()).map_err(|error| {
         ModelError::format(&file.path, format!("is not a recurrent network's configuration: {error}"))
@@ -440,7 +444,7 @@ fn write<M: Module>(module: &M, config: &RecurrentConfig, folder: &Path) -> Resu
 }
 
 /// PyTorch's name of one of our parameters: `rnn.weight_ih_l0_reverse` for `body.layers.0.backward.weight_ih`.
-fn stored(parameter: &str) -> String {
+pub(crate) fn stored(parameter: &str) -> String {
     let ours = parameter.strip_prefix("body.").unwrap_or(parameter);
     let parts: Vec<&str> = ours.split('.').collect();
     match parts[..] {

@@ -17,7 +17,9 @@ fn config(family: Family, dropout: f64) -> BertConfig {
         BertConfig { family, initializer_range: 0.15, ..BertConfig::new(VOCABULARY, CONTEXT, 24, 2, 3, dropout) };
     match family {
         Family::Bert => {}
-        Family::Roberta => (config.pad_token_id, config.max_position_embeddings) = (Some(1), CONTEXT + 2),
+        Family::Roberta | Family::XlmRoberta | Family::Camembert => {
+            (config.pad_token_id, config.max_position_embeddings) = (Some(1), CONTEXT + 2);
+        }
         Family::DistilBert => config.type_vocab_size = 0,
     }
     config

@@ -7,7 +7,9 @@ use loam_models::bert::{Bert, BertConfig, Family, MaskedBert};
 use loam_models::lstm::{Cell, Recurrent, RecurrentConfig};
 use loam_models::seq2seq::{Seq2Seq, Seq2SeqConfig};
 use loam_models::weights::{Tensors, write_tensors};
-use loam_models::{CausalModel, LanguageModel, Llama, LlamaConfig, ModelError, llama};
+use loam_models::{
+    CausalModel, LanguageModel, Llama, LlamaConfig, ModelError, SourceToTarget, T5, T5Config, llama, t5,
+};
 use loam_nn::initialize::mix;
 use std::path::Path;
 use support::{host, ids};
@@ -71,6 +73,11 @@ fn damaged_folders_are_refused() {
     let config = Seq2SeqConfig::new(11, 9, 8, 1, 2, 0.0);
     Seq2Seq::new(config, 1, &device).unwrap().save(folder.path()).unwrap();
     damage(folder.path(), |folder| Seq2Seq::load(folder, &device).map(drop));
+    for (family, tied) in [(t5::Family::T5, true), (t5::Family::T5, false), (t5::Family::Mt5, false)] {
+        let config = T5Config { family, tied, is_gated_act: !tied, ..T5Config::new(11, 9, 8, 1, 2, 0.0) };
+        T5::new(config, 1, &device).unwrap().save(folder.path()).unwrap();
+        damage(folder.path(), |folder| SourceToTarget::load(folder, &device).map(drop));
+    }
 }
 
 #[test]

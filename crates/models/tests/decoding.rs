@@ -5,7 +5,7 @@ mod support;
 
 use burn::tensor::Device;
 use loam_models::decode::{
-    self, BeamOptions, Causal, Decoder, EarlyStopping, FromSource, LengthPenalty, Rules, WriteOptions,
+    self, BeamOptions, Causal, Decoder, EarlyStopping, FromSource, LengthPenalty, Remembering, Rules, WriteOptions,
 };
 use loam_models::lstm::Cell;
 use loam_models::sampling::SamplingOptions;
@@ -199,6 +199,50 @@ fn batches_of_every_family_equal_single_prompts() {
             RecurrentConfig { initializer_range: 0.4, ..RecurrentConfig::new(cell, VOCABULARY, 24, 16, 2, 0.0) };
         a_batch_equals_single_prompts(&Recurrent::new(config, 5, &device).unwrap());
     }
+}
+
+/// A conversation: each prompt begins with most of the one before and what was written then.
+fn what_is_remembered_changes_nothing<M: LanguageModel>(model: &M, goes_back: bool) {
+    let device = Device::flex();
+    let remembering = Remembering::new(model, &device);
+    let write = |prompt: &[u32], fresh: bool| {
+        let (on, options) =
+            (|_: usize, _: u32| ControlFlow::Continue(()), WriteOptions { ends: Vec::new(), ..options(5) });
+        let written = if fresh {
+            decode::write(&Causal::new(model, &device), &[prompt], &options, on)
+        } else {
+            decode::write(&remembering, &[prompt], &options, on)
+        };
+        written.unwrap().remove(0).tokens
+    };
+    let mut prompt: Vec<u32> = vec![3, 1, 4, 1, 5];
+    let mut known = Vec::new();
+    for turn in 0..4 {
+        let said = write(&prompt, false);
+        assert_eq!(said, write(&prompt, true), "turn {turn}");
+        known.push(remembering.known());
+        prompt.extend(said);
+        if turn == 2 {
+            // Something in the middle is taken back.
+            prompt.truncate(8);
+        }
+        prompt.extend([7, 7 + turn, 2]);
+    }
+    // The last token that was written was not read.
+    assert_eq!(known, if goes_back { [0, 9, 17, 8] } else { [0, 9, 17, 0] });
+    // The same prompt again: what comes after its last token is asked for anew.
+    let expected = write(&prompt, true);
+    assert_eq!(write(&prompt, false), expected);
+    assert_eq!(write(&prompt, false), expected);
+}
+
+#[test]
+fn a_conversation_is_not_read_again() {
+    let device = Device::flex();
+    let config = GptConfig { initializer_range: 0.3, ..GptConfig::new(31, 32, 16, 2, 2, 0.0) };
+    what_is_remembered_changes_nothing(&Gpt::new(config, 3, &device).unwrap(), true);
+    let config = RecurrentConfig::new(Cell::Lstm, 31, 32, 16, 2, 0.0);
+    what_is_remembered_changes_nothing(&Recurrent::new(config, 3, &device).unwrap(), false);
 }
 
 #[test]

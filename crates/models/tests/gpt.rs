@@ -168,7 +168,8 @@ fn impossible_configurations_are_refused() {
         (GptConfig::new(10, 8, 10, 1, 3, 0.0), "n_head"),
         (GptConfig::new(10, 0, 12, 1, 3, 0.0), "n_positions"),
         (GptConfig::new(10, 8, 12, 1, 3, 1.5), "pdrop"),
-        (GptConfig { activation_function: "relu".into(), ..GptConfig::new(10, 8, 12, 1, 3, 0.0) }, "relu"),
+        (GptConfig { activation_function: "softsign".into(), ..GptConfig::new(10, 8, 12, 1, 3, 0.0) }, "softsign"),
+        (GptConfig { layer_norm_epsilon: 0.0, ..GptConfig::new(10, 8, 12, 1, 3, 0.0) }, "layer_norm_epsilon"),
     ] {
         let error = Gpt::new(config, 1, &device).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
@@ -180,5 +181,8 @@ fn a_configuration_counts_its_parameters() {
     let config = GptConfig::new(61, 12, 24, 3, 4, 0.0);
     let model = Gpt::new(config.clone(), 1, &Device::flex()).unwrap();
     assert_eq!(config.parameters(), Some(model.num_params() as u64));
+    let untied = GptConfig { tie_word_embeddings: false, ..config };
+    let model = Gpt::new(untied.clone(), 1, &Device::flex()).unwrap();
+    assert_eq!(untied.parameters(), Some(model.num_params() as u64));
     assert_eq!(GptConfig::new(1 << 40, 1, 1 << 40, 1, 1, 0.0).parameters(), None);
 }

@@ -349,7 +349,9 @@ fn shapes_that_the_configuration_denies_are_named() {
         ("n_embd", serde_json::json!("eight"), &["config.json"]),
         ("model_type", serde_json::json!("phi3"), &["config.json", "phi3"]),
         ("model_type", serde_json::json!(7), &["config.json", "model_type"]),
-        ("scale_attn_weights", serde_json::json!(false), &["config.json", "scale_attn_weights"]),
+        ("scale_attn_weights", serde_json::json!("no"), &["config.json"]),
+        ("tie_word_embeddings", serde_json::json!(false), &["lacks", "lm_head.weight"]),
+        ("activation_function", serde_json::json!("maxout"), &["activation_function", "maxout"]),
         ("resid_pdrop", serde_json::json!(2), &["resid_pdrop"]),
     ] {
         let mut changed = good.clone();

@@ -209,6 +209,8 @@ fn causal_decoders() {
             "gemma3",
             "gemma3 capped",
             "gpt2",
+            "gpt2 relu",
+            "gpt2 gelu",
         ],
         Device::flex(),
     );

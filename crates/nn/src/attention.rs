@@ -5,7 +5,7 @@ use crate::fused::attention::AttentionOperations;
 use crate::ops;
 use crate::precision::{self, Precision, matmul};
 use burn::backend::Dispatch;
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{Int, Tensor, TensorData, activation};
 use loam_kernels::attention as kernel;
 use loam_kernels::dropout::{self, Dropout};
 use loam_kernels::rotary;
@@ -56,11 +56,12 @@ impl Attention {
     }
 
     /// As the kernels take it.
-    pub(crate) fn kernel(&self, precision: Precision) -> kernel::Attention<'_> {
+    pub(crate) fn kernel<'a>(&'a self, bias: Option<&'a [f32]>, precision: Precision) -> kernel::Attention<'a> {
         kernel::Attention {
             mask: self.mask(),
             scale: self.scale,
             soft_cap: self.soft_cap,
+            bias,
             dropout: self.dropout,
             precision,
         }
@@ -84,7 +85,7 @@ impl Attention {
 /// `heads / key_value_heads` heads of queries (Ainslie et al. 2023). A query that sees no key gives zeros.
 pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, attention: Attention) -> Tensor<4> {
     if !ops::fused(&q) {
-        return composed_attend(q, k, v, &attention);
+        return composed_attend(q, k, v, None, &attention);
     }
     Tensor::from_dispatch(Dispatch::fused_attend(
         q.into_dispatch(),
@@ -95,8 +96,43 @@ pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, attention: Attention) ->
     ))
 }
 
-/// The twin of [`attend`].
-pub fn composed_attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, attention: &Attention) -> Tensor<4> {
+/// [`attend`] with a bias that is added to the scores (after their cap) and depends on the head and on how far a key stands
+/// from its query alone, both counted from the end of their rows: `[heads, queries + keys - 1]`, from the first key as the
+/// last query sees it to the last key as the first query sees it, so that key `j` of query `i` takes number
+/// `j - i + queries - 1` (Raffel et al. 2020, section 2.1).
+pub fn attend_biased(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Tensor<2>, attention: Attention) -> Tensor<4> {
+    let (heads, distances) = (q.dims()[2], (q.dims()[1] + k.dims()[1]).saturating_sub(1));
+    assert_eq!(bias.dims(), [heads, distances], "a bias of heads by distances");
+    if !ops::fused(&q) {
+        return composed_attend(q, k, v, Some(bias), &attention);
+    }
+    Tensor::from_dispatch(Dispatch::fused_attend_biased(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        bias.into_dispatch(),
+        attention,
+        precision::current(),
+    ))
+}
+
+/// The numbers of a bias `[heads, queries + keys - 1]` laid out as scores, `[1, heads, queries, keys]`.
+fn spread_bias(bias: Tensor<2>, queries: usize, keys: usize) -> Tensor<4> {
+    let numbers: Vec<i64> =
+        (0..queries).flat_map(|query| (0..keys).map(move |key| (key + queries - 1 - query) as i64)).collect();
+    let numbers = Tensor::<1, Int>::from_data(TensorData::new(numbers, [queries * keys]), &bias.device().inner());
+    let heads = bias.dims()[0];
+    bias.select(1, numbers).reshape([1, heads, queries, keys])
+}
+
+/// The twin of [`attend`] and [`attend_biased`].
+pub fn composed_attend(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    bias: Option<Tensor<2>>,
+    attention: &Attention,
+) -> Tensor<4> {
     let ([batch, queries, heads, width], [_, keys, shared, _]) = (q.dims(), k.dims());
     let device = q.device();
     let spread = |x: Tensor<4>| -> Tensor<4> {
@@ -112,6 +148,9 @@ pub fn composed_attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, attention: &Att
     let mut scores = matmul(q, k.transpose()) * attention.scale.unwrap_or(1.0 / (width as f32).sqrt());
     if let Some(cap) = attention.soft_cap {
         scores = (scores * (1.0 / cap)).tanh() * cap;
+    }
+    if let Some(bias) = bias {
+        scores = scores + spread_bias(bias, queries, keys);
     }
     // Finite, so that a query that sees nothing has numbers, which the mask then takes away.
     let scores = scores + (seen.clone() - 1.0) * 1e9;

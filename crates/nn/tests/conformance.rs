@@ -3,7 +3,9 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_kernels::adamw::AdamW;
-use loam_nn::attention::{Attention, Packed, Pairing, Positions, RotaryTable, attend, frequencies, rotate};
+use loam_nn::attention::{
+    Attention, Packed, Pairing, Positions, RotaryTable, attend, attend_biased, frequencies, rotate,
+};
 use loam_nn::layers::Dense;
 use loam_nn::precision::{Precision, with_precision};
 use loam_nn::recurrent::{self, Steps, Weights};
@@ -318,6 +320,14 @@ fn attention_under_every_mask() {
                 let (k, v) = (tensor([batch, keys, shared, width], 2), tensor([batch, keys, shared, width], 3));
                 let leaves = vec![Leaf::Four(q.clone()), Leaf::Four(k.clone()), Leaf::Four(v.clone())];
                 (attend(q, k, v, attention.clone()), leaves)
+            });
+            conforms(&format!("biased attention, {name}, {queries} by {keys}"), || {
+                let q = tensor([batch, queries, heads, width], 1);
+                let (k, v) = (tensor([batch, keys, shared, width], 2), tensor([batch, keys, shared, width], 3));
+                let bias = tensor([heads, queries + keys - 1], 4);
+                let leaves =
+                    vec![Leaf::Four(q.clone()), Leaf::Four(k.clone()), Leaf::Four(v.clone()), Leaf::Two(bias.clone())];
+                (attend_biased(q, k, v, bias, attention.clone()), leaves)
             });
         }
     }

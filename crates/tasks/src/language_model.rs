@@ -1,15 +1,17 @@
 //! Language modeling itself: a trained model with its tokenizer, the probability that it gives to a text, and the text
 //! that it writes.
 
-use crate::model_folder::model_folder;
+use crate::model_folder::{Place, place};
 use burn::module::Module;
 use burn::tensor::Device;
 use loam_corpus::{IGNORE, TextStream, Tokenizer};
-use loam_models::decode::{self, BeamOptions, Causal, Finish, Hypothesis, LengthPenalty, Rules, WriteOptions, Written};
+use loam_models::decode::{
+    self, BeamOptions, Causal, Decoder, Finish, Hypothesis, LengthPenalty, Remembering, Rules, WriteOptions, Written,
+};
 use loam_models::generate::{self, GenerateOptions};
 use loam_models::gguf::{self, TensorKind};
 use loam_models::sampling::{SamplingOptions, StopMatcher};
-use loam_models::{Adapted, CausalModel, LanguageModel, ModelError, lora};
+use loam_models::{Adapted, CausalModel, LanguageModel, ModelError};
 use loam_train::batch;
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -91,27 +93,10 @@ impl LoadedModel {
     /// # Errors
     /// As [`LoadedModel::open`], and when the adapters are broken or belong to another base.
     pub fn open_adapted(path: &Path, adapter: Option<&Path>, device: &Device) -> Result<Self, TaskError> {
-        let mut folder = model_folder(path)?;
-        let mut adapter = adapter.map(model_folder).transpose()?;
-        let own = folder.clone();
-        if let Some(base) = lora::base_of(&folder)?.filter(|_| !folder.join("config.json").exists()) {
-            if adapter.is_some() {
-                let message = format!("{} holds adapters itself; name their base with --model", folder.display());
-                return Err(TaskError::Request(message));
-            }
-            let at = model_folder(Path::new(&base)).map_err(|error| {
-                TaskError::Request(format!("{}: the base of these adapters: {error}", folder.display()))
-            })?;
-            adapter = Some(std::mem::replace(&mut folder, at));
-        }
-        let mut model = CausalModel::load(&folder, device)?;
+        let Place { model: base, adapter, tokenizer: folder } = place(path, adapter)?;
+        let mut model = CausalModel::load(&base, device)?;
         if let Some(adapter) = &adapter {
             model = Adapted::load(model, adapter, device)?.merge();
-        }
-        let base = folder.clone();
-        // Adapters that Loam trained have the tokenizer and the chat template with them.
-        if own.join("tokenizer.json").exists() {
-            folder = own;
         }
         let tokenizer = Tokenizer::open(&folder)?;
         if tokenizer.vocabulary() > model.vocabulary() {
@@ -241,6 +226,22 @@ impl LoadedModel {
         &self,
         prompts: &[Vec<u32>],
         options: &TextOptions,
+        on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
+    ) -> Result<Vec<Generation>, TaskError> {
+        self.write_through(&Causal::new(&self.model, &self.device), prompts, options, on_text)
+    }
+
+    /// The model as a decoder that need not read again what one text has in common with the one before.
+    pub(crate) fn remembering(&self) -> Remembering<'_, CausalModel> {
+        Remembering::new(&self.model, &self.device)
+    }
+
+    /// [`LoadedModel::write_ids`] through a decoder over this model.
+    pub(crate) fn write_through<D: Decoder>(
+        &self,
+        decoder: &D,
+        prompts: &[Vec<u32>],
+        options: &TextOptions,
         mut on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
     ) -> Result<Vec<Generation>, TaskError> {
         options.sampling.validate().map_err(|error| TaskError::Request(error.to_string()))?;
@@ -252,8 +253,7 @@ impl LoadedModel {
             ends: self.ends.clone(),
         };
         let mut texts: Vec<Text> = rows.iter().map(|prompt| Text::new(self, prompt, &options.stop)).collect();
-        let decoder = Causal::new(&self.model, &self.device);
-        let written = decode::write(&decoder, &rows, &settings, |row, id| texts[row].push(id, row, &mut on_text))?;
+        let written = decode::write(decoder, &rows, &settings, |row, id| texts[row].push(id, row, &mut on_text))?;
         let finished = texts.into_iter().zip(written).enumerate();
         Ok(finished.map(|(row, (text, written))| text.finish(row, written, &mut on_text)).collect())
     }

@@ -48,3 +48,34 @@ pub fn model_source(path: &Path) -> Result<Source, TaskError> {
     let folder = if path.is_file() { path.to_owned() } else { model_folder(path)? };
     Ok(Source::find(&folder)?)
 }
+
+/// Where a model is that may have adapters.
+pub(crate) struct Place {
+    /// The model itself, or the base of the adapters.
+    pub model: PathBuf,
+    /// Adapters to put into it.
+    pub adapter: Option<PathBuf>,
+    /// Where its tokenizer and chat template are.
+    pub tokenizer: PathBuf,
+}
+
+/// Finds a model and its adapters (PEFT's files). Where `path` itself holds adapters, the model is the base that they name.
+///
+/// # Errors
+/// As [`model_folder`], and when there are two adapters or the base of one is not to be found.
+pub(crate) fn place(path: &Path, adapter: Option<&Path>) -> Result<Place, TaskError> {
+    let own = model_folder(path)?;
+    let adapter = adapter.map(model_folder).transpose()?;
+    let Some(base) = lora::base_of(&own)?.filter(|_| !own.join("config.json").exists()) else {
+        return Ok(Place { model: own.clone(), adapter, tokenizer: own });
+    };
+    if adapter.is_some() {
+        let message = format!("{} holds adapters itself; name their base with --model", own.display());
+        return Err(TaskError::Request(message));
+    }
+    let model = model_folder(Path::new(&base))
+        .map_err(|error| TaskError::Request(format!("{}: the base of these adapters: {error}", own.display())))?;
+    // Adapters that Loam trained have the tokenizer and the chat template with them.
+    let tokenizer = if own.join("tokenizer.json").exists() { own.clone() } else { model.clone() };
+    Ok(Place { model, adapter: Some(own), tokenizer })
+}

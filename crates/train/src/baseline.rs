@@ -21,7 +21,8 @@ const SEEN: usize = 2;
 /// Trains them on the training tokens and scores them on what the neural model is scored on:
 ///
 /// - of text, on every token;
-/// - of masked text, on the masked tokens, with the true tokens to their left in sight, masked or not;
+/// - of masked text, on the masked tokens, with the true tokens to their left in sight, masked or not: they read what the
+///   neural model does not see; the visible ones see to the left what it sees;
 /// - of pairs, trained and scored on the targets alone; the inputs are not seen;
 /// - of spans, on what the decoder writes, sentinels too, with what it wrote before in sight.
 pub(crate) fn events(
@@ -67,26 +68,40 @@ pub(crate) fn events(
     for (index, domain) in prepared.held_out().iter().enumerate() {
         let stream = prepared.held_out_stream(index);
         let pairs = prepared.held_out_examples(index).is_some();
+        let mut visible = Vec::new();
         let (scores, bytes): (Vec<Score>, u64) = if kind == Kind::Causal && !pairs {
             let score = |(model, guesses): (&NGram, &Guesses)| {
-                let (nats, tokens_scored) = model.loss(tokens(stream, stream.len()));
-                Score { nats, hits: guesses.hits(tokens(stream, stream.len())), tokens: tokens_scored }
+                let (nats, scored) = model.loss(tokens(stream, stream.len()));
+                Score { nats, hits: guesses.hits(tokens(stream, stream.len())), tokens: scored }
             };
             (models.iter().zip(&guesses).map(score).collect(), bytes_of(&mut tokens(stream, stream.len())))
         } else {
-            let told =
-                feed.held_out(prepared, index, None).iter().flat_map(|example| told(example, kind)).collect::<Vec<_>>();
-            let score = |(model, guesses): (&NGram, &Guesses)| Score {
+            let examples = feed.held_out(prepared, index, None);
+            let told = |sees: Sees| examples.iter().flat_map(|example| told(example, sees)).collect::<Vec<_>>();
+            let score = |(model, guesses): (&NGram, &Guesses), told: &[(Vec<u32>, u32)]| Score {
                 nats: told.iter().map(|(before, id)| -model.log_probability(before, *id)).sum(),
                 hits: told.iter().filter(|(before, id)| guesses.most_probable(before) == *id).count() as u64,
                 tokens: told.len() as u64,
             };
-            (models.iter().zip(&guesses).map(score).collect(), bytes_of(&mut told.iter().map(|(_, id)| *id)))
+            let trained = models.iter().zip(&guesses);
+            if kind == Kind::Masked {
+                let told = told(Sees::Inputs);
+                visible.extend(trained.clone().skip(1).map(|model| score(model, &told)));
+            }
+            let told = told(match kind {
+                // The input at a place stands before the target there.
+                Kind::Causal => Sees::InputsBefore,
+                Kind::Masked => Sees::Truth,
+                Kind::Pairs | Kind::Spans => Sees::Targets,
+            });
+            let scores = trained.map(|model| score(model, &told)).collect();
+            (scores, bytes_of(&mut told.iter().map(|(_, id)| *id)))
         };
         if bytes == 0 {
             continue;
         }
-        for (Score { nats, hits, tokens }, name) in scores.into_iter().zip(["unigram", "bigram", "trigram"]) {
+        let names = ["unigram", "bigram", "trigram", "visible bigram", "visible trigram"];
+        for (Score { nats, hits, tokens }, name) in scores.into_iter().chain(visible).zip(names) {
             events.push(Event::Baseline {
                 domain: domain.name.clone(),
                 name: name.to_owned(),
@@ -99,17 +114,30 @@ pub(crate) fn events(
     events
 }
 
+/// What an n-gram model sees to the left of a target.
+#[derive(Clone, Copy, PartialEq)]
+enum Sees {
+    /// The inputs up to the target's own place.
+    InputsBefore,
+    /// The inputs before the target's place.
+    Inputs,
+    /// The targets before it.
+    Targets,
+    /// What stands before it in the text, whether the inputs show it or not.
+    Truth,
+}
+
 /// The targets of an example that count, each with the tokens to its left.
-fn told(example: &Example, kind: Kind) -> Vec<(Vec<u32>, u32)> {
-    let truth = |at: usize| match (example.targets[at], kind) {
-        (IGNORE, Kind::Masked) => example.inputs.get(at).copied().unwrap_or_default(),
+fn told(example: &Example, sees: Sees) -> Vec<(Vec<u32>, u32)> {
+    let input = |at: usize| example.inputs.get(at).copied().unwrap_or_default();
+    let left = |at: usize| match (example.targets[at], sees) {
+        (_, Sees::Inputs) | (IGNORE, Sees::Truth) => input(at),
         (target, _) => target,
     };
     let before = |at: usize| -> Vec<u32> {
-        match kind {
-            // The input at a place stands before the target there.
-            Kind::Causal => example.inputs[(at + 1).saturating_sub(SEEN)..=at].to_vec(),
-            _ => (at.saturating_sub(SEEN)..at).map(truth).collect(),
+        match sees {
+            Sees::InputsBefore => example.inputs[(at + 1).saturating_sub(SEEN)..=at].to_vec(),
+            _ => (at.saturating_sub(SEEN)..at).map(left).collect(),
         }
     };
     let counted = (0..example.targets.len()).filter(|at| example.targets[*at] != IGNORE);

@@ -28,6 +28,39 @@ pub struct HeldOutLoss {
     pub bytes: u64,
     /// Tokens that were the model's most probable ones.
     pub hits: u64,
+    /// How well next sentences were told, where that is learned.
+    pub next_sentences: Option<NextSentences>,
+}
+
+/// How well a model tells whether sentences follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NextSentences {
+    /// Summed cross-entropy, in nats.
+    pub nats: f64,
+    /// Pairs of which the likelier answer was the right one.
+    pub right: u64,
+    /// Pairs.
+    pub pairs: u64,
+}
+
+impl NextSentences {
+    /// Nats a pair; NaN without pairs.
+    pub fn loss(&self) -> f64 {
+        self.nats / self.pairs as f64
+    }
+
+    /// The share of pairs that were told rightly; NaN without pairs.
+    pub fn accuracy(&self) -> f64 {
+        self.right as f64 / self.pairs as f64
+    }
+}
+
+impl std::ops::Add for NextSentences {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { nats: self.nats + other.nats, right: self.right + other.right, pairs: self.pairs + other.pairs }
+    }
 }
 
 impl HeldOutLoss {
@@ -62,10 +95,11 @@ pub fn evaluate<M: Learner>(
 ) -> HeldOutLoss {
     let mut total = HeldOutLoss::default();
     for group in objective::groups(examples, tokens) {
-        let grades = model.token_grades(group, device);
+        let (grades, next) = model.measure(group, device);
         total.nats += grades.iter().map(|grade| f64::from(grade.loss)).sum::<f64>();
         total.hits += grades.iter().filter(|grade| grade.hit).count() as u64;
         total.tokens += grades.len() as u64;
+        total.next_sentences = total.next_sentences.zip(next).map(|(one, other)| one + other).or(next);
         let targets = group.iter().flat_map(|example| &example.targets);
         total.bytes += targets.filter_map(|&id| token_bytes.get(id as usize)).map(|&b| u64::from(b)).sum::<u64>();
     }

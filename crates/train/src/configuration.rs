@@ -4,9 +4,11 @@ use crate::error::TrainError;
 use crate::recipe::{ModelFamily, ModelShape};
 use burn::tensor::Device;
 use loam_corpus::Tokenizer;
+use loam_models::bert::PretrainingBert;
 use loam_models::lstm::{Cell, Recurrent, RecurrentConfig};
 use loam_models::{
     BertConfig, CausalModel, Gpt, GptConfig, Llama, LlamaConfig, MaskedBert, ModelError, Seq2Seq, Seq2SeqConfig,
+    SourceToTarget, T5, T5Config,
 };
 
 /// The configuration of a new model.
@@ -16,6 +18,7 @@ pub(crate) enum Configuration {
     Llama(Box<LlamaConfig>),
     Bert(BertConfig),
     Seq2Seq(Seq2SeqConfig),
+    T5(T5Config),
 }
 
 impl Configuration {
@@ -39,6 +42,7 @@ impl Configuration {
             ModelFamily::Seq2Seq => {
                 Self::Seq2Seq(Seq2SeqConfig::new(vocabulary, context, width, layers, heads, dropout))
             }
+            ModelFamily::T5 => Self::T5(T5Config::new(vocabulary, context, width, layers, heads, dropout)),
         }
     }
 
@@ -50,17 +54,27 @@ impl Configuration {
             said.into_iter().chain(names.iter().copied()).find_map(|name| tokenizer.token_id(name))
         };
         let padding = named("pad_token", &["[PAD]", "<pad>", "<PAD>"]).map(|id| id as usize);
+        let frame = || {
+            let lacks = |what: &str| {
+                TrainError::Request(format!(
+                    "an encoder with a decoder needs a token that {what}, and this tokenizer has none; one that Loam trains \
+                     has it"
+                ))
+            };
+            let padding = padding.ok_or_else(|| lacks("fills short sequences (<pad> or [PAD])"))?;
+            let end = tokenizer.end_of_text().ok_or_else(|| lacks("ends a text"))? as usize;
+            Ok::<_, TrainError>((padding, end))
+        };
         match &mut configuration {
             Self::Bert(config) => config.pad_token_id = padding.or(config.pad_token_id),
             Self::Seq2Seq(config) => {
-                let lacks = |what: &str| {
-                    TrainError::Request(format!(
-                        "an encoder with a decoder needs a token that {what}, and this tokenizer has none; one that \
-                         Loam trains has it"
-                    ))
-                };
-                let padding = padding.ok_or_else(|| lacks("fills short sequences (<pad> or [PAD])"))?;
-                let end = tokenizer.end_of_text().ok_or_else(|| lacks("ends a text"))? as usize;
+                let (padding, end) = frame()?;
+                config.pad_token_id = Some(padding);
+                config.decoder_start_token_id = padding;
+                config.eos_token_id = Some(end);
+            }
+            Self::T5(config) => {
+                let (padding, end) = frame()?;
                 config.pad_token_id = Some(padding);
                 config.decoder_start_token_id = padding;
                 config.eos_token_id = Some(end);
@@ -77,6 +91,7 @@ impl Configuration {
             Self::Llama(config) => config.parameters(),
             Self::Bert(config) => config.parameters()?.checked_add(config.head_parameters()?),
             Self::Seq2Seq(config) => config.parameters(),
+            Self::T5(config) => config.parameters(),
         }
     }
 
@@ -89,7 +104,7 @@ impl Configuration {
             Self::Gpt(config) => Gpt::new(config, seed, device)?.into(),
             Self::Recurrent(config) => Recurrent::new(config, seed, device)?.into(),
             Self::Llama(config) => Llama::new(*config, seed, device)?.into(),
-            Self::Bert(_) | Self::Seq2Seq(_) => return Err(Self::not_for("causal")),
+            Self::Bert(_) | Self::Seq2Seq(_) | Self::T5(_) => return Err(Self::not_for("causal")),
         })
     }
 
@@ -100,9 +115,15 @@ impl Configuration {
         }
     }
 
-    pub(crate) fn build_pairs(self, seed: u64, device: &Device) -> Result<Seq2Seq, ModelError> {
+    /// Masked words and next sentences.
+    pub(crate) fn build_pretraining(self, seed: u64, device: &Device) -> Result<PretrainingBert, ModelError> {
+        PretrainingBert::new(self.build_masked(seed, device)?, seed, device)
+    }
+
+    pub(crate) fn build_pairs(self, seed: u64, device: &Device) -> Result<SourceToTarget, ModelError> {
         match self {
-            Self::Seq2Seq(config) => Seq2Seq::new(config, seed, device),
+            Self::Seq2Seq(config) => Ok(Seq2Seq::new(config, seed, device)?.into()),
+            Self::T5(config) => Ok(T5::new(config, seed, device)?.into()),
             _ => Err(Self::not_for("pairs")),
         }
     }

@@ -62,6 +62,9 @@ fn card<M: Learner>(
     let name = run.folder().file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
     let (pipeline, what, class) = match kind {
         Kind::Causal => ("text-generation", "A causal language model", "AutoModelForCausalLM"),
+        Kind::Masked if recipe.objective.next_sentence => {
+            ("fill-mask", "A model of masked words and next sentences", "AutoModelForPreTraining")
+        }
         Kind::Masked => ("fill-mask", "A masked language model", "AutoModelForMaskedLM"),
         Kind::Pairs => ("translation", "An encoder and decoder", "AutoModelForSeq2SeqLM"),
         Kind::Spans => ("text2text-generation", "An encoder and decoder", "AutoModelForSeq2SeqLM"),
@@ -97,6 +100,16 @@ fn card<M: Learner>(
             loss.bits_per_byte(),
             loss.accuracy().map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share)),
             loss.tokens
+        );
+    }
+    for (domain, next) in held_out.iter().filter_map(|(domain, loss)| Some((domain, loss.next_sentences?))) {
+        let _ = write!(
+            card,
+            "\nOf {} pairs of sentences in {domain}, {:.1} % are told rightly as following each other or not ({:.4} nats a \
+             pair).\n",
+            next.pairs,
+            100.0 * next.accuracy(),
+            next.loss()
         );
     }
     let _ = write!(

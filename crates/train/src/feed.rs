@@ -1,7 +1,7 @@
 //! Training examples without end, and held-out ones, from text or from pairs, for any objective.
 
 use crate::error::TrainError;
-use crate::objective::{Example, Kind, Objective, Settings, Window};
+use crate::objective::{Documents, Example, Kind, Masking, Objective, Settings, Window};
 use crate::plan::Portions;
 use loam_corpus::{IGNORE, Loader, PairLoader, Position, Prepared, evaluation_sequences, fitting};
 
@@ -27,8 +27,47 @@ impl Batch {
 }
 
 enum Origin {
-    Text { loader: Loader, totals: Vec<usize> },
+    Text {
+        loader: Loader,
+        totals: Vec<usize>,
+        /// Of each source, where next sentences are told.
+        documents: Vec<Documents>,
+    },
     Pairs(PairLoader),
+}
+
+fn masking(objective: &Objective) -> Option<&Masking> {
+    if let Objective::Masked(masking) = objective { Some(masking) } else { None }
+}
+
+/// The documents of every source, where next sentences are told.
+fn documents(objective: &Objective, prepared: &Prepared, context: usize) -> Result<Vec<Documents>, TrainError> {
+    if !masking(objective).is_some_and(Masking::tells_next_sentences) {
+        return Ok(Vec::new());
+    }
+    if objective.window(context) < 2 {
+        return Err(TrainError::Request(format!(
+            "objective.next_sentence = true: a context of {context} tokens has no room for two sentences"
+        )));
+    }
+    let found: Vec<Documents> =
+        (0..prepared.sources().len()).map(|source| Documents::of(prepared.train_stream(source))).collect();
+    let held_out = prepared.held_out().iter().enumerate();
+    let held_out = held_out.map(|(index, domain)| (&domain.name, prepared.held_out_stream(index)));
+    let sources = prepared.sources().iter().zip(&found).filter(|(source, _)| source.share > 0.0 && source.tokens > 0);
+    let few = sources.map(|(source, found)| ("source", &source.name, found.len()));
+    let few = few.chain(
+        held_out
+            .filter(|(_, stream)| !stream.is_empty())
+            .map(|(name, stream)| ("held-out domain", name, Documents::of(stream).len())),
+    );
+    match few.into_iter().find(|(.., count)| *count < 2) {
+        Some((what, name, count)) => Err(TrainError::Request(format!(
+            "objective.next_sentence = true draws sentences from other documents, and {what} {name:?} has {count} of two \
+             tokens or more; give it more text, or split it otherwise (split = \"paragraph\" or \"line\")"
+        ))),
+        None => Ok(found),
+    }
 }
 
 /// Delivers batches.
@@ -54,6 +93,7 @@ impl Feed {
             (Kind::Causal | Kind::Masked | Kind::Spans, 0) => Origin::Text {
                 loader: Loader::new(prepared, window, portions.sequences, settings.seed)?,
                 totals: (0..sources).map(|source| prepared.train_stream(source).len()).collect(),
+                documents: documents(&objective, prepared, portions.context)?,
             },
             (Kind::Causal | Kind::Pairs, pairs) if pairs == sources => Origin::Pairs(PairLoader::new(
                 prepared,
@@ -96,15 +136,20 @@ impl Feed {
     #[allow(clippy::should_implement_trait)] // There is always a next one; an Option would be a lie.
     pub fn next(&mut self) -> Batch {
         match &mut self.origin {
-            Origin::Text { loader, totals } => {
+            Origin::Text { loader, totals, documents } => {
                 let batch = loader.next();
+                let loader = &*loader;
                 let window = batch.targets.len() / batch.sequences.max(1);
                 let rows = batch.inputs.chunks(window).zip(batch.targets.chunks(window)).zip(&batch.places);
                 let example = |((inputs, targets), place): ((&[u32], &[u32]), &loam_corpus::Place)| {
                     let tokens = self.objective.text(targets);
                     let (source, total) = (batch.source, totals[batch.source]);
                     let window = Window { tokens, source, number: place.number, start: place.start, total };
-                    self.objective.example(window, inputs)
+                    let of_sentences = documents.get(source).and_then(|documents| {
+                        let masking = masking(&self.objective)?;
+                        masking.sentences_example(&window, loader.stream(source), documents, self.context)
+                    });
+                    of_sentences.unwrap_or_else(|| self.objective.example(window, inputs))
                 };
                 let examples = rows.map(example).collect();
                 Batch { tokens: batch.tokens, ..Batch::new(batch.source, examples) }
@@ -129,12 +174,18 @@ impl Feed {
         let sequences = evaluation_sequences(stream, self.window, most.map(|most| most * self.window));
         let (total, count) = (stream.len(), sequences.len());
         let windows = total.div_ceil(self.window.max(1));
+        let asked = !stream.is_empty() && masking(&self.objective).is_some_and(Masking::tells_next_sentences);
+        let documents = asked.then(|| Documents::of(stream));
         let examples = sequences.into_iter().enumerate().map(|(number, sequence)| {
             // As `evaluation_sequences` places them.
             let start = number * windows / count * self.window;
             let tokens = self.objective.text(&sequence.targets);
             let window = Window { tokens, source: domain, number: number as u64, start, total };
-            self.objective.held_out_example(window, &sequence.inputs)
+            let of_sentences = documents.as_ref().and_then(|documents| {
+                let masking = masking(&self.objective)?;
+                masking.held_out_sentences_example(&window, stream, documents, self.context)
+            });
+            of_sentences.unwrap_or_else(|| self.objective.held_out_example(window, &sequence.inputs))
         });
         examples.filter(|example| example.counted() > 0).collect()
     }

@@ -1,12 +1,13 @@
 //! What the training loop asks of a model, whatever it learns.
 
+use crate::batch::NextSentences;
 use crate::objective::Example;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_corpus::IGNORE;
-use loam_models::bert::{Inputs, MaskedBert};
+use loam_models::bert::{BertConfig, Inputs, MaskedBert, PretrainingBert};
 use loam_models::causal::Shape;
-use loam_models::seq2seq::{Seq2Seq, Source};
+use loam_models::source_to_target::{Source, SourceToTarget};
 use loam_models::{Adaptable, Adapted, CausalModel, Gpt, LanguageModel, ModelError};
 use loam_nn::head::{self, Grades};
 use std::path::Path;
@@ -31,8 +32,8 @@ pub struct Grade {
 
 /// A model that a run can train.
 pub trait Learner: Module {
-    /// `scale` times the summed cross-entropy of every target that counts, in nats, `[1]`, differentiable; with
-    /// regularization, as training has it. `device` holds the batch.
+    /// `scale` times the summed cross-entropy of every target that counts, in nats, and of every next sentence as often as
+    /// it weighs, `[1]`, differentiable; with regularization, as training has it. `device` holds the batch.
     fn loss(
         &self,
         examples: &[Example],
@@ -49,8 +50,18 @@ pub trait Learner: Module {
         self.token_grades(examples, device).into_iter().map(|grade| grade.loss).collect()
     }
 
+    /// The same, and how well next sentences are told where the model does that, of one pass.
+    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<Grade>, Option<NextSentences>) {
+        (self.token_grades(examples, device), None)
+    }
+
     /// What it is, for records.
     fn describe(&self) -> Shape;
+
+    /// The longest text that it can read, in tokens; none where its context is only what it was trained on.
+    fn limit(&self) -> Option<usize> {
+        Some(self.describe().context)
+    }
 
     /// Number of token ids.
     fn ids(&self) -> usize;
@@ -194,14 +205,7 @@ impl Learner for MaskedBert {
     }
 
     fn describe(&self) -> Shape {
-        let config = self.config();
-        Shape {
-            family: config.family.name(),
-            width: config.hidden_size,
-            layers: config.num_hidden_layers,
-            heads: config.num_attention_heads,
-            context: config.context(),
-        }
+        shape(self.config())
     }
 
     fn ids(&self) -> usize {
@@ -209,9 +213,91 @@ impl Learner for MaskedBert {
     }
 
     fn inner_parameters(&self) -> u64 {
-        let config = self.config();
-        let tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size;
-        self.num_params() as u64 - (tables * config.hidden_size) as u64
+        self.num_params() as u64 - tables(self.config())
+    }
+
+    fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {
+        self.save(folder)
+    }
+}
+
+fn shape(config: &BertConfig) -> Shape {
+    Shape {
+        family: config.family.name(),
+        width: config.hidden_size,
+        layers: config.num_hidden_layers,
+        heads: config.num_attention_heads,
+        context: config.context(),
+    }
+}
+
+/// Parameters of the embeddings.
+fn tables(config: &BertConfig) -> u64 {
+    let rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size;
+    (rows * config.hidden_size) as u64
+}
+
+/// What a masked model reads with two sentences a row, the words that are told, and what becomes of the second
+/// sentences: 0 where they follow, 1 where they do not, −1 where nothing is asked.
+fn sentence_operands(examples: &[Example], device: &Device) -> (Inputs, (Tensor<1, Int>, Tensor<1, Int>), Vec<i64>) {
+    let (inputs, places, told) = masked_operands(examples, device);
+    let [batch, time] = inputs.ids.dims();
+    let types = examples.iter().flat_map(|example| {
+        let second = example.next_sentence.map_or(time, |next| next.second);
+        (0..time).map(move |step| i64::from(step >= second && step < example.inputs.len()))
+    });
+    let types = Tensor::from_data(TensorData::new(types.collect::<Vec<i64>>(), [batch, time]), device);
+    let outcome = |example: &Example| example.next_sentence.map_or(-1, |next| i64::from(!next.follows));
+    let follows = examples.iter().map(outcome).collect();
+    (Inputs { token_types: Some(types), ..inputs }, (places, told), follows)
+}
+
+impl Learner for PretrainingBert {
+    fn loss(
+        &self,
+        examples: &[Example],
+        scale: f32,
+        regularization: Option<Regularization>,
+        device: &Device,
+    ) -> Tensor<1> {
+        let (inputs, words, follows) = sentence_operands(examples, device);
+        // All examples that are summed weigh the same.
+        let weight = examples.iter().find_map(|example| example.next_sentence).map_or(0.0, |next| next.weight);
+        let (scales, seed) = ((scale, scale * weight), regularization.map(|with| with.dropout_seed));
+        PretrainingBert::loss(self, &inputs, words, row(follows, device), scales, seed)
+    }
+
+    fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
+        self.measure(examples, device).0
+    }
+
+    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<Grade>, Option<NextSentences>) {
+        let (inputs, words, follows) = sentence_operands(examples, device);
+        let told = vec![0; words.1.dims()[0]];
+        let (grades, logits) = PretrainingBert::token_grades(self, &inputs, words);
+        let count = 2 * follows.len();
+        let logits = host(logits.reshape([count]));
+        let of = |(logits, outcome): (&[f32], &i64)| {
+            let told = f64::from(logits[usize::from(*outcome == 1)]);
+            let other = f64::from(logits[usize::from(*outcome == 0)]);
+            // ln (1 + e^(other − told)), in the form that does not overflow.
+            let nats = (other - told).max(0.0) + (-(other - told).abs()).exp().ln_1p();
+            NextSentences { nats, right: u64::from(told > other), pairs: 1 }
+        };
+        let asked = logits.chunks_exact(2).zip(&follows).filter(|(_, outcome)| **outcome >= 0);
+        (counted(grades, &told), Some(asked.map(of).fold(NextSentences::default(), |sum, one| sum + one)))
+    }
+
+    fn describe(&self) -> Shape {
+        shape(self.config())
+    }
+
+    fn ids(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    fn inner_parameters(&self) -> u64 {
+        self.num_params() as u64 - tables(self.config())
     }
 
     fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {
@@ -220,18 +306,20 @@ impl Learner for MaskedBert {
 }
 
 /// The source, what the decoder reads, and what it is to write.
-fn pair_operands(model: &Seq2Seq, examples: &[Example], device: &Device) -> (Source, Tensor<2, Int>, Tensor<1, Int>) {
-    let config = model.config();
+fn pair_operands(
+    model: &SourceToTarget,
+    examples: &[Example],
+    device: &Device,
+) -> (Source, Tensor<2, Int>, Tensor<1, Int>) {
     let sources = examples.iter().map(|example| &*example.source);
-    let padding = config.pad_token_id.unwrap_or(config.decoder_start_token_id) as u32;
-    let source = Source { ids: rows(sources.clone(), padding, device), lengths: lengths(sources) };
+    let source = Source { ids: rows(sources.clone(), model.padding() as u32, device), lengths: lengths(sources) };
     let (ids, time) = targets(examples);
-    let inputs = config.decoder_inputs(&ids, time);
+    let inputs = model.decoder_inputs(&ids, time);
     let inputs = Tensor::from_data(TensorData::new(inputs, [examples.len(), time]), device);
     (source, inputs, row(ids, device))
 }
 
-impl Learner for Seq2Seq {
+impl Learner for SourceToTarget {
     fn loss(
         &self,
         examples: &[Example],
@@ -242,34 +330,28 @@ impl Learner for Seq2Seq {
         let (source, inputs, targets) = pair_operands(self, examples, device);
         let smoothing = regularization.map_or(0.0, |with| with.smoothing);
         let loss = head::Loss { smoothing, ..head::Loss::scaled(scale) };
-        Seq2Seq::loss(self, &source, inputs, targets, loss, regularization.map(|with| with.dropout_seed))
+        SourceToTarget::loss(self, &source, inputs, targets, loss, regularization.map(|with| with.dropout_seed))
     }
 
     fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
         let (source, inputs, ids) = pair_operands(self, examples, device);
-        counted(Seq2Seq::token_grades(self, &source, inputs, ids), &targets(examples).0)
+        counted(SourceToTarget::token_grades(self, &source, inputs, ids), &targets(examples).0)
     }
 
     fn describe(&self) -> Shape {
-        let config = self.config();
-        Shape {
-            family: "seq2seq",
-            width: config.d_model,
-            layers: config.encoder_layers + config.decoder_layers,
-            heads: config.encoder_attention_heads,
-            context: config.max_position_embeddings,
-        }
+        self.shape()
+    }
+
+    fn limit(&self) -> Option<usize> {
+        SourceToTarget::limit(self)
     }
 
     fn ids(&self) -> usize {
-        self.config().vocab_size
+        self.vocabulary()
     }
 
     fn inner_parameters(&self) -> u64 {
-        let config = self.config();
-        let positions = if config.static_position_embeddings { 0 } else { 2 * config.max_position_embeddings };
-        let tables = (config.vocab_size + positions) * config.d_model + config.vocab_size;
-        self.num_params() as u64 - tables as u64
+        SourceToTarget::inner_parameters(self)
     }
 
     fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {
@@ -292,8 +374,16 @@ impl<M: Adaptable + Learner> Learner for Adapted<M> {
         self.merge().token_grades(examples, device)
     }
 
+    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<Grade>, Option<NextSentences>) {
+        self.merge().measure(examples, device)
+    }
+
     fn describe(&self) -> Shape {
         self.base().describe()
+    }
+
+    fn limit(&self) -> Option<usize> {
+        self.base().limit()
     }
 
     fn ids(&self) -> usize {

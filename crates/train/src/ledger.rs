@@ -10,6 +10,9 @@
 //! where single gradients were measured to be hundreds of times longer than a little way inside, because a training path
 //! zigzags between steep walls.
 //!
+//! What is booked is the loss that is trained: where a model tells next sentences beside masked words, the sum of both
+//! means, though held-out losses elsewhere in a run's records are those of words alone.
+//!
 //! Each interval takes losses and gradients on other sequences of the domain. On the same few throughout, the values of a
 //! small run were those of these few: they moved by more than their size when more were taken.
 //!
@@ -406,7 +409,8 @@ impl Ledger {
 
     /// What `measure` finds in each micro-batch of a domain: examples, and the scale that makes the sum a mean.
     fn parts<T>(&self, domain: usize, measure: impl Fn(&[Example], f32) -> T) -> Vec<T> {
-        let sequences = self.drawn(domain);
+        let mut sequences = self.drawn(domain);
+        objective::balance(&mut sequences);
         let scale = 1.0 / counted(&sequences).max(1) as f32;
         let groups = objective::groups(&sequences, self.settings.micro_batch_tokens);
         groups.into_iter().map(|group| measure(group, scale)).collect()

@@ -27,6 +27,7 @@ pub mod session;
 pub mod table;
 pub mod tensorboard;
 mod trainer;
+pub mod word_vectors;
 
 pub use error::TrainError;
 pub use recipe::Recipe;

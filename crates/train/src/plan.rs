@@ -116,8 +116,8 @@ pub fn kind(recipe: &Recipe) -> Result<Kind, TrainError> {
         (None, ModelRecipe::From { from, .. }) => {
             let from = &loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone());
             match model_type(from).as_deref() {
-                Some("bert" | "roberta" | "distilbert") => ObjectiveKind::Masked,
-                Some("marian") => ObjectiveKind::Pairs,
+                Some("bert" | "roberta" | "xlm-roberta" | "camembert" | "distilbert") => ObjectiveKind::Masked,
+                Some("marian" | "t5" | "mt5") => ObjectiveKind::Pairs,
                 _ => ObjectiveKind::Causal,
             }
         }
@@ -150,6 +150,7 @@ pub fn objective(recipe: &Recipe) -> objective::Settings {
         },
         whole_words: said.whole_words,
         span: said.span,
+        next_sentence: said.next_sentence,
         seed: recipe.train.seed,
     }
 }

@@ -347,6 +347,8 @@ pub struct ObjectiveRecipe {
     pub masking: Masking,
     /// Whether the pieces of a word are masked together.
     pub whole_words: bool,
+    /// Whether the model also tells if the second of two sentences follows the first (Devlin et al. 2019).
+    pub next_sentence: bool,
     /// Mean length of the spans that are cut out, in tokens.
     pub span: f64,
     /// Label smoothing of encoders with decoders (Szegedy et al. 2016).
@@ -363,6 +365,7 @@ impl Default for ObjectiveRecipe {
             mask: 0.15,
             masking: Masking::Dynamic,
             whole_words: false,
+            next_sentence: false,
             span: 3.0,
             label_smoothing: 0.0,
             chat_template: None,
@@ -378,7 +381,7 @@ impl Recipe {
             ModelRecipe::From { .. } => None,
             ModelRecipe::New(shape) => Some(match shape.family {
                 ModelFamily::Bert => ObjectiveKind::Masked,
-                ModelFamily::Seq2Seq => ObjectiveKind::Pairs,
+                ModelFamily::Seq2Seq | ModelFamily::T5 => ObjectiveKind::Pairs,
                 ModelFamily::Gpt | ModelFamily::Llama | ModelFamily::Rnn | ModelFamily::Lstm | ModelFamily::Gru => {
                     ObjectiveKind::Causal
                 }
@@ -495,6 +498,8 @@ choice! {
         Bert = "bert",
         /// The Transformer of 2017: an encoder, and a decoder of as many layers.
         Seq2Seq = "seq2seq",
+        /// T5: an encoder and a decoder with relative positions.
+        T5 = "t5",
     }
 }
 

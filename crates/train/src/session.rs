@@ -15,7 +15,8 @@ use crate::run::Run;
 use crate::trainer::{Outcome, Trainer};
 use burn::tensor::Device;
 use loam_corpus::{ConversationWriter, Prepared};
-use loam_models::{Adaptable, Adapted, CausalModel, LoraConfig, MaskedBert, ModelError, Seq2Seq, weights};
+use loam_models::bert::PretrainingBert;
+use loam_models::{Adaptable, Adapted, CausalModel, LoraConfig, MaskedBert, ModelError, SourceToTarget, weights};
 use loam_nn::precision;
 use std::fs;
 use std::path::Path;
@@ -203,6 +204,12 @@ fn advance(
         },
     )?;
     let kind = plan::kind(&recipe)?;
+    if recipe.objective.next_sentence && kind != Kind::Masked {
+        return Err(TrainError::Request(format!(
+            "objective.next_sentence = true goes with objective.kind = \"masked\", and this model learns \"{}\"",
+            kind.name()
+        )));
+    }
     let chat = chat(&recipe, session)?;
     let (conversations, template) = chat.unzip();
     let prepared = prepare(run, &recipe, kind, conversations, observer)?;
@@ -224,8 +231,11 @@ fn advance(
     let job = Job { run, session, prepared: &prepared, kind, template, checkpoint_step };
     match kind {
         Kind::Causal => job.make(recipe, observer, CausalModel::load, Configuration::build_causal),
+        Kind::Masked if recipe.objective.next_sentence => {
+            job.make(recipe, observer, PretrainingBert::load, Configuration::build_pretraining)
+        }
         Kind::Masked => job.make(recipe, observer, MaskedBert::load, Configuration::build_masked),
-        Kind::Pairs | Kind::Spans => job.make(recipe, observer, Seq2Seq::load, Configuration::build_pairs),
+        Kind::Pairs | Kind::Spans => job.make(recipe, observer, SourceToTarget::load, Configuration::build_pairs),
     }
 }
 
@@ -297,7 +307,7 @@ impl Job<'_> {
         };
         let mut shape = model.describe();
         if let ModelRecipe::From { context: Some(context), .. } = &recipe.model {
-            shape.context = shape.context.min(*context);
+            shape.context = model.limit().map_or(*context, |most| most.min(*context));
         }
         log(
             observer,

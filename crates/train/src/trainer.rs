@@ -7,7 +7,7 @@ use crate::export;
 use crate::feed::{Batch, Feed};
 use crate::learner::{Learner, Regularization};
 use crate::ledger::{self, Domain, Ledger};
-use crate::objective::{Example, Kind};
+use crate::objective::{self, Example, Kind};
 use crate::optimizer::{Constants, Optimizer, StepGradients};
 use crate::plan::{self, Portions};
 use crate::recipe::{Momentum, Recipe};
@@ -327,7 +327,9 @@ impl<'a, M: Learner> Trainer<'a, M> {
     }
 
     fn next_batches(&mut self) -> Vec<Batch> {
-        (0..self.portions.micro_batches).map(|_| self.feed.next()).collect()
+        let mut batches: Vec<Batch> = (0..self.portions.micro_batches).map(|_| self.feed.next()).collect();
+        objective::balance(batches.iter_mut().flat_map(|batch| &mut batch.examples));
+        batches
     }
 
     /// Gradients of a step: micro-batches are weighted by their tokens, so that many small ones equal a large one.
@@ -502,6 +504,10 @@ impl<'a, M: Learner> Trainer<'a, M> {
                 self.metric("held_out_accuracy", domain, accuracy);
             }
             self.metric("bits_per_byte", domain, loss.bits_per_byte());
+            if let Some(next) = &loss.next_sentences {
+                self.metric("next_sentence_loss", domain, next.loss());
+                self.metric("next_sentence_accuracy", domain, next.accuracy());
+            }
             let event = Event::Evaluation {
                 step: self.state.step,
                 domain: domain.clone(),

@@ -20,7 +20,7 @@ fn sequence(seed: u32) -> Example {
     let id = |i: u32| (i * i * 7 + seed * 13 + i * (seed % 5)) % VOCABULARY;
     let inputs = (0..TIME as u32).map(id).collect();
     let targets = (0..TIME as u32).map(|i| if i == 4 { IGNORE } else { id(i + 1) }).collect();
-    Example { source: Vec::new(), inputs, targets }
+    Example { inputs, targets, ..Example::default() }
 }
 
 fn gradient(model: &Gpt, sequences: &[Example], scale: f32) -> Vec<Tensor<1>> {

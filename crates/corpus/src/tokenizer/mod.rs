@@ -28,6 +28,7 @@ use byte_level::ByteLevelEncoder;
 use guard::guarded;
 pub use stream::TextStream;
 pub use train::{Framing, train_tokenizer};
+pub(crate) use words::count_split_words;
 
 use crate::error::CorpusError;
 

@@ -11,6 +11,7 @@ use tokenizers::{NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizedS
 
 use super::byte_level::{Words, to_byte_characters};
 use crate::error::CorpusError;
+use crate::words::WordSplit;
 
 /// Distinct words held at once; above this, the rarest are forgotten. About a gigabyte at worst.
 const MOST_WORDS: usize = 8 << 20;
@@ -74,6 +75,37 @@ pub(super) fn count_words(
     texts: impl Iterator<Item = Result<String, CorpusError>>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Vec<(String, u64)>, CorpusError> {
+    let mut counts = count(&|text, counts| cutting.count(text, counts), texts, progress)?;
+    if matches!(cutting, Cutting::ByteLevel) {
+        counts = counts.into_iter().map(|(word, count)| (to_byte_characters(&word), count)).collect();
+    }
+    counts.sort_unstable();
+    Ok(counts)
+}
+
+/// [`count_words`] of what [`WordSplit`] gives.
+pub(crate) fn count_split_words(
+    split: WordSplit,
+    texts: impl Iterator<Item = Result<String, CorpusError>>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<(String, u64)>, CorpusError> {
+    let count_one = |text: &str, counts: &mut HashMap<String, u64>| {
+        split.words(&split.prepare(text)).for_each(|word| add(counts, word, 1));
+        Ok(())
+    };
+    let mut counts = count(&count_one, texts, progress)?;
+    counts.sort_unstable();
+    Ok(counts)
+}
+
+type CountOne<'a> = dyn Fn(&str, &mut HashMap<String, u64>) -> Result<(), tokenizers::Error> + Sync + 'a;
+
+/// What `count_one` counts, summed over all texts.
+fn count(
+    count_one: &CountOne,
+    texts: impl Iterator<Item = Result<String, CorpusError>>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<(String, u64)>, CorpusError> {
     let mut counts: HashMap<String, u64> = HashMap::new();
     let mut documents = 0;
     let mut bytes = 0;
@@ -96,7 +128,7 @@ pub(super) fn count_words(
             .map(|texts| {
                 let mut counts = HashMap::new();
                 for text in texts {
-                    cutting.count(text, &mut counts)?;
+                    count_one(text, &mut counts)?;
                 }
                 Ok(counts)
             })
@@ -117,14 +149,5 @@ pub(super) fn count_words(
         }
         progress(documents, bytes);
     }
-    let mut counts: Vec<(String, u64)> = counts
-        .into_iter()
-        .map(
-            |(word, count)| {
-                if matches!(cutting, Cutting::ByteLevel) { (to_byte_characters(&word), count) } else { (word, count) }
-            },
-        )
-        .collect();
-    counts.sort_unstable();
-    Ok(counts)
+    Ok(counts.into_iter().collect())
 }

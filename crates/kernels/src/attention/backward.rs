@@ -1,7 +1,7 @@
 //! The backward pass: a task is one head of keys and values with the heads of queries that share it.
 
-use super::{Attention, Destination, KEY_TILE, Problem, QUERY_TILE, accumulates, rows_of};
-use crate::buffer::{Output, with_scratch};
+use super::{Attention, Destination, KEY_TILE, Problem, QUERY_TILE, accumulates, distances, rows_of};
+use crate::buffer::{Output, SharedPointer, with_scratch};
 use crate::dropout;
 use crate::heads::{HeadLayout, HeadView};
 use crate::matrix::{Operand, Target, strided_product};
@@ -25,6 +25,8 @@ pub struct AttentionGradients {
     pub dk: Vec<f32>,
     /// Gradient of the values, `[batch, keys, key_value_heads, head_width]`.
     pub dv: Vec<f32>,
+    /// Gradient of the bias, `[heads, queries + keys - 1]`, where there is one: summed over batch rows in their order.
+    pub dbias: Option<Vec<f32>>,
 }
 
 /// The gradients of [`super::attend`] from its inputs, what it returned, and `dout`,
@@ -49,12 +51,22 @@ pub fn attend_backward(
     let layouts = [tokens_first(q), tokens_first(k), tokens_first(v)];
     let mut outputs = layouts.map(|layout| Output::new(layout.count()));
     let destinations = std::array::from_fn(|i| Destination { pointer: outputs[i].pointer(), layout: layouts[i] });
+    let HeadLayout { batch, time, heads, .. } = q.layout();
+    let size = heads * distances(time, k.layout().time);
+    let mut rows = attention.bias.map(|_| vec![0.0; batch * size]);
+    let dbias = rows.as_mut().map(|rows| SharedPointer::new(rows));
     // SAFETY: the destinations are the outputs, whole.
     let [dq, dk, dv] = unsafe {
-        write_gradients(&Problem::new(q, k, v, attention), Saved { out, log_sum_exp, dout }, destinations);
+        write_gradients(&Problem::new(q, k, v, attention), Saved { out, log_sum_exp, dout }, destinations, dbias);
         outputs.map(|output| output.written())
     };
-    AttentionGradients { dq, dk, dv }
+    let dbias = rows.map(|mut rows| {
+        let (sum, others) = rows.split_at_mut(if batch == 0 { 0 } else { size });
+        others.chunks_exact(size.max(1)).for_each(|row| add_chunk(sum, row));
+        rows.resize(size, 0.0);
+        rows
+    });
+    AttentionGradients { dq, dk, dv, dbias }
 }
 
 /// [`attend_backward`] with the three gradients in one tensor, as [`HeadLayout::packed`] lays them out:
@@ -70,13 +82,14 @@ pub fn attend_backward_packed(
 ) -> Vec<f32> {
     let HeadLayout { batch, time, heads, head_width, .. } = q.layout();
     assert_eq!(time, k.layout().time, "packed queries and keys");
+    assert!(attention.bias.is_none(), "packed gradients have no place for that of a bias");
     let layouts = HeadLayout::packed(batch, time, heads, k.layout().heads, head_width);
     let mut output = Output::new(layouts.map(HeadLayout::count).iter().sum());
     let pointer = output.pointer();
     let destinations = layouts.map(|layout| Destination { pointer, layout });
     // SAFETY: the three layouts cover the output without overlap.
     unsafe {
-        write_gradients(&Problem::new(q, k, v, attention), Saved { out, log_sum_exp, dout }, destinations);
+        write_gradients(&Problem::new(q, k, v, attention), Saved { out, log_sum_exp, dout }, destinations, None);
         output.written()
     }
 }
@@ -92,12 +105,18 @@ struct Saved<'a> {
     dout: &'a [f32],
 }
 
-/// Writes dq, dk and dv, all of them.
+/// Writes dq, dk and dv, all of them, and adds to the bias's gradients, `[batch, heads, queries + keys - 1]`.
 ///
 /// # Safety
 ///
-/// The destinations have the sizes of queries, keys and values, do not overlap, and nobody else touches them.
-unsafe fn write_gradients(problem: &Problem, saved: Saved, [dq, dk, dv]: [Destination; 3]) {
+/// The destinations have the sizes of queries, keys and values, do not overlap, and nobody else touches them or `dbias`,
+/// which is there where a bias is.
+unsafe fn write_gradients(
+    problem: &Problem,
+    saved: Saved,
+    [dq, dk, dv]: [Destination; 3],
+    dbias: Option<SharedPointer>,
+) {
     let HeadLayout { batch, time, heads, head_width, .. } = problem.q.layout();
     let HeadLayout { time: key_time, heads: key_heads, .. } = problem.k.layout();
     assert_eq!(saved.out.len(), problem.q.layout().count(), "out [{batch}, {time}, {heads}, {head_width}]");
@@ -112,7 +131,7 @@ unsafe fn write_gradients(problem: &Problem, saved: Saved, [dq, dk, dv]: [Destin
             let (row, key_head) = (task / key_heads, task % key_heads);
             let group_heads = key_head * group..(key_head + 1) * group;
             // SAFETY: each task writes the channels of its own heads.
-            unsafe { backward_heads(problem, saved, row, key_head, group_heads, key_head, [dq, dk, dv]) }
+            unsafe { backward_heads(problem, saved, row, key_head, group_heads, key_head, [dq, dk, dv], dbias) }
         });
         return;
     }
@@ -121,8 +140,9 @@ unsafe fn write_gradients(problem: &Problem, saved: Saved, [dq, dk, dv]: [Destin
     let [dk_part, dv_part] = std::array::from_fn(|i| Destination { pointer: parts[i].pointer(), layout });
     (0..batch * heads).into_par_iter().with_max_len(1).for_each(|task| {
         let (row, head) = (task / heads, task % heads);
+        let parts = [dq, dk_part, dv_part];
         // SAFETY: each task writes the channels of its own head, also of keys and values.
-        unsafe { backward_heads(problem, saved, row, head / group, head..head + 1, head, [dq, dk_part, dv_part]) }
+        unsafe { backward_heads(problem, saved, row, head / group, head..head + 1, head, parts, dbias) }
     });
     // SAFETY: the tasks covered every head.
     let parts = parts.map(|part| unsafe { part.written() });
@@ -150,8 +170,8 @@ unsafe fn write_gradients(problem: &Problem, saved: Saved, [dq, dk, dv]: [Destin
 ///
 /// # Safety
 ///
-/// The destinations have the sizes of the problem (but for their number of heads), and nobody else touches these heads'
-/// channels of them.
+/// The destinations and `dbias` have the sizes of the problem (but for their number of heads), and nobody else touches
+/// these heads' parts of them.
 unsafe fn backward_heads(
     problem: &Problem,
     saved: Saved,
@@ -160,6 +180,7 @@ unsafe fn backward_heads(
     heads: Range<usize>,
     gradient_head: usize,
     [dq, dk, dv]: [Destination; 3],
+    dbias: Option<SharedPointer>,
 ) {
     let key_time = problem.k.layout().time;
     let key_tile = |tile: usize| tile * KEY_TILE..key_time.min((tile + 1) * KEY_TILE);
@@ -170,6 +191,10 @@ unsafe fn backward_heads(
         let (gradients, rest) = rest.split_at_mut(area);
         let (slopes, deltas) = rest.split_at_mut(KEY_TILE);
         for head in heads {
+            let size = distances(problem.q.layout().time, key_time);
+            let start = (row * problem.q.layout().heads + head) * size;
+            // SAFETY: this head's own distances of this batch row, zeros at first.
+            let mut dbias = dbias.map(|dbias| unsafe { dbias.slice(start, size) });
             let head = QueryHead::new(problem, saved, row, head, key_head, deltas);
             let mut queries_started = vec![false; problem.spans.tiles()];
             for (tile_of_keys, keys_started) in keys_started.iter_mut().enumerate() {
@@ -193,9 +218,10 @@ unsafe fn backward_heads(
                         dk.target(row, keys.start, gradient_head, add_key),
                         dv.target(row, keys.start, gradient_head, add_key),
                     ];
+                    let dbias = dbias.as_deref_mut();
                     // SAFETY: the targets are these heads' own rows, written or cleared before any accumulates; the
                     // tiles hold a tile of scores each.
-                    unsafe { head.backward_tile(queries, keys, scores, gradients, slopes, targets) };
+                    unsafe { head.backward_tile(queries, keys, scores, gradients, slopes, targets, dbias) };
                 }
             }
             for (tile, _) in queries_started.iter().enumerate().filter(|(_, started)| !**started) {
@@ -259,6 +285,7 @@ impl<'a> QueryHead<'a> {
         gradients: &mut [f32],
         slopes: &mut [f32],
         [dquery, dkey, dvalue]: [Target; 3],
+        mut dbias: Option<&mut [f32]>,
     ) {
         let Self { problem, saved, layout, row, head, key_head, .. } = *self;
         let (count, width, head_width) = (queries.len(), keys.len(), layout.head_width);
@@ -277,7 +304,7 @@ impl<'a> QueryHead<'a> {
         }
         let rows = scores.chunks_exact_mut(width).zip(gradients.chunks_exact_mut(width));
         for (query, (scores, gradients)) in queries.zip(rows) {
-            self.backward_query(query, &keys, scores, gradients, slopes);
+            self.backward_query(query, &keys, scores, gradients, slopes, dbias.as_deref_mut());
         }
         let (probabilities, gradients) =
             (Operand::rows(scores.as_ptr(), width), Operand::rows(gradients.as_ptr(), width));
@@ -291,7 +318,8 @@ impl<'a> QueryHead<'a> {
         }
     }
 
-    /// Turns a row of scores into probabilities, and the row of the probabilities' gradients into the scores'.
+    /// Turns a row of scores into probabilities, and the row of the probabilities' gradients into the scores', which the
+    /// bias's are the sums of.
     fn backward_query(
         &self,
         query: usize,
@@ -299,6 +327,7 @@ impl<'a> QueryHead<'a> {
         scores: &mut [f32],
         gradients: &mut [f32],
         slopes: &mut [f32],
+        dbias: Option<&mut [f32]>,
     ) {
         let problem = self.problem;
         let HeadLayout { time, heads, .. } = self.layout;
@@ -316,6 +345,11 @@ impl<'a> QueryHead<'a> {
         if let Some(cap) = problem.soft_cap {
             soft_cap_with_slopes(scores, cap, slopes);
         }
+        let length = scores.len();
+        if let Some(bias) = problem.bias {
+            let start = problem.bias_start(self.head, query, live.start);
+            add_chunk(scores, &bias[start..start + length]);
+        }
         let head = self.row * heads + self.head;
         let (log_sum_exp, delta) = (self.saved.log_sum_exp[head * time + query], self.deltas[query]);
         match problem.dropout {
@@ -330,6 +364,10 @@ impl<'a> QueryHead<'a> {
                 dropout.threshold(),
                 dropout.factor(),
             ),
+        }
+        if let Some(dbias) = dbias {
+            let start = problem.bias_start(0, query, live.start);
+            add_chunk(&mut dbias[start..start + length], gradients);
         }
         if problem.soft_cap.is_some() {
             multiply_chunk(gradients, slopes);

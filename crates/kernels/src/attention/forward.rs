@@ -6,7 +6,7 @@ use crate::dropout;
 use crate::heads::{HeadLayout, HeadView};
 use crate::matrix::{Operand, Target, strided_product};
 use crate::softmax::{exponentials, maximum, soft_cap};
-use crate::vector::scale_chunk;
+use crate::vector::{add_chunk, scale_chunk};
 use rayon::prelude::*;
 
 /// `softmax(scale · q kᵀ) v` for each head, over the keys that the mask shows.
@@ -42,10 +42,10 @@ pub fn attend(q: HeadView, k: HeadView, v: HeadView, attention: &Attention) -> (
 }
 
 /// A single query of each of several heads over the same keys (decoding) is several queries of one head: then a group
-/// reads its keys and values once. Not under dropout, whose masks belong to heads and queries.
+/// reads its keys and values once. Not under dropout, whose masks belong to heads and queries, nor with a bias.
 fn fold_group(problem: Problem, out: HeadLayout) -> (Problem, HeadLayout) {
     let group = problem.group();
-    if problem.q.layout().time != 1 || group == 1 || problem.dropout.is_some() {
+    if problem.q.layout().time != 1 || group == 1 || problem.dropout.is_some() || problem.bias.is_some() {
         return (problem, out);
     }
     let fold = |layout: HeadLayout| HeadLayout {
@@ -110,6 +110,10 @@ unsafe fn forward_tile(
             let scores = &mut scores[live.start - keys.start..live.end - keys.start];
             if let Some(cap) = problem.soft_cap {
                 soft_cap(scores, cap);
+            }
+            if let Some(bias) = problem.bias {
+                let start = problem.bias_start(head_of_row, query, live.start);
+                add_chunk(scores, &bias[start..start + live.len()]);
             }
             let largest = maximum(scores).max(maxima[i]);
             let sum = exponentials(scores, largest);

@@ -11,6 +11,7 @@
 //!
 //! - 8 bytes for each query of each batch row: the keys that it sees;
 //! - for each thread, forward one tile of scores (at most 128 KiB), backward two and one value a query;
+//! - backward, where scores have a bias: its gradient once for each batch row;
 //! - backward, where few heads of keys and values are shared by many heads of queries: the gradients of keys and
 //!   values once for each head of queries ([`attend_backward`]).
 
@@ -47,6 +48,10 @@ pub struct Attention<'a> {
     pub scale: Option<f32>,
     /// `Some(cap)` bounds the scaled scores smoothly: `cap · tanh(score / cap)` (Gemma 2, 2024, section 2).
     pub soft_cap: Option<f32>,
+    /// Added to the scores, after the cap: `[heads, queries + keys - 1]`, where the pair of query `i` and key `j` takes
+    /// number `j - i + queries - 1` of its head. So a bias depends on how far the key stands from the query, both counted
+    /// from the end of their row, whatever sequences are packed there (Raffel et al. 2020, section 2.1).
+    pub bias: Option<&'a [f32]>,
     /// Probabilities are multiplied by [`probability_mask`] after the softmax.
     pub dropout: Option<Dropout>,
     /// Of the products of queries, keys, probabilities and values, and of their gradients. The softmax is in `f32`.
@@ -60,6 +65,7 @@ struct Problem<'a> {
     v: HeadView<'a>,
     scale: f32,
     soft_cap: Option<f32>,
+    bias: Option<&'a [f32]>,
     dropout: Option<Dropout>,
     precision: Precision,
     spans: Spans,
@@ -67,7 +73,7 @@ struct Problem<'a> {
 
 impl<'a> Problem<'a> {
     /// Panics when queries, keys, values and mask disagree about their sizes.
-    fn new(q: HeadView<'a>, k: HeadView<'a>, v: HeadView<'a>, attention: &Attention) -> Self {
+    fn new(q: HeadView<'a>, k: HeadView<'a>, v: HeadView<'a>, attention: &Attention<'a>) -> Self {
         let (queries, keys, values) = (q.layout(), k.layout(), v.layout());
         let sizes = |layout: HeadLayout| [layout.batch, layout.time, layout.heads, layout.head_width];
         assert_eq!(sizes(keys), sizes(values), "batch, time, heads and width of keys and values");
@@ -81,12 +87,17 @@ impl<'a> Problem<'a> {
         if let Some(cap) = attention.soft_cap {
             assert!(cap > 0.0, "a soft cap of {cap}");
         }
+        if let Some(bias) = attention.bias {
+            let distances = distances(queries.time, keys.time);
+            assert_eq!(bias.len(), heads * distances, "a bias of {heads} heads by {distances} distances");
+        }
         Self {
             q,
             k,
             v,
             scale: attention.scale.unwrap_or(1.0 / (head_width as f32).sqrt()),
             soft_cap: attention.soft_cap,
+            bias: attention.bias,
             dropout: attention.dropout,
             precision: attention.precision,
             spans: Spans::new(&attention.mask, batch, queries.time, keys.time),
@@ -98,10 +109,21 @@ impl<'a> Problem<'a> {
         self.q.layout().heads.checked_div(self.k.layout().heads).unwrap_or(1)
     }
 
+    /// Where in a bias, or in its gradient for a batch row, the pairs of a query begin, from key `first` on.
+    fn bias_start(&self, head: usize, query: usize, first: usize) -> usize {
+        let queries = self.q.layout().time;
+        head * distances(queries, self.k.layout().time) + queries - 1 - query + first
+    }
+
     /// What the product of a query and a key is multiplied by before the soft cap's tanh, or before the softmax.
     fn product_factor(&self) -> f32 {
         self.soft_cap.map_or(self.scale, |cap| self.scale / cap)
     }
+}
+
+/// How many places a key can have as seen from a query.
+fn distances(queries: usize, keys: usize) -> usize {
+    (queries + keys).saturating_sub(1)
 }
 
 /// One head's channels from token `step` on, as rows of a matrix.

@@ -21,6 +21,8 @@ pub struct PlainAttention<'a> {
     pub scale: f64,
     /// The bound of the scores, when they have one.
     pub soft_cap: Option<f64>,
+    /// What is added to the scores, `[heads, queries + keys - 1]`, when something is.
+    pub bias: Option<&'a [f64]>,
     /// Whether, in a batch row, a query sees a key.
     pub visible: &'a dyn Fn(usize, usize, usize) -> bool,
     /// What [`crate::dropout::probability_mask`] returns.
@@ -39,6 +41,11 @@ impl PlainAttention<'_> {
         ((head / self.heads * self.keys + key) * self.key_value_heads + key_head) * self.head_width
     }
 
+    /// Where in the bias a pair is.
+    fn distance(&self, head: usize, query: usize, key: usize) -> usize {
+        head % self.heads * (self.queries + self.keys - 1) + key + self.queries - 1 - query
+    }
+
     fn kept(&self, head: usize, query: usize, key: usize) -> f64 {
         self.dropped.map_or(1.0, |dropped| dropped[(head * self.queries + query) * self.keys + key])
     }
@@ -47,9 +54,10 @@ impl PlainAttention<'_> {
     fn score(&self, q: &[f64], k: &[f64], head: usize, query: usize, key: usize) -> (f64, f64) {
         let (q, k) = (&q[self.query(head, query)..], &k[self.key(head, key)..]);
         let score = self.scale * (0..self.head_width).map(|c| q[c] * k[c]).sum::<f64>();
+        let bias = self.bias.map_or(0.0, |bias| bias[self.distance(head, query, key)]);
         match self.soft_cap {
-            None => (score, self.scale),
-            Some(cap) => (cap * (score / cap).tanh(), self.scale * (1.0 - (score / cap).tanh().powi(2))),
+            None => (score + bias, self.scale),
+            Some(cap) => (cap * (score / cap).tanh() + bias, self.scale * (1.0 - (score / cap).tanh().powi(2))),
         }
     }
 
@@ -86,9 +94,10 @@ impl PlainAttention<'_> {
         (out, log_sum_exp)
     }
 
-    /// The gradients of queries, keys and values from `dout`.
-    pub fn backward(&self, q: &[f64], k: &[f64], v: &[f64], dout: &[f64]) -> [Vec<f64>; 3] {
+    /// The gradients of queries, keys and values from `dout`, and of the bias, which is empty where there is none.
+    pub fn backward(&self, q: &[f64], k: &[f64], v: &[f64], dout: &[f64]) -> [Vec<f64>; 4] {
         let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+        let mut dbias = vec![0.0; self.bias.map_or(0, <[f64]>::len)];
         for head in 0..self.batch * self.heads {
             for query in 0..self.queries {
                 let (probabilities, _) = self.probabilities(q, k, head, query);
@@ -100,7 +109,11 @@ impl PlainAttention<'_> {
                 let delta: f64 = (0..self.keys).map(|key| probabilities[key] * dprobability(key)).sum();
                 for (key, probability) in probabilities.iter().enumerate() {
                     let derivative = self.score(q, k, head, query, key).1;
-                    let dproduct = probability * (dprobability(key) - delta) * derivative;
+                    let dscore = probability * (dprobability(key) - delta);
+                    let dproduct = dscore * derivative;
+                    if !dbias.is_empty() {
+                        dbias[self.distance(head, query, key)] += dscore;
+                    }
                     let key_at = self.key(head, key);
                     for c in 0..self.head_width {
                         dq[at + c] += dproduct * k[key_at + c];
@@ -110,7 +123,7 @@ impl PlainAttention<'_> {
                 }
             }
         }
-        [dq, dk, dv]
+        [dq, dk, dv, dbias]
     }
 }
 
@@ -126,6 +139,7 @@ fn causal(shape: AttentionShape, dropped: Option<&[f64]>) -> PlainAttention<'_> 
         head_width,
         scale: 1.0 / (head_width as f64).sqrt(),
         soft_cap: None,
+        bias: None,
         visible: &|_, query, key| key <= query,
         dropped,
     }
@@ -150,7 +164,6 @@ pub fn attention_backward(qkv: &[f64], dout: &[f64], shape: AttentionShape, mask
     let [q, k, v] = unpack(qkv, shape.width());
     let gradients = causal(shape, mask).backward(&q, &k, &v, dout);
     let width = shape.width().max(1);
-    let parts = gradients.each_ref().map(|part| part.chunks_exact(width));
-    let [dq, dk, dv] = parts;
+    let [dq, dk, dv, _] = gradients.each_ref().map(|part| part.chunks_exact(width));
     dq.zip(dk).zip(dv).flat_map(|((dq, dk), dv)| [dq, dk, dv].concat()).collect()
 }

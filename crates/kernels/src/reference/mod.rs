@@ -9,6 +9,7 @@ pub mod recurrent;
 pub mod rms_norms;
 mod rotary;
 pub mod tables;
+pub mod word2vec;
 
 pub use attention::{PlainAttention, attention, attention_backward};
 pub use rotary::rotary;

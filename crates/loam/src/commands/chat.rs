@@ -114,7 +114,7 @@ fn turn(chat: &mut Chat, text: &str, options: &TextOptions, terminal: Terminal) 
         if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     ANSWERING.store(false, Ordering::Relaxed);
-    let Turn { answer, read, dropped } = turn?;
+    let Turn { answer, read, known, dropped } = turn?;
     written?;
     if terminal.json() {
         let line = json!({
@@ -123,6 +123,7 @@ fn turn(chat: &mut Chat, text: &str, options: &TextOptions, terminal: Terminal) 
             "tokens": answer.tokens,
             "finish": answer.finish,
             "read": read,
+            "known": known,
             "dropped": dropped,
         });
         terminal.result(line)?;
@@ -137,8 +138,9 @@ fn turn(chat: &mut Chat, text: &str, options: &TextOptions, terminal: Terminal) 
     if terminal.live() && count > 1 && seconds > 0.0 {
         let waited = first.map_or(0.0, |first| first.duration_since(begun).as_secs_f64());
         terminal.dim(format_args!(
-            "{count} tokens, {:.1} a second; {read} read in {waited:.1} s",
-            (count - 1) as f64 / seconds
+            "{count} tokens, {:.1} a second; {} read in {waited:.1} s",
+            (count - 1) as f64 / seconds,
+            read - known
         ));
     }
     Ok(())

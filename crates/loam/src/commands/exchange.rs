@@ -7,11 +7,10 @@ use anyhow::Context;
 use loam_models::bert::{Bert, Family};
 use loam_models::exchange::{self, Origin, Written};
 use loam_models::gguf::{self, TensorKind};
-use loam_models::seq2seq::Seq2Seq;
 use loam_models::weights::{Precision, WriteOptions};
-use loam_models::{CausalModel, LanguageModel, ModelError, lora};
+use loam_models::{CausalModel, LanguageModel, ModelError, SourceToTarget, lora};
 use loam_nn::burn::tensor::Device;
-use loam_tasks::LoadedModel;
+use loam_tasks::{LoadedModel, SourceModel};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -84,6 +83,10 @@ fn converted(file: &Path, adapter: Option<&Path>, out: &Path) -> anyhow::Result<
     std::fs::create_dir_all(beside).with_context(|| beside.display().to_string())?;
     let folder = tempfile::Builder::new().prefix(".loam-convert").tempdir_in(beside);
     let folder = folder.with_context(|| beside.display().to_string())?;
+    if let Some(model) = SourceModel::open_adapted(file, adapter, &Device::flex())? {
+        model.save(folder.path())?;
+        return Ok(folder);
+    }
     let loaded = LoadedModel::open_adapted(file, adapter, &Device::flex())?;
     loaded.model.save(folder.path(), loaded.tokenizer.end_of_text())?;
     loaded.tokenizer.save(folder.path())?;
@@ -139,8 +142,8 @@ fn opens(folder: &Path, terminal: Terminal) -> Result<bool, ModelError> {
     let device = Device::flex();
     let opened = if Family::ALL.iter().any(|known| known.name() == family) {
         Bert::load(folder, &device).map(drop)
-    } else if family == "marian" {
-        Seq2Seq::load(folder, &device).map(drop)
+    } else if SourceToTarget::model_types().contains(&family) {
+        SourceToTarget::load(folder, &device).map(drop)
     } else if CausalModel::model_types().contains(&family) {
         CausalModel::load(folder, &device).map(drop)
     } else {

@@ -117,10 +117,7 @@ pub fn run(arguments: &GenerateArguments, global: &Global, terminal: Terminal) -
 
 /// The encoder and decoder that `--model` names, if it names one.
 fn source_model(arguments: &GenerateArguments, device: &Device) -> anyhow::Result<Option<SourceModel>> {
-    if arguments.adapter.is_some() {
-        return Ok(None);
-    }
-    Ok(SourceModel::open(&arguments.model, device)?)
+    Ok(SourceModel::open_adapted(&arguments.model, arguments.adapter.as_deref(), device)?)
 }
 
 fn beams(arguments: &GenerateArguments) -> Beams {

@@ -16,6 +16,7 @@ pub mod runs;
 pub mod score;
 pub mod tokenizer;
 pub mod train;
+pub mod word2vec;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

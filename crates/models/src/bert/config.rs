@@ -1,4 +1,4 @@
-//! `config.json` of BERT and of its two near relations.
+//! `config.json` of BERT and of its near relations.
 
 use super::layout::Family;
 use crate::configuration::{activation, check_heads, check_positive, check_probabilities, check_sizes, check_token};
@@ -40,6 +40,13 @@ pub struct BertConfig {
     /// Dropout of attention probabilities.
     #[serde(default = "tenth")]
     pub attention_probs_dropout_prob: f64,
+    /// Dropout before the output of heads over texts and tokens; where it is left open, that of the hidden states, and a
+    /// fifth before DistilBERT's over texts.
+    #[serde(default)]
+    pub classifier_dropout: Option<f64>,
+    /// Dropout before DistilBERT's head over spans; a tenth where it is left open. The others have none there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qa_dropout: Option<f64>,
     /// The id that fills short sequences.
     #[serde(default)]
     pub pad_token_id: Option<usize>,
@@ -69,7 +76,7 @@ fn initializer_range() -> f64 {
 }
 
 /// DistilBERT's keys beside BERT's.
-const DISTILBERT_KEYS: [(&str, &str); 7] = [
+const DISTILBERT_KEYS: [(&str, &str); 8] = [
     ("dim", "hidden_size"),
     ("n_layers", "num_hidden_layers"),
     ("n_heads", "num_attention_heads"),
@@ -77,6 +84,7 @@ const DISTILBERT_KEYS: [(&str, &str); 7] = [
     ("activation", "hidden_act"),
     ("dropout", "hidden_dropout_prob"),
     ("attention_dropout", "attention_probs_dropout_prob"),
+    ("seq_classif_dropout", "classifier_dropout"),
 ];
 
 impl BertConfig {
@@ -95,6 +103,8 @@ impl BertConfig {
             layer_norm_eps: layer_norm_eps(),
             hidden_dropout_prob: dropout,
             attention_probs_dropout_prob: dropout,
+            classifier_dropout: None,
+            qa_dropout: None,
             pad_token_id: Some(0),
             initializer_range: initializer_range(),
         }
@@ -123,8 +133,10 @@ impl BertConfig {
         };
         if self.family == Family::DistilBert {
             for (theirs, ours) in DISTILBERT_KEYS {
-                let value = fields.remove(ours).expect("a key of the configuration");
-                fields.insert(theirs.to_owned(), value);
+                // Transformers would take a null for a probability.
+                if let Some(value) = fields.remove(ours).filter(|value| !value.is_null()) {
+                    fields.insert(theirs.to_owned(), value);
+                }
             }
             fields.remove("type_vocab_size");
             fields.remove("layer_norm_eps");
@@ -134,10 +146,24 @@ impl BertConfig {
 
     /// The row of the table of positions at which a sequence begins: RoBERTa's begin after the padding id.
     pub(super) fn first_position(&self) -> usize {
-        match self.family {
-            Family::Roberta => self.pad_token_id.unwrap_or(1) + 1,
-            Family::Bert | Family::DistilBert => 0,
-        }
+        if self.family.is_roberta() { self.pad_token_id.unwrap_or(1) + 1 } else { 0 }
+    }
+
+    /// Dropout before the output of a head over texts.
+    pub(super) fn text_dropout(&self) -> f64 {
+        let usual = if self.family == Family::DistilBert { 0.2 } else { self.hidden_dropout_prob };
+        self.classifier_dropout.unwrap_or(usual)
+    }
+
+    /// Dropout before the output of a head over tokens: DistilBERT's is that of the hidden states always.
+    pub(super) fn token_dropout(&self) -> f64 {
+        let own = self.classifier_dropout.filter(|_| self.family != Family::DistilBert);
+        own.unwrap_or(self.hidden_dropout_prob)
+    }
+
+    /// Dropout before the output of a head over spans.
+    pub(super) fn span_dropout(&self) -> f64 {
+        if self.family == Family::DistilBert { self.qa_dropout.unwrap_or(0.1) } else { 0.0 }
     }
 
     /// Longest sequence, in tokens.
@@ -192,6 +218,8 @@ impl BertConfig {
         check_probabilities(&[
             ("hidden_dropout_prob", self.hidden_dropout_prob),
             ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+            ("classifier_dropout", self.classifier_dropout.unwrap_or(0.0)),
+            ("qa_dropout", self.qa_dropout.unwrap_or(0.0)),
         ])?;
         check_positive(&[("layer_norm_eps", self.layer_norm_eps), ("initializer_range", self.initializer_range)])?;
         check_token("pad_token_id", self.pad_token_id, self.vocab_size)?;

@@ -171,6 +171,17 @@ impl Bert {
         &self.config
     }
 
+    /// Whether it has a pooler.
+    pub fn has_pooler(&self) -> bool {
+        self.pooler.is_some()
+    }
+
+    /// The same without its pooler.
+    #[must_use]
+    pub fn without_pooler(self) -> Self {
+        Self { pooler: None, ..self }
+    }
+
     /// The word embeddings, `[vocabulary, width]`.
     pub(super) fn words(&self) -> Tensor<2> {
         self.embeddings.word_embeddings.weight.val()
@@ -219,6 +230,6 @@ impl Bert {
     /// # Errors
     /// When a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
-        write(self, &self.config, "Model", folder)
+        write(self, &self.config, "Model", folder, |_| {})
     }
 }

@@ -1,4 +1,4 @@
-//! What the three families' files call the same parameters.
+//! What the families' files call the same parameters.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,11 @@ pub enum Family {
     Bert,
     /// Liu et al. 2019: positions begin after the padding id, and the head's activation is always GELU.
     Roberta,
+    /// Conneau et al. 2020: RoBERTa over a hundred languages.
+    #[serde(rename = "xlm-roberta")]
+    XlmRoberta,
+    /// Martin et al. 2020: RoBERTa over French.
+    Camembert,
     /// Sanh et al. 2019: no token types, no pooler.
     DistilBert,
 }
@@ -26,24 +31,41 @@ const LAYER: [[&str; 3]; 8] = [
     ["norm", "output.LayerNorm", "output_layer_norm"],
 ];
 
-/// Our parts of the head over masked words, and what BERT, RoBERTa and DistilBERT call them.
-const HEAD: [[&str; 4]; 3] = [
+/// Our parts of heads, and what BERT, RoBERTa and DistilBERT call them; empty where there is none.
+const HEADS: [[&str; 4]; 8] = [
     ["head.dense", "cls.predictions.transform.dense", "lm_head.dense", "vocab_transform"],
     ["head.norm", "cls.predictions.transform.LayerNorm", "lm_head.layer_norm", "vocab_layer_norm"],
     ["head", "cls.predictions", "lm_head", "vocab_projector"],
+    ["next", "cls.seq_relationship", "", ""],
+    ["sequence.dense", "", "classifier.dense", "pre_classifier"],
+    ["sequence.output", "classifier", "classifier.out_proj", "classifier"],
+    ["token", "classifier", "classifier", "classifier"],
+    ["span", "qa_outputs", "qa_outputs", "qa_outputs"],
 ];
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 3] = [Self::Bert, Self::Roberta, Self::DistilBert];
+    pub const ALL: [Self; 5] = [Self::Bert, Self::Roberta, Self::XlmRoberta, Self::Camembert, Self::DistilBert];
 
     /// Its `model_type`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bert => "bert",
             Self::Roberta => "roberta",
+            Self::XlmRoberta => "xlm-roberta",
+            Self::Camembert => "camembert",
             Self::DistilBert => "distilbert",
         }
+    }
+
+    /// Whether it is RoBERTa in all but its name.
+    pub fn is_roberta(self) -> bool {
+        matches!(self, Self::Roberta | Self::XlmRoberta | Self::Camembert)
+    }
+
+    /// What stands before the encoder's parameters in files.
+    fn prefix(self) -> &'static str {
+        if self.is_roberta() { Self::Roberta.name() } else { self.name() }
     }
 
     /// The first part of its classes' names in transformers.
@@ -51,6 +73,8 @@ impl Family {
         match self {
             Self::Bert => "Bert",
             Self::Roberta => "Roberta",
+            Self::XlmRoberta => "XLMRoberta",
+            Self::Camembert => "Camembert",
             Self::DistilBert => "DistilBert",
         }
     }
@@ -63,24 +87,26 @@ impl Family {
     /// The names under which one of our parameters may be stored, the one to write first. Parameters of the encoder
     /// alone are written without the family's prefix, as transformers' base models are.
     pub(super) fn names(self, parameter: &str) -> Vec<String> {
-        let (within_masked, ours) = match parameter.strip_prefix("bert.") {
+        let parameter = parameter.strip_prefix("masked.").unwrap_or(parameter);
+        let (below_head, ours) = match parameter.strip_prefix("bert.") {
             Some(rest) => (true, rest),
             None => (false, parameter),
         };
         let (part, kind) = ours.rsplit_once('.').unwrap_or((ours, ""));
         let stored = format!("{}.{kind}", self.part(part));
         let mut names;
-        if ours.starts_with("head.") {
+        if HEADS.iter().any(|row| row[0] == part) {
             names = vec![stored];
             // The tied output's bias has a copy under the name of the layer that it belongs to.
             match self {
                 Self::Bert if ours == "head.bias" => names.push("cls.predictions.decoder.bias".to_owned()),
-                Self::Roberta if ours == "head.bias" => names.push("lm_head.decoder.bias".to_owned()),
+                Self::DistilBert => {}
+                _ if ours == "head.bias" => names.push("lm_head.decoder.bias".to_owned()),
                 _ => {}
             }
         } else {
-            let prefixed = format!("{}.{stored}", self.name());
-            names = if within_masked { vec![prefixed, stored] } else { vec![stored, prefixed] };
+            let prefixed = format!("{}.{stored}", self.prefix());
+            names = if below_head { vec![prefixed, stored] } else { vec![stored, prefixed] };
         }
         // What TensorFlow's first checkpoints call scale and shift.
         let old: Vec<String> = names
@@ -96,17 +122,19 @@ impl Family {
     }
 
     fn part(self, ours: &str) -> String {
-        let column = match self {
-            Self::Bert | Self::Roberta => 1,
-            Self::DistilBert => 2,
-        };
+        let column = if self == Self::DistilBert { 2 } else { 1 };
         if let Some((number, part)) = ours.strip_prefix("encoder.layer.").and_then(|rest| rest.split_once('.')) {
             let stack = if self == Self::DistilBert { "transformer" } else { "encoder" };
             let row = LAYER.iter().find(|row| row[0] == part).expect("a part of a layer");
             return format!("{stack}.layer.{number}.{}", row[column]);
         }
-        if let Some(row) = HEAD.iter().find(|row| row[0] == ours) {
-            return row[1 + self as usize].to_owned();
+        if let Some(row) = HEADS.iter().find(|row| row[0] == ours) {
+            let column = match self {
+                Self::Bert => 1,
+                Self::Roberta | Self::XlmRoberta | Self::Camembert => 2,
+                Self::DistilBert => 3,
+            };
+            return row[column].to_owned();
         }
         match ours {
             "embeddings.norm" => "embeddings.LayerNorm".to_owned(),

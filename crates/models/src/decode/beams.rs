@@ -160,7 +160,7 @@ pub fn search<D: Decoder>(
     options.check(decoder.vocabulary())?;
     let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
     // The last token is not read.
-    let allowance = options.max_new_tokens.min(decoder.context() + 1 - longest.min(decoder.context()));
+    let allowance = options.max_new_tokens.min(decoder.context().saturating_sub(longest).saturating_add(1));
     let mut found = vec![Vec::new(); prompts.len()];
     if allowance == 0 || prompts.is_empty() {
         let empty = Hypothesis { tokens: Vec::new(), score: 0.0, finish: Finish::Length };

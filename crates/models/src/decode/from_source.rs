@@ -2,7 +2,9 @@
 
 use super::{Decoder, Logits, ids};
 use crate::cache::Cache;
-use crate::seq2seq::{Memory, Seq2Seq};
+use crate::seq2seq::Seq2Seq;
+use crate::source_to_target::{Memory, SourceToTarget};
+use crate::t5::T5;
 use burn::tensor::{Device, Int, Tensor};
 
 /// What writing asks of an encoder and decoder.
@@ -19,7 +21,7 @@ pub trait EncoderDecoder {
     /// Number of token ids.
     fn vocabulary(&self) -> usize;
 
-    /// Longest target, in tokens.
+    /// Longest target, in tokens; `usize::MAX` where nothing limits it.
     fn context(&self) -> usize;
 }
 
@@ -40,6 +42,46 @@ impl EncoderDecoder for Seq2Seq {
 
     fn context(&self) -> usize {
         self.config().max_position_embeddings
+    }
+}
+
+impl EncoderDecoder for T5 {
+    type Memory = Memory;
+
+    fn select(memory: &Memory, rows: &[usize]) -> Memory {
+        memory.select(rows)
+    }
+
+    fn logits(&self, memory: &Memory, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
+        Self::logits(self, memory, inputs, cache)
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    fn context(&self) -> usize {
+        usize::MAX
+    }
+}
+
+impl EncoderDecoder for SourceToTarget {
+    type Memory = Memory;
+
+    fn select(memory: &Memory, rows: &[usize]) -> Memory {
+        memory.select(rows)
+    }
+
+    fn logits(&self, memory: &Memory, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
+        Self::logits(self, memory, inputs, cache)
+    }
+
+    fn vocabulary(&self) -> usize {
+        Self::vocabulary(self)
+    }
+
+    fn context(&self) -> usize {
+        self.limit().unwrap_or(usize::MAX)
     }
 }
 

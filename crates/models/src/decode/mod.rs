@@ -13,7 +13,7 @@ mod rules;
 mod write;
 
 pub use beams::{BeamOptions, EarlyStopping, Hypothesis, LengthPenalty, search};
-pub use causal::Causal;
+pub use causal::{Causal, Remembering};
 pub use from_source::{EncoderDecoder, FromSource};
 pub use rules::Rules;
 pub use write::{WriteOptions, Written, write};

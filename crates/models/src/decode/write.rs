@@ -105,7 +105,7 @@ fn allowance<D: Decoder>(decoder: &D, prompts: &[&[u32]], asked: usize) -> usize
     }
     let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
     // The last token is not read.
-    asked.min(decoder.context() + 1 - longest)
+    asked.min((decoder.context() - longest).saturating_add(1))
 }
 
 fn choose(

@@ -1,5 +1,6 @@
 //! The model card: front matter that the Hub reads, and a page that a person reads.
 
+use crate::bert::Family;
 use serde_json::Value;
 use std::path::Path;
 
@@ -14,21 +15,18 @@ pub struct Origin {
 fn task(family: &str, class: &str) -> (&'static str, &'static str) {
     let ends = |end: &str| class.ends_with(end);
     match family {
-        "bert" | "roberta" | "distilbert" if ends("ForMaskedLM") || ends("ForPreTraining") => {
-            ("fill-mask", "AutoModelForMaskedLM")
-        }
-        "bert" | "roberta" | "distilbert" if ends("ForSequenceClassification") => {
+        "textcnn" | "rnn" | "lstm" | "gru" if ends("ForSequenceClassification") => {
             ("text-classification", "AutoModelForSequenceClassification")
         }
-        "bert" | "roberta" | "distilbert" if ends("ForTokenClassification") => {
-            ("token-classification", "AutoModelForTokenClassification")
-        }
-        "bert" | "roberta" | "distilbert" if ends("ForQuestionAnswering") => {
-            ("question-answering", "AutoModelForQuestionAnswering")
-        }
-        "bert" | "roberta" | "distilbert" => ("feature-extraction", "AutoModel"),
+        _ if Family::ALL.iter().any(|bert| bert.name() == family) => match class {
+            _ if ends("ForMaskedLM") || ends("ForPreTraining") => ("fill-mask", "AutoModelForMaskedLM"),
+            _ if ends("ForSequenceClassification") => ("text-classification", "AutoModelForSequenceClassification"),
+            _ if ends("ForTokenClassification") => ("token-classification", "AutoModelForTokenClassification"),
+            _ if ends("ForQuestionAnswering") => ("question-answering", "AutoModelForQuestionAnswering"),
+            _ => ("feature-extraction", "AutoModel"),
+        },
         "marian" => ("translation", "AutoModelForSeq2SeqLM"),
-        "t5" => ("text2text-generation", "AutoModelForSeq2SeqLM"),
+        "t5" | "mt5" => ("text2text-generation", "AutoModelForSeq2SeqLM"),
         _ => ("text-generation", "AutoModelForCausalLM"),
     }
 }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 const LARGEST_BESIDE: u64 = 256 << 20;
 
 /// Names of tied weights, which some files hold a second time.
-const TIED: [&str; 9] = [
+const TIED: [&str; 11] = [
     "lm_head.weight",
     "lm_head.decoder.weight",
     "lm_head.decoder.bias",
@@ -27,6 +27,8 @@ const TIED: [&str; 9] = [
     "vocab_projector.weight",
     "model.encoder.embed_tokens.weight",
     "model.decoder.embed_tokens.weight",
+    "encoder.embed_tokens.weight",
+    "decoder.embed_tokens.weight",
     "decoder.weight",
 ];
 

@@ -104,6 +104,10 @@ fn gpt(metadata: &Metadata) -> Result<GptConfig, ModelError> {
     if let Some(epsilon) = metadata.number("attention.layer_norm_epsilon")? {
         config.layer_norm_epsilon = epsilon;
     }
+    // Files of tied outputs hold the table twice. Where the two differ, also by how they are quantized, the output counts.
+    let file = metadata.file;
+    let same = |output| file.tensor("token_embd.weight").is_some_and(|table| file.values(table) == file.values(output));
+    config.tie_word_embeddings = file.tensor("output.weight").is_none_or(same);
     Ok(config)
 }
 
@@ -230,7 +234,11 @@ fn size(x: usize) -> Value {
 }
 
 /// The metadata of a GPT-2.
-pub(super) fn of_gpt(config: &GptConfig) -> Vec<(String, Value)> {
+pub(super) fn of_gpt(config: &GptConfig) -> Result<Vec<(String, Value)>, ModelError> {
+    if !config.is_plain() {
+        let reason = "GGUF has no place for a GPT-2 of another activation or scale of attention than the paper's";
+        return Err(ModelError::Request(reason.into()));
+    }
     let mut metadata = vec![("general.architecture".to_owned(), Value::String("gpt2".into()))];
     let mut put = |key: &str, value| metadata.push((format!("gpt2.{key}"), value));
     put("context_length", size(config.n_positions));
@@ -239,7 +247,7 @@ pub(super) fn of_gpt(config: &GptConfig) -> Vec<(String, Value)> {
     put("feed_forward_length", size(config.inner()));
     put("attention.head_count", size(config.n_head));
     put("attention.layer_norm_epsilon", Value::F32(config.layer_norm_epsilon as f32));
-    metadata
+    Ok(metadata)
 }
 
 /// The metadata of one of the llama family.

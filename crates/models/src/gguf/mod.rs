@@ -95,7 +95,7 @@ pub fn save(
 ) -> Result<(), ModelError> {
     match model {
         CausalModel::Gpt(inner) => {
-            write(inner, path, kind, config::of_gpt(inner.config()), tokenizer, None, &stored::gpt)
+            write(inner, path, kind, config::of_gpt(inner.config())?, tokenizer, None, &stored::gpt)
         }
         CausalModel::Llama(inner) => {
             let config = inner.config();

@@ -78,6 +78,7 @@ pub(super) mod stored {
             let theirs = match stem {
                 "wte" => "token_embd",
                 "wpe" => "position_embd",
+                "lm_head" => "output",
                 _ => "output_norm",
             };
             return (format!("{theirs}.{part}"), Change::None);

@@ -2,6 +2,7 @@
 
 use crate::configuration::{activation, check_heads, check_positive, check_probabilities, check_sizes, check_token};
 use crate::error::ModelError;
+use crate::source_to_target;
 use loam_nn::Activation;
 use serde::{Deserialize, Serialize};
 
@@ -102,13 +103,7 @@ impl Seq2SeqConfig {
     ///
     /// Targets that are not moved would have the decoder predict what it is shown.
     pub fn decoder_inputs(&self, targets: &[i64], time: usize) -> Vec<i64> {
-        let padding = self.pad_token_id.unwrap_or(self.decoder_start_token_id) as i64;
-        let moved = |row: &[i64]| -> Vec<i64> {
-            let before = row.iter().take(row.len().saturating_sub(1));
-            let read = before.map(|&id| if id < 0 { padding } else { id });
-            std::iter::once(self.decoder_start_token_id as i64).chain(read).collect()
-        };
-        targets.chunks(time.max(1)).flat_map(moved).collect()
+        source_to_target::decoder_inputs(targets, time, self.decoder_start_token_id, self.pad_token_id)
     }
 
     /// The activation inside the feed-forward.

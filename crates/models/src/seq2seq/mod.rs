@@ -7,9 +7,10 @@ mod config;
 mod layers;
 mod positions;
 
+pub use crate::source_to_target::{Memory, Source};
 pub use config::Seq2SeqConfig;
 
-use crate::cache::{Cache, pick};
+use crate::cache::Cache;
 use crate::configuration::File;
 use crate::dropouts::Dropouts;
 use crate::error::ModelError;
@@ -22,45 +23,7 @@ use loam_nn::initialize::Initializer;
 use loam_nn::layers::Embedding;
 use loam_nn::{head, ops};
 use serde_json::json;
-use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
-
-/// Source sequences side by side.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Token ids, `[batch, time]`.
-    pub ids: Tensor<2, Int>,
-    /// How many tokens of each row are not padding, which stands behind them; all of them without. Nothing sees padding.
-    pub lengths: Option<Vec<usize>>,
-}
-
-impl Source {
-    /// What attention to the source may see.
-    fn mask(&self) -> Attention {
-        let key_ranges = self.lengths.as_ref().map(|lengths| lengths.iter().map(|&length| 0..length).collect());
-        Attention { key_ranges, ..Attention::default() }
-    }
-}
-
-/// What the decoder looks at while it writes: every layer's keys and values of the source.
-#[derive(Clone, Debug)]
-pub struct Memory {
-    /// `[batch, time, heads, head_width]` each.
-    layers: Vec<(Tensor<4>, Tensor<4>)>,
-    mask: Attention,
-}
-
-impl Memory {
-    /// These rows, in this order; a row may come several times.
-    #[must_use]
-    pub fn select(&self, rows: &[usize]) -> Self {
-        let layers = self.layers.iter().map(|(keys, values)| (pick(keys.clone(), rows), pick(values.clone(), rows)));
-        let pick_ranges = |ranges: &Arc<[Range<usize>]>| rows.iter().map(|&row| ranges[row].clone()).collect();
-        let key_ranges = self.mask.key_ranges.as_ref().map(pick_ranges);
-        Self { layers: layers.collect(), mask: Attention { key_ranges, ..self.mask.clone() } }
-    }
-}
 
 #[derive(Module, Debug)]
 struct Encoder {

@@ -92,23 +92,6 @@ pub fn save_as<M: Module>(module: &M, path: &Path, stored: &dyn Fn(&str) -> Stri
     write_tensors(path, &tensors)
 }
 
-/// Loads every parameter of a module from what [`Tensors::open`] opens. Names may lack the module's first part (`wte.weight` for
-/// `transformer.wte.weight`), as base models are stored.
-///
-/// # Errors
-/// When a parameter is missing or of another shape, naming it, or when the file holds tensors that the module lacks.
-pub fn load<M: Module>(module: M, path: &Path) -> Result<M, ModelError> {
-    let without_prefix = |name: &str| name.split_once('.').map_or(String::new(), |(_, rest)| rest.to_owned());
-    let layout = Layout {
-        names: &|name| vec![name.to_owned(), without_prefix(name)],
-        // Causal masks that old checkpoints carry, and the copy of the tied output.
-        passed_over: &|name| {
-            name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name == "lm_head.weight"
-        },
-    };
-    load_as(module, path, &layout)
-}
-
 /// Loads every parameter of a module from weights of this layout; `path` is what [`Tensors::open`] opens.
 ///
 /// # Errors

@@ -28,6 +28,14 @@ pub(crate) trait AttentionOperations: Backend {
         attention: Attention,
         precision: Precision,
     ) -> FloatTensor<Self>;
+    fn fused_attend_biased(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        attention: Attention,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
     fn fused_rotate(
         x: FloatTensor<Self>,
         table: Arc<RotaryTable>,
@@ -41,16 +49,19 @@ pub(crate) trait AttentionKernels: Backend {
     /// The output, and the logarithm of every query's sum of exponentials.
     fn kernel_attend(
         operands: [FloatTensor<Self>; 3],
+        bias: Option<FloatTensor<Self>>,
         attention: &Attention,
         precision: Precision,
     ) -> [FloatTensor<Self>; 2];
+    /// The gradients of the operands, and of the bias where there is one.
     fn kernel_attend_backward(
         operands: [FloatTensor<Self>; 3],
+        bias: Option<FloatTensor<Self>>,
         saved: [FloatTensor<Self>; 2],
         dy: FloatTensor<Self>,
         attention: &Attention,
         precision: Precision,
-    ) -> [FloatTensor<Self>; 3];
+    ) -> ([FloatTensor<Self>; 3], Option<FloatTensor<Self>>);
     /// Turns forth, or back where `back`.
     fn kernel_rotate(
         x: FloatTensor<Self>,
@@ -98,24 +109,33 @@ fn view(tensor: &Dense) -> HeadView<'_> {
 }
 
 impl AttentionKernels for Flex {
-    fn kernel_attend(operands: [Float; 3], attention: &Attention, precision: Precision) -> [Float; 2] {
+    fn kernel_attend(
+        operands: [Float; 3],
+        bias: Option<Float>,
+        attention: &Attention,
+        precision: Precision,
+    ) -> [Float; 2] {
         let _timer = timer("attention");
         let [q, k, v] = operands.map(Heads::new);
-        let (out, log_sum_exp) = kernel::attend(q.view(), k.view(), v.view(), &attention.kernel(precision));
+        let bias = bias.map(Dense::new);
+        let attention = attention.kernel(bias.as_ref().map(Dense::values), precision);
+        let (out, log_sum_exp) = kernel::attend(q.view(), k.view(), v.view(), &attention);
         let length = log_sum_exp.len();
         [output(out, q.shape()), output(log_sum_exp, [length])]
     }
 
     fn kernel_attend_backward(
         operands: [Float; 3],
+        bias: Option<Float>,
         saved: [Float; 2],
         dy: Float,
         attention: &Attention,
         precision: Precision,
-    ) -> [Float; 3] {
+    ) -> ([Float; 3], Option<Float>) {
         let _timer = timer("attention, backward");
         let [q, k, v] = operands.map(Dense::new);
         let ([out, log_sum_exp], dy) = (saved.map(Dense::new), Dense::new(dy));
+        let bias = bias.map(Dense::new);
         let g = kernel::attend_backward(
             view(&q),
             view(&k),
@@ -123,9 +143,10 @@ impl AttentionKernels for Flex {
             out.values(),
             log_sum_exp.values(),
             dy.values(),
-            &attention.kernel(precision),
+            &attention.kernel(bias.as_ref().map(Dense::values), precision),
         );
-        [output(g.dq, q.shape()), output(g.dk, k.shape()), output(g.dv, v.shape())]
+        let dbias = bias.zip(g.dbias).map(|(bias, gradient)| output(gradient, bias.shape()));
+        ([output(g.dq, q.shape()), output(g.dk, k.shape()), output(g.dv, v.shape())], dbias)
     }
 
     fn kernel_rotate(x: Float, table: &RotaryTable, positions: &Positions, pairing: Pairing, back: bool) -> Float {
@@ -139,7 +160,19 @@ impl AttentionKernels for Flex {
 /// Without differentiation: the forward kernels alone.
 impl AttentionOperations for Flex {
     fn fused_attend(q: Float, k: Float, v: Float, attention: Attention, precision: Precision) -> Float {
-        let [out, _] = Self::kernel_attend([q, k, v], &attention, precision);
+        let [out, _] = Self::kernel_attend([q, k, v], None, &attention, precision);
+        out
+    }
+
+    fn fused_attend_biased(
+        q: Float,
+        k: Float,
+        v: Float,
+        bias: Float,
+        attention: Attention,
+        precision: Precision,
+    ) -> Float {
+        let [out, _] = Self::kernel_attend([q, k, v], Some(bias), &attention, precision);
         out
     }
 
@@ -160,12 +193,38 @@ impl<B: AttentionKernels + AttentionOperations, C: CheckpointStrategy> Attention
         record::<B, C, _, 3>(
             [nq, nk, nv],
             |(operands, saved, attention, precision), dy, _| {
-                B::kernel_attend_backward(operands, saved, dy, &attention, precision)
+                B::kernel_attend_backward(operands, None, saved, dy, &attention, precision).0
             },
             |_| {
                 let operands = [q, k, v];
-                let [out, log_sum_exp] = B::kernel_attend(operands.clone(), &attention, precision);
+                let [out, log_sum_exp] = B::kernel_attend(operands.clone(), None, &attention, precision);
                 (out.clone(), Some((operands, [out, log_sum_exp], attention, precision)))
+            },
+        )
+    }
+
+    fn fused_attend_biased(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        attention: Attention,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        let ((q, nq), (k, nk), (v, nv)) = (q.into_parts(), k.into_parts(), v.into_parts());
+        let (bias, nb) = bias.into_parts();
+        record::<B, C, _, 4>(
+            [nq, nk, nv, nb],
+            |(operands, bias, saved, attention, precision), dy, _| {
+                let bias: FloatTensor<B> = bias;
+                let ([dq, dk, dv], dbias) =
+                    B::kernel_attend_backward(operands, Some(bias), saved, dy, &attention, precision);
+                [dq, dk, dv, dbias.expect("the gradient of a bias that is there")]
+            },
+            |_| {
+                let operands = [q, k, v];
+                let [out, log_sum_exp] = B::kernel_attend(operands.clone(), Some(bias.clone()), &attention, precision);
+                (out.clone(), Some((operands, bias, [out, log_sum_exp], attention, precision)))
             },
         )
     }

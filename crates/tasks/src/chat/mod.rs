@@ -10,7 +10,8 @@ pub use training::writer;
 
 use crate::TaskError;
 use crate::language_model::{Generation, LoadedModel, TextOptions};
-use loam_models::LanguageModel;
+use loam_models::decode::Remembering;
+use loam_models::{CausalModel, LanguageModel};
 use std::ops::ControlFlow;
 
 /// A conversation under way.
@@ -19,6 +20,8 @@ pub struct Chat<'a> {
     model: &'a LoadedModel,
     template: ChatTemplate,
     messages: Vec<Message>,
+    /// Each prompt begins with most of the one before.
+    decoder: Remembering<'a, CausalModel>,
 }
 
 /// What a turn came to.
@@ -26,8 +29,10 @@ pub struct Chat<'a> {
 pub struct Turn {
     /// What the model said.
     pub answer: Generation,
-    /// Tokens that it read.
+    /// Tokens of the conversation that it answers to.
     pub read: usize,
+    /// Those of them that it had read for the turn before, and not again.
+    pub known: usize,
     /// Messages, the oldest ones, that were left out because the context is too short for them.
     pub dropped: usize,
 }
@@ -35,7 +40,7 @@ pub struct Turn {
 impl<'a> Chat<'a> {
     /// A conversation of no messages.
     pub fn new(model: &'a LoadedModel, template: ChatTemplate) -> Self {
-        Self { model, template, messages: Vec::new() }
+        Self { model, template, messages: Vec::new(), decoder: model.remembering() }
     }
 
     /// What was said so far, the system's instruction first where there is one.
@@ -106,8 +111,8 @@ impl<'a> Chat<'a> {
         let room = (self.model.model.context() + 1).saturating_sub(prompt.len());
         let options = TextOptions { max_new_tokens: options.max_new_tokens.min(room), ..options.clone() };
         let read = prompt.len();
-        let mut answers = self.model.write_ids(&[prompt], &options, |_, text| on_text(text))?;
-        Ok(Turn { answer: answers.remove(0), read, dropped })
+        let mut answers = self.model.write_through(&self.decoder, &[prompt], &options, |_, text| on_text(text))?;
+        Ok(Turn { answer: answers.remove(0), read, known: self.decoder.known(), dropped })
     }
 
     /// What the model reads, and how many of the oldest messages are not in it.

@@ -5,6 +5,7 @@
 //! same ones of a text (`static`), others each time that it is read (`dynamic`, Liu et al. 2019), or others each time and
 //! more often those that the model still gets wrong (`adaptive`).
 
+use super::next_sentence::{FRAME, Sentences};
 use super::{Draw, Example, Settings, Window};
 use crate::error::TrainError;
 use loam_corpus::{IGNORE, Tokenizer};
@@ -57,6 +58,8 @@ pub struct Masking {
     ordinary: Vec<u32>,
     /// By id: the usual loss, in nats; 0 of tokens that were never told.
     usual: Vec<f32>,
+    /// What splits texts, where next sentences are told too.
+    sentences: Option<Sentences>,
 }
 
 /// The first of these tokens that there is.
@@ -105,12 +108,33 @@ impl Masking {
             usual: vec![0.0; special.len()],
             special,
             continues,
+            sentences: settings.next_sentence.then(|| Sentences::new(tokenizer)),
         })
     }
 
     /// Tokens around a text.
     pub(super) fn frame(&self) -> usize {
-        2
+        if self.sentences.is_some() { FRAME } else { 2 }
+    }
+
+    /// Whether next sentences are told too.
+    pub fn tells_next_sentences(&self) -> bool {
+        self.sentences.is_some()
+    }
+
+    /// What splits texts, where next sentences are told too.
+    pub(super) fn sentences(&self) -> Option<&Sentences> {
+        self.sentences.as_ref()
+    }
+
+    /// The tokens that begin and end a sequence.
+    pub(super) fn ends(&self) -> (u32, u32) {
+        (self.begin, self.end)
+    }
+
+    /// Whether a token goes on with the word of the one before it.
+    pub(super) fn continues(&self, id: u32) -> bool {
+        self.continues.get(id as usize).copied().unwrap_or(false)
     }
 
     /// Whether the usual losses of tokens are asked for, in [`Masking::learn`].
@@ -168,12 +192,8 @@ impl Masking {
         let probabilities = self.probabilities(tokens, scheme);
         let (mut inputs, mut targets) = (tokens.to_vec(), vec![IGNORE; tokens.len()]);
         // Words, or single tokens, by their first token.
-        let continues = |at: usize| {
-            self.whole_words
-                && at > 0
-                && self.continues.get(tokens[at] as usize).copied().unwrap_or(false)
-                && probabilities[at - 1] > 0.0
-        };
+        let continues =
+            |at: usize| self.whole_words && at > 0 && self.continues(tokens[at]) && probabilities[at - 1] > 0.0;
         let mut words: Vec<(usize, usize)> = Vec::new();
         for at in 0..tokens.len() {
             match words.last_mut() {
@@ -220,24 +240,42 @@ impl Masking {
         inputs.push(self.end);
         targets.insert(0, IGNORE);
         targets.push(IGNORE);
-        Example { source: Vec::new(), inputs, targets }
+        Example { inputs, targets, ..Example::default() }
+    }
+
+    /// What is drawn for a window of training text.
+    pub(super) fn draw(&self, window: &Window) -> Draw {
+        Draw::new([self.seed, window.source as u64, window.number])
+    }
+
+    /// What is drawn for a window of held-out text.
+    pub(super) fn held_out_draw(window: &Window) -> Draw {
+        Draw::new([HELD_OUT_SEED, window.source as u64, window.start as u64])
+    }
+
+    /// Training text that a window draws, masked; `place` says where each of its tokens stands in the source.
+    pub(super) fn masked(&self, tokens: &[u32], window: &Window, place: impl Fn(usize) -> u64) -> (Vec<u32>, Vec<u32>) {
+        match self.scheme {
+            Scheme::Static => {
+                let draw = Draw::new([self.seed, window.source as u64, u64::MAX]);
+                self.mask(tokens, Scheme::Static, draw, place)
+            }
+            scheme => self.mask(tokens, scheme, self.draw(window), |at| at as u64),
+        }
+    }
+
+    /// Held-out text, masked.
+    pub(super) fn held_out_masked(&self, tokens: &[u32], draw: Draw) -> (Vec<u32>, Vec<u32>) {
+        self.mask(tokens, Scheme::Static, draw, |at| at as u64)
     }
 
     pub(super) fn example(&self, window: Window) -> Example {
-        let Window { tokens, source, number, start, total } = window;
-        let draw = |number| Draw::new([self.seed, source as u64, number]);
-        self.framed(match self.scheme {
-            Scheme::Static => {
-                let place = |at: usize| ((start + at) % total.max(1)) as u64;
-                self.mask(tokens, Scheme::Static, draw(u64::MAX), place)
-            }
-            scheme => self.mask(tokens, scheme, draw(number), |at| at as u64),
-        })
+        let Window { tokens, start, total, .. } = window;
+        self.framed(self.masked(tokens, &window, |at| ((start + at) % total.max(1)) as u64))
     }
 
     pub(super) fn held_out_example(&self, window: Window) -> Example {
-        let draw = Draw::new([HELD_OUT_SEED, window.source as u64, window.start as u64]);
-        self.framed(self.mask(window.tokens, Scheme::Static, draw, |at| at as u64))
+        self.framed(self.held_out_masked(window.tokens, Self::held_out_draw(&window)))
     }
 }
 
@@ -252,7 +290,7 @@ mod tests {
     fn masking(scheme: Scheme, whole_words: bool) -> (Masking, Vec<u32>) {
         let texts = (0..20).map(|_| Ok(TEXT.to_owned()));
         let tokenizer = train_tokenizer(TokenizerKind::WordPiece, 60, Framing::Plain, texts, &mut |_, _| {}).unwrap();
-        let settings = Settings { share: 0.15, scheme, whole_words, span: 3.0, seed: 7 };
+        let settings = Settings { share: 0.15, scheme, whole_words, span: 3.0, next_sentence: false, seed: 7 };
         let tokens = tokenizer.encode(&TEXT.repeat(20));
         (Masking::new(&settings, &tokenizer).unwrap(), tokens)
     }

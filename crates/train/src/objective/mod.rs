@@ -4,9 +4,12 @@
 //! run's seed and of the window's place, so that a resumed run draws what an uninterrupted one would have drawn.
 
 mod masking;
+mod next_sentence;
 mod spans;
 
 pub use masking::{Masking, Scheme};
+pub(crate) use next_sentence::Documents;
+pub use next_sentence::NextSentence;
 
 use crate::error::TrainError;
 use loam_corpus::{ExampleStream, Fit, Framing, IGNORE, Tokenizer};
@@ -48,7 +51,7 @@ impl Kind {
 }
 
 /// One sequence, as a model reads it and as it is asked about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Example {
     /// What an encoder reads for a decoder; empty for a model that is one or the other.
     pub source: Vec<u32>,
@@ -56,6 +59,8 @@ pub struct Example {
     pub inputs: Vec<u32>,
     /// What is to be told at each place, [`IGNORE`] where nothing is.
     pub targets: Vec<u32>,
+    /// What is asked about its two sentences, where that is learned too.
+    pub next_sentence: Option<NextSentence>,
 }
 
 impl Example {
@@ -92,6 +97,22 @@ pub fn groups(examples: &[Example], tokens: usize) -> Vec<&[Example]> {
         groups.push(&examples[begin..]);
     }
     groups
+}
+
+/// Weighs next sentences in examples whose losses are summed and divided by the targets that count: what the model learns
+/// then is the sum of two means, of masked words over words and of next sentences over examples (Devlin et al. 2019,
+/// appendix A.2), however the examples are divided into batches.
+pub fn balance<'a>(examples: impl IntoIterator<Item = &'a mut Example>) {
+    let mut counted = 0;
+    let mut asked: Vec<&mut NextSentence> = Vec::new();
+    for example in examples {
+        counted += example.counted();
+        asked.extend(&mut example.next_sentence);
+    }
+    let weight = counted as f32 / asked.len().max(1) as f32;
+    for next in asked {
+        next.weight = weight;
+    }
 }
 
 /// Random numbers of one sequence, by their purpose and place.
@@ -142,6 +163,8 @@ pub struct Settings {
     pub whole_words: bool,
     /// Mean length of a span, in tokens.
     pub span: f64,
+    /// Whether next sentences are told beside masked tokens.
+    pub next_sentence: bool,
     /// Seed of the run.
     pub seed: u64,
 }
@@ -195,7 +218,7 @@ impl Objective {
     pub(crate) fn example(&self, window: Window, inputs: &[u32]) -> Example {
         match self {
             Self::Causal | Self::Pairs => {
-                Example { source: Vec::new(), inputs: inputs.to_vec(), targets: window.tokens.to_vec() }
+                Example { inputs: inputs.to_vec(), targets: window.tokens.to_vec(), ..Example::default() }
             }
             Self::Masked(masking) => masking.example(window),
             Self::Spans(spans) => spans.example(window),
@@ -217,7 +240,7 @@ impl Objective {
             return continued(&stream.example(index));
         }
         let (source, targets) = stream.pair(index);
-        Example { source, inputs: Vec::new(), targets }
+        Example { source, targets, ..Example::default() }
     }
 
     /// What of a pair fits a context.
@@ -230,7 +253,7 @@ impl Objective {
 fn continued((ids, learned): &(Vec<u32>, Vec<bool>)) -> Example {
     let told = |(id, learned): (&u32, &bool)| if *learned { *id } else { IGNORE };
     let targets = ids.iter().zip(learned).skip(1).map(told).collect();
-    Example { source: Vec::new(), inputs: ids[..ids.len().saturating_sub(1)].to_vec(), targets }
+    Example { inputs: ids[..ids.len().saturating_sub(1)].to_vec(), targets, ..Example::default() }
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Spans {
         };
         if tokens.len() < 2 {
             let targets = vec![IGNORE; tokens.len()];
-            return Example { source: ends(tokens.to_vec()), inputs: Vec::new(), targets };
+            return Example { source: ends(tokens.to_vec()), targets, ..Example::default() };
         }
         let draw = Draw::new([self.seed, source as u64, number]);
         let (noise, spans) = self.plan(tokens.len());
@@ -81,7 +81,7 @@ impl Spans {
             out.extend_from_slice(&tokens[at + kept..at + kept + cut]);
             at += kept + cut;
         }
-        Example { source: ends(left), inputs: Vec::new(), targets: ends(out) }
+        Example { source: ends(left), targets: ends(out), ..Example::default() }
     }
 }
 

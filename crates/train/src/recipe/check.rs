@@ -166,13 +166,13 @@ fn objective(recipe: &Recipe) -> Result<(), Problem> {
     if let (ModelRecipe::New(shape), Some(kind)) = (&recipe.model, objective.kind) {
         let good = match shape.family {
             ModelFamily::Bert => kind == ObjectiveKind::Masked,
-            ModelFamily::Seq2Seq => matches!(kind, ObjectiveKind::Pairs | ObjectiveKind::Spans),
+            ModelFamily::Seq2Seq | ModelFamily::T5 => matches!(kind, ObjectiveKind::Pairs | ObjectiveKind::Spans),
             _ => kind == ObjectiveKind::Causal,
         };
         let family = match kind {
             ObjectiveKind::Causal => "gpt, llama, rnn, lstm or gru",
             ObjectiveKind::Masked => "bert",
-            ObjectiveKind::Pairs | ObjectiveKind::Spans => "seq2seq",
+            ObjectiveKind::Pairs | ObjectiveKind::Spans => "seq2seq or t5",
         };
         require_of(good, &["objective.kind", "model.family"], || {
             let (kind, other) = (kind.name(), shape.family.name());
@@ -180,6 +180,11 @@ fn objective(recipe: &Recipe) -> Result<(), Problem> {
         })?;
     }
     let kind = recipe.objective_kind();
+    let masked = matches!(kind, None | Some(ObjectiveKind::Masked));
+    require_of(masked || !objective.next_sentence, &["objective.next_sentence", "objective.kind"], || {
+        let kind = kind.map_or("", ObjectiveKind::name);
+        format!("objective.next_sentence = true goes with objective.kind = \"masked\", not with \"{kind}\"")
+    })?;
     let conversations =
         recipe.data.sources.iter().filter(|source| source.format == RecordFormat::Conversations).count();
     let key = ["data.source.0.format"];

@@ -173,6 +173,7 @@ impl Settings {
             mask: self.get("objective.mask", objective.mask)?,
             masking: self.get("objective.masking", objective.masking)?,
             whole_words: self.get("objective.whole_words", objective.whole_words)?,
+            next_sentence: self.get("objective.next_sentence", objective.next_sentence)?,
             span: self.get("objective.span", objective.span)?,
             chat_template: self.optional("objective.chat_template")?,
             label_smoothing: self.get("objective.label_smoothing", objective.label_smoothing)?,
@@ -444,7 +445,7 @@ mod tests {
             ("model.from = 3", "recipes/x.toml:2: model.from = 3: expected a path in quotes"),
             (
                 "model.family = \"lama\"",
-                "recipes/x.toml:2: model.family = \"lama\": expected one of \"gpt\", \"llama\", \"rnn\", \"lstm\", \"gru\", \"bert\", \"seq2seq\"; did \
+                "recipes/x.toml:2: model.family = \"lama\": expected one of \"gpt\", \"llama\", \"rnn\", \"lstm\", \"gru\", \"bert\", \"seq2seq\", \"t5\"; did \
                  you mean \"llama\"?",
             ),
             (

@@ -157,6 +157,7 @@ fn of_recipe(recipe: &Recipe, key: &str) -> Value {
         "objective.mask" => float(objective.mask),
         "objective.masking" => string(objective.masking.name()),
         "objective.whole_words" => objective.whole_words.to_string(),
+        "objective.next_sentence" => objective.next_sentence.to_string(),
         "objective.span" => float(objective.span),
         "objective.chat_template" => {
             return objective

@@ -1,0 +1,146 @@
+//! Word vectors: fast against reference at every SIMD level, changes against finite differences of the loss, and equal bits
+//! on any number of threads and ranges of rows.
+
+mod support;
+
+use loam_kernels::reference;
+use loam_kernels::reference::widen;
+use loam_kernels::word2vec::{Batch, Kind, Rows, Window, Workspace, balanced_cuts, step};
+use support::calculus::differences;
+use support::{Random, assert_close, assert_deterministic, at_every_level};
+
+const KINDS: [Kind; 2] = [Kind::SkipGram, Kind::Cbow];
+const VOCABULARY: usize = 37;
+
+struct Example {
+    words: Vec<u32>,
+    windows: Vec<Window>,
+    negatives: Vec<u32>,
+}
+
+impl Example {
+    /// `places` of text in sentences of 11 words, a window around each; `reach` gives how far each goes.
+    fn new(places: usize, negatives: usize, seed: u64, reach: impl Fn(&mut Random) -> usize) -> Self {
+        let mut random = Random(seed);
+        let words = random.ids(places, VOCABULARY);
+        let windows: Vec<Window> = (0..places)
+            .map(|center| {
+                let (start, end) = (center / 11 * 11, (center / 11 * 11 + 11).min(places));
+                let reach = reach(&mut random);
+                let first = center.saturating_sub(reach).max(start);
+                Window { center: center as u32, first: first as u32, end: (center + reach + 1).min(end) as u32 }
+            })
+            .filter(|window| window.end - window.first > 1)
+            .collect();
+        let negatives = random.ids(windows.len() * negatives, VOCABULARY);
+        Self { words, windows, negatives }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch { words: &self.words, windows: &self.windows, negatives: &self.negatives }
+    }
+}
+
+fn rows(values: &[f32], width: usize) -> Rows {
+    let mut rows = Rows::zeros(values.len() / width, width);
+    for (index, values) in values.chunks(width).enumerate() {
+        rows.set(index, values);
+    }
+    rows
+}
+
+fn values(rows: &Rows) -> Vec<f32> {
+    let mut values = Vec::new();
+    for row in 0..rows.rows() {
+        rows.copy(row, &mut values);
+    }
+    values
+}
+
+/// `input` and `output` after one step, with rows divided in `parts`.
+fn stepped(kind: Kind, input: &[f32], output: &[f32], width: usize, batch: &Batch, parts: usize) -> [Vec<f32>; 2] {
+    let (mut input, mut output) = (rows(input, width), rows(output, width));
+    let loads: Vec<f64> = (1..=VOCABULARY).map(|rank| 1.0 / rank as f64).collect();
+    let cuts = || balanced_cuts(&loads, parts);
+    let mut workspace = Workspace::new(cuts(), cuts());
+    step(kind, &mut input, &mut output, batch, 0.1, &mut workspace);
+    [values(&input), values(&output)]
+}
+
+#[test]
+fn a_step_is_the_reference() {
+    at_every_level(|| {
+        for kind in KINDS {
+            for (width, negatives, reach) in [(1, 1, 1), (16, 5, 5), (100, 5, 5), (37, 7, 3), (130, 0, 9), (300, 20, 2)]
+            {
+                let example = Example::new(150, negatives, 3, |random| 1 + random.below(reach));
+                let mut random = Random(7);
+                let (input, output) = (random.values(VOCABULARY * width), random.values(VOCABULARY * width));
+                let batch = example.batch();
+                let fast = stepped(kind, &input, &output, width, &batch, 3);
+                let mut plain = [widen(&input), widen(&output)];
+                let [plain_input, plain_output] = &mut plain;
+                reference::word2vec::step(kind, plain_input, plain_output, width, &batch, f64::from(0.1_f32));
+                for (what, (fast, plain)) in ["input", "output"].iter().zip(fast.iter().zip(&plain)) {
+                    assert_close(&format!("{kind:?}, width {width}, {what}"), fast, plain, 1e-5);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_step_goes_down_the_gradient_of_the_loss() {
+    let width = 6;
+    // Windows of three words, so that the mean of CBOW is always of two.
+    let example = Example::new(30, 4, 5, |_| 1);
+    let windows = example.windows.iter().filter(|window| window.end - window.first == 3).copied().collect::<Vec<_>>();
+    let negatives = &example.negatives[..windows.len() * 4];
+    let batch = Batch { words: &example.words, windows: &windows, negatives };
+    let mut random = Random(9);
+    let (input, output) = (random.values(VOCABULARY * width), random.values(VOCABULARY * width));
+    for kind in KINDS {
+        let new = stepped(kind, &input, &output, width, &batch, 1);
+        let gradient =
+            |old: &[f32], new: &[f32]| old.iter().zip(new).map(|(old, new)| (old - new) / 0.1).collect::<Vec<_>>();
+        let plain_output = widen(&output);
+        let mut by_input =
+            differences(&input, |input| reference::word2vec::loss(kind, input, &plain_output, width, &batch));
+        let plain_input = widen(&input);
+        let by_output =
+            differences(&output, |output| reference::word2vec::loss(kind, &plain_input, output, width, &batch));
+        if kind == Kind::Cbow {
+            // Each of the two words is changed by the whole gradient of their mean.
+            by_input.iter_mut().for_each(|slope| *slope *= 2.0);
+        }
+        assert_close(&format!("{kind:?}, input"), &gradient(&input, &new[0]), &by_input, 1e-5);
+        assert_close(&format!("{kind:?}, output"), &gradient(&output, &new[1]), &by_output, 1e-5);
+    }
+}
+
+#[test]
+fn ranges_and_threads_change_nothing() {
+    let width = 40;
+    let example = Example::new(500, 5, 11, |random| 1 + random.below(5));
+    let mut random = Random(13);
+    let (input, output) = (random.values(VOCABULARY * width), random.values(VOCABULARY * width));
+    for kind in KINDS {
+        assert_deterministic(|| {
+            let all = [1, 2, 5].map(|parts| stepped(kind, &input, &output, width, &example.batch(), parts));
+            assert!(all.iter().all(|one| *one == all[0]), "{kind:?}: ranges of rows change values");
+            all.concat()
+        });
+    }
+}
+
+#[test]
+fn cuts_balance_loads_and_end_at_the_end() {
+    assert_eq!(balanced_cuts(&[4.0, 1.0, 1.0, 1.0, 1.0], 2), [1, 5]);
+    assert_eq!(balanced_cuts(&[1.0; 6], 3), [2, 4, 6]);
+    for parts in 1..9 {
+        let cuts = balanced_cuts(&[100.0, 1.0, 0.0], parts);
+        assert_eq!(cuts.last(), Some(&3));
+        assert!(cuts.is_sorted());
+    }
+    assert_eq!(balanced_cuts(&[], 3), [0]);
+}
