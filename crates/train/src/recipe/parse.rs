@@ -510,6 +510,33 @@ mod tests {
     }
 
     #[test]
+    fn steps_of_cleaning() {
+        let recipe: Recipe =
+            "[data]\nclean = [\"letters\", \"lowercase\"]\n[[data.source]]\nname = \"a\"\npath = \"b\"\n\
+             clean = [\"strip_tags\", \"stop_words:chinese\"]\n[[data.source]]\nname = \"c\"\npath = \"d\""
+                .parse()
+                .unwrap();
+        assert_eq!(recipe.data.clean, [Step::Letters, Step::Lowercase]);
+        let own = [Step::StripTags, "stop_words:chinese".parse().unwrap()];
+        assert_eq!(recipe.data.sources[0].clean.as_deref(), Some(&own[..]));
+        assert_eq!(recipe.data.sources[1].clean, None);
+        assert_eq!(with("data.clean = \"letters\"", &[]).data.clean, [Step::Letters]);
+        assert_eq!(with("", &["data.clean=[\"stem\"]"]).data.clean, [Step::Stem]);
+        let message = complaint("data.clean = [\"lowercase\", \"stopwords\"]", &[]);
+        assert!(
+            message.starts_with("recipes/x.toml:2: data.clean = [\"lowercase\", \"stopwords\"]: expected"),
+            "{message}"
+        );
+        assert!(message.ends_with("did you mean \"stop_words\"?"), "{message}");
+        let conversations =
+            "[[data.source]]\nname = \"a\"\npath = \"b\"\nformat = \"conversations\"\nclean = [\"letters\"]";
+        let message = conversations.parse::<Recipe>().unwrap_err().to_string();
+        assert!(message.contains("line 5: conversations are read as their template writes them"), "{message}");
+        assert!(complaint("model.tied = false", &[]).contains("gpt has the embeddings as its output's weights"));
+        assert!(complaint("data.claen = [\"stem\"]", &[]).contains("did you mean \"data.clean\"?"));
+    }
+
+    #[test]
     fn overrides_of_sources() {
         let text = "[[data.source]]\nname = \"a\"\npath = \"a\"\n[[data.source]]\nname = \"b c\"\npath = \"b\"";
         let with = |set: &str| parse(text, None, &[set.to_owned()]);
