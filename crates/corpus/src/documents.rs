@@ -1,7 +1,7 @@
 //! `documents.parquet`: one row for every document, so that any number about a corpus can be asked of SQL.
 //!
-//! The row says where a document came from, what was measured about it, in which split it went and which
-//! tokens it became. Later steps (filters, influence) join to it by `id`.
+//! The row says where a document came from, what was measured about it, in which split it went (`train`, `held_out`, or
+//! `dropped`, with the reason in the column of this name) and which tokens it became. Later steps (filters, influence) join to it by `id`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub(crate) struct DocumentRow {
     pub(crate) path: Arc<Path>,
     /// Bytes into the decompressed file.
     pub(crate) offset: i64,
-    /// Bytes of its normalized text.
+    /// Bytes of its normalized and cleaned text.
     pub(crate) bytes: i64,
     pub(crate) characters: i64,
     /// Tokens, without the end of text.
@@ -40,6 +40,8 @@ pub(crate) struct DocumentRow {
     pub(crate) duplicate_of: Option<String>,
     /// The held-out domain; training otherwise.
     pub(crate) domain: Option<String>,
+    /// Why it is in no split.
+    pub(crate) dropped: Option<String>,
     /// Position of its first token in its stream.
     pub(crate) token_start: i64,
 }
@@ -81,6 +83,7 @@ impl DocumentWriter {
             text("duplicate_of", true),
             text("split", false),
             text("domain", true),
+            text("dropped", true),
             number("token_start"),
         ]));
         let file = File::create(path).map_err(CorpusError::io("write", path))?;
@@ -120,8 +123,13 @@ impl DocumentWriter {
             texts(|row| &row.content_hash),
             numbers(|row| row.copies),
             maybe(|row| row.duplicate_of.as_deref()),
-            texts(|row| if row.domain.is_some() { "held_out" } else { "train" }),
+            texts(|row| match (&row.dropped, &row.domain) {
+                (Some(_), _) => "dropped",
+                (None, Some(_)) => "held_out",
+                (None, None) => "train",
+            }),
             maybe(|row| row.domain.as_deref()),
+            maybe(|row| row.dropped.as_deref()),
             numbers(|row| row.token_start),
         ];
         let batch = RecordBatch::try_new(self.schema.clone(), columns)

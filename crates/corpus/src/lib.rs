@@ -2,8 +2,8 @@
 //!
 //! Training data is text of any shape and size, and what it did to a model can only be told when every
 //! token can be traced to its document. So this crate streams: files are read as documents with source,
-//! path and offset ([`read_documents`]), brought to one spelling ([`normalize`]), counted for copies
-//! ([`DuplicateCounter`]), tokenized ([`Tokenizer`]), laid down as flat files of token ids with a row per
+//! path and offset ([`read_documents`]), brought to one spelling ([`normalize`]) and cleaned ([`mod@clean`]), counted for
+//! copies ([`DuplicateCounter`]), tokenized ([`Tokenizer`]), laid down as flat files of token ids with a row per
 //! document ([`prepare`]), and read back in an order that can be resumed from anywhere ([`Loader`]).
 //! Memory has a bound that does not depend on the corpus, and the same input gives the same output, bit
 //! for bit, whatever the thread count.
@@ -12,6 +12,7 @@
 
 mod batches;
 mod cargo_sources;
+pub mod clean;
 mod documents;
 mod duplicates;
 mod error;
@@ -36,8 +37,8 @@ pub use loader::{
 };
 pub use normalize::normalize;
 pub use prepare::{
-    ConversationWriter, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary, Marked, PreparePlan, Prepared,
-    Progress, SourcePlan, SourceSummary, TokenizerPlan, prepare,
+    ConversationWriter, Dropped, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary, Marked, PreparePlan,
+    Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, prepare,
 };
 pub use read::{
     Document, Documents, FileKind, FileList, JsonFields, LONGEST_DOCUMENT, LONGEST_RECORD, ReadOptions, Records, Split,

@@ -5,7 +5,8 @@
 //! 2024). Rows to ignore are left out before the product, so they cost nothing.
 //!
 //! [`forward`] and [`losses`] are the plain loss; [`with_options`] adds label smoothing, a bias, weights of rows and an
-//! ignored target of the caller's choice.
+//! ignored target of the caller's choice. Since the largest logit of a row is there anyway, so is whether it is the
+//! target's: [`grades`].
 
 use crate::buffer::Output;
 use crate::matrix::{Beginning, MatrixRef, Precision, product, product_at};
@@ -71,11 +72,23 @@ pub struct HeadDirection<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
+/// What [`grades`] returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grades {
+    /// The loss of each row in nats, `[rows]`; 0 at ignored rows.
+    pub losses: Vec<f32>,
+    /// Whether the target is the most probable token of the row, `[rows]`: the first of the largest logits, where several
+    /// are equal. False at ignored rows.
+    pub hits: Vec<bool>,
+}
+
 /// What [`with_options`] returns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowLosses {
     /// The loss of each row in nats, `[rows]`, before its weight and the scale; 0 at ignored rows.
     pub losses: Vec<f32>,
+    /// As in [`Grades::hits`].
+    pub hits: Vec<bool>,
     /// `scale · Σ weight · loss` over the rows, summed in `f64`.
     pub loss_sum: f32,
     /// The gradients of `loss_sum`, when asked for.
@@ -107,17 +120,23 @@ pub fn forward(
     precision: Precision,
 ) -> CrossEntropy {
     let problem = Problem::new(x, weight, targets, width, Options { scale, precision, ..Options::default() });
-    let (losses, gradients) = problem.run(want_gradients, &mut |_| {});
+    let (rows, gradients) = problem.run(want_gradients, &mut |_| {});
     CrossEntropy {
-        loss_sum: problem.weighted_sum(&losses),
+        loss_sum: problem.weighted_sum(&rows),
         gradients: gradients.map(|gradients| (gradients.dx, gradients.dweight)),
     }
 }
 
 /// The loss of each row in nats, `[rows]`; 0 at ignored rows. Operands as in [`forward`].
 pub fn losses(x: &[f32], weight: &[f32], targets: &[u32], width: usize, precision: Precision) -> Vec<f32> {
+    grades(x, weight, targets, width, precision).losses
+}
+
+/// The loss of each row, and whether its target is the most probable token. Operands as in [`forward`].
+pub fn grades(x: &[f32], weight: &[f32], targets: &[u32], width: usize, precision: Precision) -> Grades {
     let problem = Problem::new(x, weight, targets, width, Options { precision, ..Options::default() });
-    problem.by_row(&problem.run(false, &mut |_| {}).0)
+    let rows = problem.run(false, &mut |_| {}).0;
+    Grades { losses: problem.losses(&rows), hits: problem.hits(&rows) }
 }
 
 /// The losses of the rows and their weighted sum: with z = `x weightᵀ + bias` and q the smoothed target distribution,
@@ -133,8 +152,8 @@ pub fn with_options(
     want_gradients: bool,
 ) -> RowLosses {
     let problem = Problem::new(x, weight, targets, width, options);
-    let (losses, gradients) = problem.run(want_gradients, &mut |_| {});
-    RowLosses { losses: problem.by_row(&losses), loss_sum: problem.weighted_sum(&losses), gradients }
+    let (rows, gradients) = problem.run(want_gradients, &mut |_| {});
+    problem.row_losses(&rows, gradients)
 }
 
 /// [`with_options`], and ⟨dWᵢ, V⟩ + ⟨dbᵢ, v⟩ for every sequence i and every direction: `[sequences, directions]`, as in
@@ -159,7 +178,7 @@ pub fn with_sequence_products(
         assert!(bias.is_none_or(|bias| bias.len() == problem.vocabulary), "a direction [{}]", problem.vocabulary);
     }
     let mut row_products = vec![0.0; targets.len() * directions.len()];
-    let (losses, gradients) = problem.run(want_gradients, &mut |chunk| {
+    let (rows, gradients) = problem.run(want_gradients, &mut |chunk| {
         let rows = chunk.rows.len();
         let mut projected = vec![0.0; rows * width];
         for (d, direction) in directions.iter().enumerate() {
@@ -182,8 +201,14 @@ pub fn with_sequence_products(
             }
         }
     });
-    let losses = RowLosses { losses: problem.by_row(&losses), loss_sum: problem.weighted_sum(&losses), gradients };
-    (losses, sum_by_sequence(&row_products, ends, directions.len()))
+    (problem.row_losses(&rows, gradients), sum_by_sequence(&row_products, ends, directions.len()))
+}
+
+/// What became of a counted row.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    loss: f64,
+    hit: bool,
 }
 
 struct Problem<'a> {
@@ -222,32 +247,48 @@ impl<'a> Problem<'a> {
     }
 
     /// `scale · Σ weight · loss` of the losses of the counted rows.
-    fn weighted_sum(&self, losses: &[f64]) -> f32 {
+    fn weighted_sum(&self, counted: &[Row]) -> f32 {
+        let losses = counted.iter().map(|row| row.loss);
         let sum: f64 = match self.options.row_weights {
-            None => losses.iter().sum(),
+            None => losses.sum(),
             Some(weights) => self.counted.iter().zip(losses).map(|(row, loss)| f64::from(weights[*row]) * loss).sum(),
         };
         (sum * f64::from(self.options.scale)) as f32
     }
 
     /// The losses of the counted rows among zeros for the others.
-    fn by_row(&self, counted: &[f64]) -> Vec<f32> {
+    fn losses(&self, counted: &[Row]) -> Vec<f32> {
         let mut losses = vec![0.0; self.targets.len()];
-        for (row, loss) in self.counted.iter().zip(counted) {
-            losses[*row] = *loss as f32;
+        for (row, outcome) in self.counted.iter().zip(counted) {
+            losses[*row] = outcome.loss as f32;
         }
         losses
     }
 
+    /// Where the target of a counted row is its most probable token.
+    fn hits(&self, counted: &[Row]) -> Vec<bool> {
+        let mut hits = vec![false; self.targets.len()];
+        for (row, outcome) in self.counted.iter().zip(counted) {
+            hits[*row] = outcome.hit;
+        }
+        hits
+    }
+
+    fn row_losses(&self, rows: &[Row], gradients: Option<HeadGradients>) -> RowLosses {
+        RowLosses { losses: self.losses(rows), hits: self.hits(rows), loss_sum: self.weighted_sum(rows), gradients }
+    }
+
     /// Turns a row of logits into its exponentials e less q times their sum s, with q the target distribution, which
-    /// are s times the gradients of the logits; returns the loss and s.
-    fn finish_row(&self, row: &mut [f32], target: usize) -> (f64, f32) {
+    /// are s times the gradients of the logits; returns what became of the row, and s.
+    fn finish_row(&self, row: &mut [f32], target: usize) -> (Row, f32) {
         let smoothing = self.options.smoothing;
         if let Some(bias) = self.options.bias {
             add_chunk(row, bias);
         }
         let target_logit = f64::from(row[target]);
         let largest = maximum(row);
+        // Of equal ones the first, or a model that has learned nothing would seem to be always right.
+        let hit = row[target] == largest && row[..target].iter().all(|logit| *logit < largest);
         // Logits less the largest, so that their sum stays small beside the logarithm that it is added to.
         let mean = if smoothing > 0.0 { f64::from(sum_of_differences(row, largest)) / row.len() as f64 } else { 0.0 };
         let sum = exponentials(row, largest);
@@ -259,11 +300,11 @@ impl<'a> Problem<'a> {
             subtract(row, sum * smoothing / row.len() as f32);
         }
         row[target] -= sum * (1.0 - smoothing);
-        (loss, sum)
+        (Row { loss, hit }, sum)
     }
 
-    /// The losses of the counted rows, and the gradients when asked for; `look` sees every chunk.
-    fn run(&self, want_gradients: bool, look: &mut dyn FnMut(&Chunk)) -> (Vec<f64>, Option<HeadGradients>) {
+    /// What became of the counted rows, and the gradients when asked for; `look` sees every chunk.
+    fn run(&self, want_gradients: bool, look: &mut dyn FnMut(&Chunk)) -> (Vec<Row>, Option<HeadGradients>) {
         let mut gradients = want_gradients.then(|| Gradients::new(self));
         let (width, vocabulary, precision) = (self.width, self.vocabulary, self.options.precision);
         let most_rows = LOGITS.checked_div(vocabulary).unwrap_or(0).max(FEWEST_ROWS.min(width)).min(self.counted.len());
@@ -272,7 +313,7 @@ impl<'a> Problem<'a> {
         let chunk_rows = self.counted.len().div_ceil(chunks).max(1);
         let mut logits = Output::new(chunk_rows * vocabulary);
         let weight = MatrixRef::new(self.weight, vocabulary, width);
-        let mut losses = vec![0.0; self.counted.len()];
+        let mut outcomes = vec![Row::default(); self.counted.len()];
         for (chunk, rows) in self.counted.chunks(chunk_rows).enumerate() {
             let first = chunk * chunk_rows;
             let gathered = (!self.counts_every_row()).then(|| self.gather(rows));
@@ -289,13 +330,13 @@ impl<'a> Problem<'a> {
                 );
                 pointer.slice(0, rows.len() * vocabulary)
             };
-            let losses = &mut losses[first..][..rows.len()];
+            let outcomes = &mut outcomes[first..][..rows.len()];
             let mut sums = vec![0.0; rows.len()];
             let tasks = logits.par_chunks_mut(TASK_ROWS * vocabulary).zip(rows.par_chunks(TASK_ROWS));
-            let tasks = tasks.zip(losses.par_chunks_mut(TASK_ROWS)).zip(sums.par_chunks_mut(TASK_ROWS));
-            tasks.for_each(|(((logits, rows), losses), sums)| {
+            let tasks = tasks.zip(outcomes.par_chunks_mut(TASK_ROWS)).zip(sums.par_chunks_mut(TASK_ROWS));
+            tasks.for_each(|(((logits, rows), outcomes), sums)| {
                 for (i, row) in logits.chunks_exact_mut(vocabulary).enumerate() {
-                    (losses[i], sums[i]) = self.finish_row(row, self.targets[rows[i]] as usize);
+                    (outcomes[i], sums[i]) = self.finish_row(row, self.targets[rows[i]] as usize);
                 }
             });
             let Options { scale, row_weights, .. } = self.options;
@@ -307,7 +348,7 @@ impl<'a> Problem<'a> {
             }
             look(&chunk);
         }
-        (losses, gradients.map(|gradients| gradients.finish(self)))
+        (outcomes, gradients.map(|gradients| gradients.finish(self)))
     }
 
     /// The given rows of `x`, together.

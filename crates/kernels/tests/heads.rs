@@ -48,6 +48,7 @@ fn every_option_against_the_reference() {
                         assert_close("losses", &result.losses, &plain.losses, 1e-5);
                         assert_close("loss_sum", &[result.loss_sum], &[plain.loss_sum], 1e-6);
                         assert_eq!((&alone.losses, alone.loss_sum), (&result.losses, result.loss_sum));
+                        assert_eq!((&result.hits, &alone.hits), (&plain.hits, &plain.hits));
                         assert_eq!(alone.gradients, None);
                         let gradients = result.gradients.expect("gradients were asked for");
                         assert_close("dx", &gradients.dx, &plain.dx, 1e-5);
@@ -93,6 +94,22 @@ fn several_chunks_and_large_logits() {
     let options = Options { smoothing: 0.2, ..Options::default() };
     let result = cross_entropy::with_options(&[1e4, 1e4], &[1.0, -1.0], &[0, 1], 1, options, false);
     assert_close("losses", &result.losses, &[0.1 * 2e4, 0.9 * 2e4], 1e-6);
+}
+
+#[test]
+fn of_equal_logits_the_first_is_the_most_probable() {
+    at_every_level(|| {
+        // Zero rows leave every logit 0; the second row points at tokens 2 and 3 alike.
+        let weight = [0.0, 0.0, 1.0, 1.0, 0.5];
+        let grades = |targets: &[u32]| cross_entropy::grades(&[0.0, 1.0], &weight, targets, 1, Precision::F32);
+        assert_eq!(grades(&[0, 2]).hits, [true, true]);
+        assert_eq!(grades(&[1, 3]).hits, [false, false]);
+        assert_eq!(grades(&[IGNORE, 2]).hits, [false, true]);
+        assert_eq!(grades(&[IGNORE, 2]).losses[0], 0.0);
+    });
+    // Not a number is no answer.
+    let nothing = cross_entropy::grades(&[f32::NAN], &[1.0, 2.0], &[1], 1, Precision::F32);
+    assert_eq!(nothing.hits, [false]);
 }
 
 #[test]

@@ -453,6 +453,9 @@ pub struct InspectArguments {
     /// A tokenizer.json, or a folder with one, to count tokens with
     #[arg(long, value_name = "PATH")]
     pub tokenizer: Option<PathBuf>,
+    /// Steps of cleaning, shown before and after: strip_tags, letters, lowercase, split_words, stop_words, stem
+    #[arg(long, value_delimiter = ',', value_name = "STEP,...")]
+    pub clean: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use crate::terminal::{Terminal, count, duration, short};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use loam_corpus::Progress;
+use loam_corpus::{Dropped, Progress};
 use loam_train::record::Event;
 use loam_train::{Observer, StepProgress};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ pub struct Watcher {
     bar: Option<ProgressBar>,
     spinner: Option<ProgressBar>,
     last_line: Option<Instant>,
-    baselines: Vec<(String, String, f64, f64)>,
+    /// Lines about the n-gram models, until the plan is told.
+    baselines: Vec<String>,
     folder: Option<PathBuf>,
 }
 
@@ -79,8 +80,19 @@ impl Watcher {
     }
 
     fn tell_baselines(&mut self) {
-        for (domain, name, loss, bits) in std::mem::take(&mut self.baselines) {
-            self.say(&format!("  {name:<7} on {domain}: {loss:.3} nats a token, {bits:.3} bits a byte"));
+        for line in std::mem::take(&mut self.baselines) {
+            self.say(&line);
+        }
+    }
+
+    /// What of a source or domain does not reach the model.
+    fn tell_loss(&self, name: &str, tokens: u64, unknown: u64, dropped: &[Dropped]) {
+        if unknown > 0 {
+            let share = 100.0 * unknown as f64 / tokens.max(1) as f64;
+            self.say(&format!("    {name}: {} tokens ({share:.1} %) are unknown words", count(unknown)));
+        }
+        for Dropped { reason, documents } in dropped {
+            self.say(&format!("    {name}: {} documents dropped: {reason}", count(*documents)));
         }
     }
 
@@ -112,6 +124,7 @@ impl Watcher {
                         count(source.tokens),
                         100.0 * source.share
                     ));
+                    self.tell_loss(&source.name, source.tokens, source.unknown_tokens, &source.dropped);
                 }
                 for domain in held_out {
                     let overlap = match domain.overlap_documents {
@@ -124,6 +137,7 @@ impl Watcher {
                         count(domain.tokens),
                         count(domain.documents)
                     ));
+                    self.tell_loss(&domain.name, domain.tokens, domain.unknown_tokens, &domain.dropped);
                 }
             }
             Event::Model { family, parameters, frozen_parameters, width, layers, heads, context, .. } => {
@@ -138,9 +152,10 @@ impl Watcher {
                     "model: {family}, {parameters} (layers {layers}, width {width}, heads {heads}, context {context})"
                 ));
             }
-            Event::Baseline { domain, name, loss, bits_per_byte } => {
-                self.baselines.push((domain.clone(), name.clone(), *loss, *bits_per_byte));
-            }
+            Event::Baseline { domain, name, loss, bits_per_byte, accuracy } => self.baselines.push(format!(
+                "  {name:<8} on {domain}: {loss:.3} nats a token, {bits_per_byte:.3} bits a byte{}",
+                right(*accuracy)
+            )),
             Event::Plan { steps, batch_tokens, .. } => {
                 if !self.baselines.is_empty() {
                     self.say("to beat, the held-out loss of n-gram models:");
@@ -153,10 +168,11 @@ impl Watcher {
                     short(*steps as f64 * *batch_tokens as f64)
                 ));
             }
-            Event::Evaluation { step, domain, loss, bits_per_byte, .. } => {
+            Event::Evaluation { step, domain, loss, bits_per_byte, accuracy, .. } => {
                 if !self.terminal.live() || self.bar.is_none() {
                     self.say(&format!(
-                        "step {step}: held-out {domain}: {loss:.4} nats a token, {bits_per_byte:.4} bits a byte"
+                        "step {step}: held-out {domain}: {loss:.4} nats a token, {bits_per_byte:.4} bits a byte{}",
+                        right(*accuracy)
                     ));
                 }
             }
@@ -228,7 +244,8 @@ impl Observer for Watcher {
         if self.terminal.quiet() {
             return;
         }
-        let held_out = progress.held_out.map_or(String::new(), |loss| format!(" · held-out {loss:.3}"));
+        let accuracy = progress.accuracy.map_or(String::new(), |share| format!(", {:.1} % right", 100.0 * share));
+        let held_out = progress.held_out.map_or(String::new(), |loss| format!(" · held-out {loss:.3}{accuracy}"));
         let numbers = format!(
             "loss {:.3}{held_out} · {} tokens/s · {} left",
             progress.loss,
@@ -254,6 +271,11 @@ impl Observer for Watcher {
         self.done();
         self.terminal.warning(message);
     }
+}
+
+/// How often the most probable token was the true one, as the end of a sentence.
+pub fn right(accuracy: Option<f64>) -> String {
+    accuracy.map_or_else(String::new, |share| format!(", {:.2} % of the tokens right", 100.0 * share))
 }
 
 /// Tells of what comes from the Hub, file by file.

@@ -243,6 +243,10 @@ fn help_teaches_and_tools_work() {
     }
     let inspected = loam(at, &["data", "inspect", "apples.jsonl", "--tokenizer", "tokenizer-bpe", "-n", "1"]);
     assert!(words(&inspected).contains("900 documents"), "{}", words(&inspected));
+    let cleaned = loam(at, &["data", "inspect", "apples.jsonl", "-n", "1", "--clean", "letters,lowercase,stop_words"]);
+    let cleaned = words(&cleaned);
+    assert!(cleaned.contains("Ann has 0 apples") && cleaned.contains("--- cleaned:\nann apples gives"), "{cleaned}");
+    refused(at, &["data", "inspect", "apples.jsonl", "--clean", "leters"], 2, &["did you mean \"letters\"?"]);
     let none = loam(at, &["runs"]);
     assert!(words(&none).contains("runs"), "{}", words(&none));
 }

@@ -9,6 +9,7 @@ use crate::llama::{self, Llama};
 use crate::lstm::{Cell, Recurrent};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{Device, Int, Tensor};
+use loam_nn::head::Grades;
 use std::path::Path;
 
 /// A causal language model of one of the families.
@@ -168,8 +169,8 @@ impl LanguageModel for CausalModel {
         inside!(self, model => model.loss(inputs, targets, scale, dropout_seed))
     }
 
-    fn token_losses(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
-        inside!(self, model => model.token_losses(inputs, targets))
+    fn token_grades(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades {
+        inside!(self, model => model.token_grades(inputs, targets))
     }
 
     fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {

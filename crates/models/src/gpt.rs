@@ -10,6 +10,7 @@ use crate::weights::{self, Layout};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_nn::attention::{Attention as Mask, Positions, attend};
+use loam_nn::head::Grades;
 use loam_nn::initialize::Initializer;
 use loam_nn::layers::{Embedding, LayerNorm, Linear};
 use loam_nn::ops;
@@ -376,8 +377,8 @@ impl LanguageModel for Gpt {
         ops::head_loss(self.hidden(inputs, dropout_seed), self.output(), targets, scale)
     }
 
-    fn token_losses(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
-        ops::token_losses(self.hidden(inputs, None), self.output(), targets)
+    fn token_grades(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades {
+        ops::token_grades(self.hidden(inputs, None), self.output(), targets)
     }
 
     fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {

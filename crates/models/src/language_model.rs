@@ -4,6 +4,7 @@ pub use crate::cache::Cache;
 use crate::error::ModelError;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
+use loam_nn::head::Grades;
 use std::path::Path;
 
 /// A model that gives each token the probability of following the ones before it.
@@ -13,8 +14,14 @@ pub trait LanguageModel: Module {
     fn loss(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>, scale: f32, dropout_seed: Option<u64>)
     -> Tensor<1>;
 
-    /// The cross-entropy of every target, `[batch * time]` nats, 0 at −1; no dropout, not differentiable.
-    fn token_losses(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1>;
+    /// The cross-entropy of every target, in nats, and whether it was the most probable token, `[batch * time]` each, 0 at
+    /// −1; no dropout, not differentiable.
+    fn token_grades(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades;
+
+    /// The losses of [`LanguageModel::token_grades`].
+    fn token_losses(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
+        self.token_grades(inputs, targets).losses
+    }
 
     /// Logits after each of `inputs` `[batch, time]`, which follow the tokens in `cache`: `[batch, time, vocabulary]`.
     fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3>;

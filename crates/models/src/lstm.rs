@@ -12,10 +12,11 @@ use crate::language_model::{Cache, LanguageModel};
 use crate::weights::{self, Layout};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use loam_nn::head::{self, Grades};
 use loam_nn::initialize::{Initializer, mix};
 use loam_nn::layers::Embedding;
+use loam_nn::ops;
 use loam_nn::recurrent::{self, Steps, Weights};
-use loam_nn::{head, ops};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -371,8 +372,8 @@ impl LanguageModel for Recurrent {
         head::loss(states, self.output(), self.decoder.bias.val(), targets, head::Loss::scaled(scale))
     }
 
-    fn token_losses(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
-        head::token_losses(self.body.encode(inputs, None, None), self.output(), self.decoder.bias.val(), targets)
+    fn token_grades(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades {
+        head::token_grades(self.body.encode(inputs, None, None), self.output(), self.decoder.bias.val(), targets)
     }
 
     fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {

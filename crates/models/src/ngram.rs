@@ -21,6 +21,10 @@
 //! Counts live in two hash tables keyed by (number of the context n-gram, token), so any vocabulary of 32-bit ids
 //! fits in a 64-bit key and counting needs one look-up an order and token.
 
+mod guess;
+
+pub use guess::Guesses;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -124,12 +128,7 @@ impl NGram {
     /// is answered by the lower order. A token outside the vocabulary has −∞; one outside it in the context is an
     /// unseen context.
     pub fn log_probability(&self, context: &[u32], token: u32) -> f64 {
-        let state = match *context {
-            [] => Context::default(),
-            [last] => Context { last: Some(last), bigram: None },
-            [.., before, last] => Context { last: Some(last), bigram: self.counts.bigram_id(before, last) },
-        };
-        self.probability(state, token).0.ln()
+        self.probability(self.counts.context(context), token).0.ln()
     }
 
     /// P(token | context), and the context with the token added.
@@ -241,6 +240,15 @@ impl Counts {
         }
         increase(&mut self.bigram[id as usize]);
         id
+    }
+
+    /// What is known of the tokens before one.
+    fn context(&self, tokens: &[u32]) -> Context {
+        match *tokens {
+            [] => Context::default(),
+            [last] => Context { last: Some(last), bigram: None },
+            [.., before, last] => Context { last: Some(last), bigram: self.bigram_id(before, last) },
+        }
     }
 
     fn bigram_id(&self, first: u32, second: u32) -> Option<u32> {

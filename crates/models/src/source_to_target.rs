@@ -9,7 +9,7 @@ use crate::t5::{self, T5};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{Device, Int, Tensor};
 use loam_nn::attention::Attention;
-use loam_nn::head;
+use loam_nn::head::{self, Grades};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -195,6 +195,11 @@ impl SourceToTarget {
         dropout_seed: Option<u64>,
     ) -> Tensor<1> {
         inside!(self, model => model.loss(source, inputs, targets, loss, dropout_seed))
+    }
+
+    /// See [`Seq2Seq::token_grades`].
+    pub fn token_grades(&self, source: &Source, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades {
+        inside!(self, model => model.token_grades(source, inputs, targets))
     }
 
     /// See [`Seq2Seq::token_losses`].

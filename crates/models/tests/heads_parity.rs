@@ -104,7 +104,8 @@ fn masked_words_and_next_sentences_are_told_of_one_pass() {
     let loss = model.loss(&case.inputs(), words(), case.row("follows"), (1.0 / 5.0, 1.0 / 3.0), None);
     case.compare_gradients(&model, loss, |model, folder| model.save(folder).unwrap());
     // Measured, they are what they are trained on.
-    let (losses, measured) = model.valid().token_losses(&case.inputs(), words());
+    let (grades, measured) = model.valid().token_grades(&case.inputs(), words());
+    let losses = grades.losses;
     support::near("next sentences", &support::host(measured), &support::host(next), 1e-6);
     assert_eq!(losses.dims(), [5]);
 }

@@ -67,7 +67,8 @@ pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Tensor<D> {
     x * mask
 }
 
-/// See [`crate::ops::token_losses`]; this one is differentiable.
+/// The cross-entropy of every token, `[batch * time]` nats, 0 where the target is −1; differentiable. Its sum is
+/// [`crate::ops::head_loss`].
 pub fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let [batch, time, width] = x.dims();
     let rows = batch * time;

@@ -3,6 +3,7 @@
 
 use crate::fused::pointwise::PointwiseOperations;
 use crate::fused::{self, FusedOperations};
+use crate::head::{Grades, composed_grades};
 use crate::{composed, device, precision};
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
@@ -211,12 +212,12 @@ pub fn head_loss(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>, scale
     ))
 }
 
-/// The cross-entropy of every token, `[batch * time]` nats, 0 where the target is −1. Not differentiable: evaluation
-/// and scoring.
-pub fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
-    let (x, weight) = (x.inner(), weight.inner());
+/// The cross-entropy of every token, and whether it was the most probable one: `[batch * time]` each. Operands as in
+/// [`head_loss`]. Not differentiable: evaluation and scoring.
+pub fn token_grades(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Grades {
+    let (x, weight, targets) = (x.inner(), weight.inner(), targets.inner());
     if !fused(&x) {
-        return composed::token_losses(x, weight, targets);
+        return composed_grades(logits(x, weight), targets);
     }
-    fused::token_losses(x, weight, targets)
+    fused::token_grades(x, weight, targets)
 }

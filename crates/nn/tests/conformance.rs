@@ -237,15 +237,26 @@ fn heads_with_a_bias() {
                 (y, vec![Leaf::Three(x), Leaf::Two(w), Leaf::One(b)])
             });
         }
-        let losses = || {
+        let biased = || {
             let (x, w, b) = (tensor([batch, time, width], 1), tensor([9, width], 2), tensor([9], 3));
-            host(head::token_losses(x, w, b, ids([rows], 10, 4) - 1))
+            head::token_grades(x, w, b, ids([rows], 10, 4) - 1)
         };
-        for (fused, composed) in losses().iter().zip(ops::with_composed(losses)) {
-            assert!(
-                (fused - composed).abs() <= TOLERANCE * composed.abs().max(1.0),
-                "{fused} fused, {composed} composed"
-            );
+        let plain =
+            || ops::token_grades(tensor([batch, time, width], 1), tensor([9, width], 2), ids([rows], 10, 4) - 1);
+        // Every logit is 0: the first token is the most probable one, not every one.
+        let undecided = || {
+            let x = tensor([batch, time, width], 1) * 0.0;
+            ops::token_grades(x, tensor([9, width], 2), ids([rows], 3, 4) - 1)
+        };
+        for grades in [&biased as &dyn Fn() -> head::Grades, &plain, &undecided] {
+            let (fused, composed) = (grades(), ops::with_composed(grades));
+            assert_eq!(host(fused.hits), host(composed.hits));
+            for (fused, composed) in host(fused.losses).iter().zip(host(composed.losses)) {
+                assert!(
+                    (fused - composed).abs() <= TOLERANCE * composed.abs().max(1.0),
+                    "{fused} fused, {composed} composed"
+                );
+            }
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Evaluation {
     pub loss: f64,
     /// None where only the loss was recorded.
     pub bits_per_byte: Option<f64>,
+    /// Share of the tokens that were the most probable ones; none where it was not recorded.
+    pub accuracy: Option<f64>,
     /// Tokens scored; 0 where it was not recorded.
     pub tokens: u64,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Baseline {
     pub domain: String,
     pub name: String,
     pub loss: f64,
+    pub bits_per_byte: f64,
+    pub accuracy: Option<f64>,
 }
 
 /// Text that the model wrote.
@@ -145,12 +149,13 @@ impl Facts {
             Event::Plan { steps, batch_tokens, micro_batch_tokens, .. } => {
                 self.plan = Some((steps, batch_tokens, micro_batch_tokens));
             }
-            Event::Baseline { domain, name, loss, .. } => {
+            Event::Baseline { domain, name, loss, bits_per_byte, accuracy } => {
                 self.baselines.retain(|baseline| (&baseline.domain, &baseline.name) != (&domain, &name));
-                self.baselines.push(Baseline { domain, name, loss });
+                self.baselines.push(Baseline { domain, name, loss, bits_per_byte, accuracy });
             }
-            Event::Evaluation { step, domain, loss, bits_per_byte, tokens } => {
-                self.evaluation(&domain, Evaluation { step, loss, bits_per_byte: Some(bits_per_byte), tokens });
+            Event::Evaluation { step, domain, loss, bits_per_byte, accuracy, tokens } => {
+                let bits_per_byte = Some(bits_per_byte);
+                self.evaluation(&domain, Evaluation { step, loss, bits_per_byte, accuracy, tokens });
             }
             Event::Checkpoint { step, path, best } => {
                 self.step = self.step.max(step);
@@ -196,7 +201,8 @@ impl Facts {
         for row in metrics {
             if row.metric == "held_out_loss" && !known.contains(&row.domain) {
                 let (step, loss) = (row.step, row.value);
-                self.evaluation(&row.domain, Evaluation { step, loss, bits_per_byte: None, tokens: 0 });
+                let evaluation = Evaluation { step, loss, bits_per_byte: None, accuracy: None, tokens: 0 };
+                self.evaluation(&row.domain, evaluation);
             }
         }
         for domain in &mut self.losses {

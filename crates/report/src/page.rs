@@ -5,6 +5,7 @@ mod curves;
 mod data;
 mod details;
 mod ledger;
+mod scores;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,6 +79,7 @@ struct Page {
     figures: Vec<Figure>,
     /// Stacks of pictures.
     curves: Vec<Vec<Picture>>,
+    scores: Vec<scores::ScoreRow>,
     ledger: Option<ledger::LedgerSection>,
     no_ledger: &'static str,
     data: data::DataSection,
@@ -101,6 +103,7 @@ fn render(folder: &RunFolder) -> Result<String, ReportError> {
         problems: folder.problems.clone(),
         figures: details::figures(&facts),
         curves: curves::pictures(&facts, &folder.metrics, &clock),
+        scores: scores::rows(&facts),
         ledger: summary.as_ref().map(|(ledger, summary)| ledger::section(ledger, summary, &facts, &clock)),
         no_ledger: match &folder.ledger {
             Some(_) => "The ledger of this run is empty: no interval was booked before it stopped.",

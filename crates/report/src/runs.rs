@@ -57,6 +57,8 @@ pub struct HeldOutLoss {
     pub loss: f64,
     /// Bits a byte of text; none where it was not recorded.
     pub bits_per_byte: Option<f64>,
+    /// Share of the tokens that were the most probable ones; none where it was not recorded.
+    pub accuracy: Option<f64>,
 }
 
 /// One run in a list.
@@ -124,6 +126,7 @@ pub fn summarize(path: &Path) -> Result<RunSummary, ReportError> {
             domain: domain.to_owned(),
             loss: evaluation.loss,
             bits_per_byte: evaluation.bits_per_byte,
+            accuracy: evaluation.accuracy,
         })
         .collect();
     Ok(RunSummary {

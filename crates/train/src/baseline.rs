@@ -6,7 +6,14 @@ use crate::objective::{Example, Kind};
 use crate::recipe::Recipe;
 use crate::record::Event;
 use loam_corpus::{IGNORE, Prepared, TokenStream};
-use loam_models::ngram::NGram;
+use loam_models::ngram::{Guesses, NGram};
+
+/// What a model made of a domain.
+struct Score {
+    nats: f64,
+    hits: u64,
+    tokens: u64,
+}
 
 /// Tokens before the one that is told that the highest order sees.
 const SEEN: usize = 2;
@@ -52,6 +59,7 @@ pub(crate) fn events(
     });
     let models =
         if kind == Kind::Spans { NGram::train_all(vocabulary, written) } else { NGram::train_all(vocabulary, streams) };
+    let guesses = models.each_ref().map(NGram::guesses);
     let token_bytes = batch::token_bytes(prepared.tokenizer());
     let bytes_of = |ids: &mut dyn Iterator<Item = u32>| -> u64 {
         ids.filter_map(|id| token_bytes.get(id as usize)).map(|&bytes| u64::from(bytes)).sum()
@@ -61,19 +69,24 @@ pub(crate) fn events(
         let stream = prepared.held_out_stream(index);
         let pairs = prepared.held_out_examples(index).is_some();
         let mut visible = Vec::new();
-        let (losses, bytes): (Vec<(f64, u64)>, u64) = if kind == Kind::Causal && !pairs {
-            let losses = models.iter().map(|model| model.loss(tokens(stream, stream.len()))).collect();
-            (losses, bytes_of(&mut tokens(stream, stream.len())))
+        let (scores, bytes): (Vec<Score>, u64) = if kind == Kind::Causal && !pairs {
+            let score = |(model, guesses): (&NGram, &Guesses)| {
+                let (nats, scored) = model.loss(tokens(stream, stream.len()));
+                Score { nats, hits: guesses.hits(tokens(stream, stream.len())), tokens: scored }
+            };
+            (models.iter().zip(&guesses).map(score).collect(), bytes_of(&mut tokens(stream, stream.len())))
         } else {
             let examples = feed.held_out(prepared, index, None);
             let told = |sees: Sees| examples.iter().flat_map(|example| told(example, sees)).collect::<Vec<_>>();
-            let loss = |model: &NGram, told: &[(Vec<u32>, u32)]| {
-                let nats: f64 = told.iter().map(|(before, id)| -model.log_probability(before, *id)).sum();
-                (nats, told.len() as u64)
+            let score = |(model, guesses): (&NGram, &Guesses), told: &[(Vec<u32>, u32)]| Score {
+                nats: told.iter().map(|(before, id)| -model.log_probability(before, *id)).sum(),
+                hits: told.iter().filter(|(before, id)| guesses.most_probable(before) == *id).count() as u64,
+                tokens: told.len() as u64,
             };
+            let trained = models.iter().zip(&guesses);
             if kind == Kind::Masked {
                 let told = told(Sees::Inputs);
-                visible.extend(models[1..].iter().map(|model| loss(model, &told)));
+                visible.extend(trained.clone().skip(1).map(|model| score(model, &told)));
             }
             let told = told(match kind {
                 // The input at a place stands before the target there.
@@ -81,19 +94,20 @@ pub(crate) fn events(
                 Kind::Masked => Sees::Truth,
                 Kind::Pairs | Kind::Spans => Sees::Targets,
             });
-            let losses = models.iter().map(|model| loss(model, &told)).collect();
-            (losses, bytes_of(&mut told.iter().map(|(_, id)| *id)))
+            let scores = trained.map(|model| score(model, &told)).collect();
+            (scores, bytes_of(&mut told.iter().map(|(_, id)| *id)))
         };
         if bytes == 0 {
             continue;
         }
         let names = ["unigram", "bigram", "trigram", "visible bigram", "visible trigram"];
-        for ((nats, count), name) in losses.into_iter().chain(visible).zip(names) {
+        for (Score { nats, hits, tokens }, name) in scores.into_iter().chain(visible).zip(names) {
             events.push(Event::Baseline {
                 domain: domain.name.clone(),
                 name: name.to_owned(),
-                loss: nats / count as f64,
+                loss: nats / tokens as f64,
                 bits_per_byte: nats / std::f64::consts::LN_2 / bytes as f64,
+                accuracy: (tokens > 0).then(|| hits as f64 / tokens as f64),
             });
         }
     }

@@ -26,6 +26,8 @@ pub struct HeldOutLoss {
     pub tokens: u64,
     /// Bytes of text that those tokens stand for.
     pub bytes: u64,
+    /// Tokens that were the model's most probable ones.
+    pub hits: u64,
     /// How well next sentences were told, where that is learned.
     pub next_sentences: Option<NextSentences>,
 }
@@ -67,6 +69,11 @@ impl HeldOutLoss {
         self.nats / self.tokens as f64
     }
 
+    /// Share of the tokens that were the model's most probable ones; none without tokens.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.tokens > 0).then(|| self.hits as f64 / self.tokens as f64)
+    }
+
     /// Bits a byte of text: independent of the tokenizer. NaN without bytes.
     pub fn bits_per_byte(&self) -> f64 {
         self.nats / std::f64::consts::LN_2 / self.bytes as f64
@@ -88,9 +95,10 @@ pub fn evaluate<M: Learner>(
 ) -> HeldOutLoss {
     let mut total = HeldOutLoss::default();
     for group in objective::groups(examples, tokens) {
-        let (losses, next) = model.measure(group, device);
-        total.nats += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
-        total.tokens += losses.len() as u64;
+        let (grades, next) = model.measure(group, device);
+        total.nats += grades.iter().map(|grade| f64::from(grade.loss)).sum::<f64>();
+        total.hits += grades.iter().filter(|grade| grade.hit).count() as u64;
+        total.tokens += grades.len() as u64;
         total.next_sentences = total.next_sentences.zip(next).map(|(one, other)| one + other).or(next);
         let targets = group.iter().flat_map(|example| &example.targets);
         total.bytes += targets.filter_map(|&id| token_bytes.get(id as usize)).map(|&b| u64::from(b)).sum::<u64>();

@@ -24,13 +24,17 @@ pub(crate) enum Configuration {
 impl Configuration {
     /// A model of this shape for a vocabulary of this size, whatever its tokens are: for its number of parameters.
     pub(crate) fn of_size(shape: &ModelShape, vocabulary: usize) -> Self {
-        let ModelShape { family, width, layers, heads, context, dropout } = *shape;
-        let recurrent = |cell| RecurrentConfig::new(cell, vocabulary, context, width, layers, dropout);
+        let ModelShape { family, width, layers, heads, context, dropout, tied } = *shape;
+        let recurrent = |cell| RecurrentConfig {
+            tie_word_embeddings: tied,
+            ..RecurrentConfig::new(cell, vocabulary, context, width, layers, dropout)
+        };
         match family {
             ModelFamily::Gpt => Self::Gpt(GptConfig::new(vocabulary, context, width, layers, heads, dropout)),
-            ModelFamily::Llama => {
-                Self::Llama(Box::new(LlamaConfig::new(vocabulary, context, width, layers, heads, dropout)))
-            }
+            ModelFamily::Llama => Self::Llama(Box::new(LlamaConfig {
+                tie_word_embeddings: tied,
+                ..LlamaConfig::new(vocabulary, context, width, layers, heads, dropout)
+            })),
             ModelFamily::Rnn => Self::Recurrent(recurrent(Cell::Rnn)),
             ModelFamily::Lstm => Self::Recurrent(recurrent(Cell::Lstm)),
             ModelFamily::Gru => Self::Recurrent(recurrent(Cell::Gru)),

@@ -88,14 +88,17 @@ fn card<M: Learner>(
             100.0 * source.share
         );
     }
-    card.push_str("\n## Held-out loss\n\n| domain | nats a token | bits a byte | tokens |\n|-|-:|-:|-:|\n");
+    card.push_str(
+        "\n## Held-out loss\n\n| domain | nats a token | bits a byte | accuracy | tokens |\n|-|-:|-:|-:|-:|\n",
+    );
     for (domain, loss) in held_out {
         let _ = writeln!(
             card,
-            "| {} | {:.4} | {:.4} | {} |",
+            "| {} | {:.4} | {:.4} | {} | {} |",
             domain.replace('|', "\\|"),
             loss.per_token(),
             loss.bits_per_byte(),
+            loss.accuracy().map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share)),
             loss.tokens
         );
     }

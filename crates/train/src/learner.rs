@@ -9,7 +9,7 @@ use loam_models::bert::{BertConfig, Inputs, MaskedBert, PretrainingBert};
 use loam_models::causal::Shape;
 use loam_models::source_to_target::{Source, SourceToTarget};
 use loam_models::{Adaptable, Adapted, CausalModel, Gpt, LanguageModel, ModelError};
-use loam_nn::head;
+use loam_nn::head::{self, Grades};
 use std::path::Path;
 
 /// What makes training differ from measuring.
@@ -19,6 +19,15 @@ pub struct Regularization {
     pub dropout_seed: u64,
     /// Label smoothing ε (Szegedy et al. 2016); of encoders with decoders only.
     pub smoothing: f32,
+}
+
+/// How a model does on a target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grade {
+    /// Cross-entropy in nats.
+    pub loss: f32,
+    /// Whether the target is the model's most probable token.
+    pub hit: bool,
 }
 
 /// A model that a run can train.
@@ -33,12 +42,17 @@ pub trait Learner: Module {
         device: &Device,
     ) -> Tensor<1>;
 
-    /// The cross-entropy of every target that counts, in nats, in the order of the examples.
-    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32>;
+    /// How the model does on every target that counts, in the order of the examples, without regularization.
+    fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade>;
+
+    /// The losses of [`Learner::token_grades`].
+    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+        self.token_grades(examples, device).into_iter().map(|grade| grade.loss).collect()
+    }
 
     /// The same, and how well next sentences are told where the model does that, of one pass.
-    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<f32>, Option<NextSentences>) {
-        (self.token_losses(examples, device), None)
+    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<Grade>, Option<NextSentences>) {
+        (self.token_grades(examples, device), None)
     }
 
     /// What it is, for records.
@@ -109,6 +123,12 @@ fn host(tensor: Tensor<1>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion")
 }
 
+/// The grades of the targets, each −1 or more, that count.
+fn counted(grades: Grades, targets: &[i64]) -> Vec<Grade> {
+    let rows = host(grades.losses).into_iter().zip(host(grades.hits)).zip(targets);
+    rows.filter(|(_, id)| **id >= 0).map(|((loss, hit), _)| Grade { loss, hit: hit > 0.5 }).collect()
+}
+
 /// Padding stands behind, where causal models do not look, and is never told.
 fn causal_operands(examples: &[Example], device: &Device) -> (Tensor<2, Int>, Tensor<1, Int>) {
     let inputs = rows(examples.iter().map(|example| &*example.inputs), 0, device);
@@ -129,11 +149,9 @@ macro_rules! learns_causally {
                 LanguageModel::loss(self, inputs, targets, scale, regularization.map(|with| with.dropout_seed))
             }
 
-            fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+            fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
                 let (inputs, ids) = causal_operands(examples, device);
-                let losses = host(LanguageModel::token_losses(self, inputs, ids));
-                let counted = targets(examples).0;
-                losses.into_iter().zip(counted).filter(|(_, id)| *id >= 0).map(|(loss, _)| loss).collect()
+                counted(LanguageModel::token_grades(self, inputs, ids), &targets(examples).0)
             }
 
             fn describe(&self) -> Shape {
@@ -180,9 +198,10 @@ impl Learner for MaskedBert {
         MaskedBert::loss(self, &inputs, places, told, scale, regularization.map(|with| with.dropout_seed))
     }
 
-    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+    fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
         let (inputs, places, told) = masked_operands(examples, device);
-        host(MaskedBert::token_losses(self, &inputs, places, told))
+        let told_ids = vec![0; told.dims()[0]];
+        counted(MaskedBert::token_grades(self, &inputs, places, told), &told_ids)
     }
 
     fn describe(&self) -> Shape {
@@ -248,13 +267,14 @@ impl Learner for PretrainingBert {
         PretrainingBert::loss(self, &inputs, words, row(follows, device), scales, seed)
     }
 
-    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+    fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
         self.measure(examples, device).0
     }
 
-    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<f32>, Option<NextSentences>) {
+    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<Grade>, Option<NextSentences>) {
         let (inputs, words, follows) = sentence_operands(examples, device);
-        let (losses, logits) = PretrainingBert::token_losses(self, &inputs, words);
+        let told = vec![0; words.1.dims()[0]];
+        let (grades, logits) = PretrainingBert::token_grades(self, &inputs, words);
         let count = 2 * follows.len();
         let logits = host(logits.reshape([count]));
         let of = |(logits, outcome): (&[f32], &i64)| {
@@ -265,7 +285,7 @@ impl Learner for PretrainingBert {
             NextSentences { nats, right: u64::from(told > other), pairs: 1 }
         };
         let asked = logits.chunks_exact(2).zip(&follows).filter(|(_, outcome)| **outcome >= 0);
-        (host(losses), Some(asked.map(of).fold(NextSentences::default(), |sum, one| sum + one)))
+        (counted(grades, &told), Some(asked.map(of).fold(NextSentences::default(), |sum, one| sum + one)))
     }
 
     fn describe(&self) -> Shape {
@@ -313,11 +333,9 @@ impl Learner for SourceToTarget {
         SourceToTarget::loss(self, &source, inputs, targets, loss, regularization.map(|with| with.dropout_seed))
     }
 
-    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
+    fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
         let (source, inputs, ids) = pair_operands(self, examples, device);
-        let losses = host(SourceToTarget::token_losses(self, &source, inputs, ids));
-        let counted = targets(examples).0;
-        losses.into_iter().zip(counted).filter(|(_, id)| *id >= 0).map(|(loss, _)| loss).collect()
+        counted(SourceToTarget::token_grades(self, &source, inputs, ids), &targets(examples).0)
     }
 
     fn describe(&self) -> Shape {
@@ -352,11 +370,11 @@ impl<M: Adaptable + Learner> Learner for Adapted<M> {
         self.effective().loss(examples, scale, regularization, device)
     }
 
-    fn token_losses(&self, examples: &[Example], device: &Device) -> Vec<f32> {
-        self.merge().token_losses(examples, device)
+    fn token_grades(&self, examples: &[Example], device: &Device) -> Vec<Grade> {
+        self.merge().token_grades(examples, device)
     }
 
-    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<f32>, Option<NextSentences>) {
+    fn measure(&self, examples: &[Example], device: &Device) -> (Vec<Grade>, Option<NextSentences>) {
         self.merge().measure(examples, device)
     }
 

@@ -181,6 +181,7 @@ pub fn prepare_plan(recipe: &Recipe, learned: Kind, conversations: Option<Conver
         text_field: source.text_field.clone(),
         split: split(&source.split),
         examples: pairs(source),
+        clean: source.clean.as_ref().unwrap_or(&recipe.data.clean).clone(),
     });
     // A domain's records are like those of the first source.
     let first = recipe.data.sources.first().and_then(pairs);
@@ -189,6 +190,7 @@ pub fn prepare_plan(recipe: &Recipe, learned: Kind, conversations: Option<Conver
             Some(targets) => Some(ExamplePlan::Files(targets.clone())),
             None => first.clone(),
         },
+        clean: recipe.data.clean.clone(),
         ..HeldOutPlan::new(name, paths.clone())
     });
     let tokenizer = match (&recipe.model, &recipe.tokenizer) {

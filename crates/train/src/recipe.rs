@@ -17,6 +17,7 @@ mod write;
 pub use error::{Place, RecipeError};
 
 use crate::schedule::Schedule;
+use loam_corpus::clean::Step;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,8 @@ pub struct DataRecipe {
     pub held_out: BTreeMap<String, Vec<String>>,
     /// Of held-out domains of pairs, the files, folders and globs of their targets.
     pub held_out_target: BTreeMap<String, Vec<String>>,
+    /// Steps of cleaning, in order, of every held-out domain, and of every source that names none of its own.
+    pub clean: Vec<Step>,
 }
 
 /// One training source: the unit that the ledger books to.
@@ -89,6 +92,9 @@ pub struct SourceRecipe {
     /// Of pairs in records: the field or column of the target.
     #[serde(default)]
     pub target_field: Option<String>,
+    /// Steps of cleaning, in order, in the place of those for all sources.
+    #[serde(default)]
+    pub clean: Option<Vec<Step>>,
 }
 
 impl SourceRecipe {
@@ -104,6 +110,7 @@ impl SourceRecipe {
             target_path: Vec::new(),
             input_field: None,
             target_field: None,
+            clean: None,
         }
     }
 
@@ -225,11 +232,14 @@ pub struct ModelShape {
     pub context: usize,
     /// Probability with which training drops an activation, 0 to below 1.
     pub dropout: f64,
+    /// Whether the output layer's weights are the embeddings (Press & Wolf 2017); recurrent networks and llama may have
+    /// their own.
+    pub tied: bool,
 }
 
 impl Default for ModelShape {
     fn default() -> Self {
-        ModelShape { family: ModelFamily::Gpt, width: 384, layers: 6, heads: 6, context: 256, dropout: 0.1 }
+        ModelShape { family: ModelFamily::Gpt, width: 384, layers: 6, heads: 6, context: 256, dropout: 0.1, tied: true }
     }
 }
 

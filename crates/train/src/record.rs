@@ -106,6 +106,9 @@ pub enum Event {
         loss: f64,
         /// Bits a byte of text.
         bits_per_byte: f64,
+        /// Share of the tokens that were the model's most probable ones; none in records from before it was measured.
+        #[serde(default)]
+        accuracy: Option<f64>,
     },
     /// A held-out evaluation; the last one of a run covers the whole domain.
     Evaluation {
@@ -117,6 +120,9 @@ pub enum Event {
         loss: f64,
         /// Bits a byte of text.
         bits_per_byte: f64,
+        /// Share of the tokens that were the model's most probable ones; none in records from before it was measured.
+        #[serde(default)]
+        accuracy: Option<f64>,
         /// Tokens that were scored.
         tokens: u64,
     },
@@ -179,7 +185,8 @@ pub struct MetricRow {
     pub tokens: u64,
     /// Seconds of training so far, summed over resumed sessions.
     pub seconds: f64,
-    /// `train_loss`, `held_out_loss`, `bits_per_byte`, `learning_rate`, `gradient_norm`, `tokens_per_second`.
+    /// `train_loss`, `held_out_loss`, `held_out_accuracy`, `bits_per_byte`, `learning_rate`, `gradient_norm`,
+    /// `tokens_per_second`.
     pub metric: String,
     /// Held-out domain, or source for `train_loss` by source; empty where neither applies.
     pub domain: String,

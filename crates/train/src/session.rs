@@ -55,6 +55,8 @@ pub struct StepProgress {
     pub loss: f64,
     /// Mean held-out loss when last measured, in nats a token.
     pub held_out: Option<f64>,
+    /// Mean held-out accuracy then.
+    pub accuracy: Option<f64>,
     /// Training tokens a second in this session.
     pub tokens_per_second: f64,
     /// Seconds of training that are left.

@@ -81,7 +81,8 @@ pub(crate) struct Trainer<'a, M: Learner> {
     state: State,
     metrics: Vec<MetricRow>,
     curves: EventWriter,
-    last_held_out: Option<f64>,
+    /// Mean loss and accuracy over the held-out domains when last measured.
+    last_held_out: Option<(f64, f64)>,
 }
 
 /// What a step measured.
@@ -285,7 +286,8 @@ impl<'a, M: Learner> Trainer<'a, M> {
                 step: self.state.step,
                 steps: self.steps,
                 loss: outcome.loss,
-                held_out: self.last_held_out,
+                held_out: self.last_held_out.map(|(loss, _)| loss),
+                accuracy: self.last_held_out.map(|(_, accuracy)| accuracy),
                 tokens_per_second: rate,
                 seconds_left: (self.steps - self.state.step) as f64 * session_seconds / session_steps as f64,
             });
@@ -498,6 +500,9 @@ impl<'a, M: Learner> Trainer<'a, M> {
         drop(model);
         for (domain, loss) in &losses {
             self.metric("held_out_loss", domain, loss.per_token());
+            if let Some(accuracy) = loss.accuracy() {
+                self.metric("held_out_accuracy", domain, accuracy);
+            }
             self.metric("bits_per_byte", domain, loss.bits_per_byte());
             if let Some(next) = &loss.next_sentences {
                 self.metric("next_sentence_loss", domain, next.loss());
@@ -508,12 +513,14 @@ impl<'a, M: Learner> Trainer<'a, M> {
                 domain: domain.clone(),
                 loss: loss.per_token(),
                 bits_per_byte: loss.bits_per_byte(),
+                accuracy: loss.accuracy(),
                 tokens: loss.tokens,
             };
             self.log(&event)?;
         }
         let mean = losses.iter().map(|(_, loss)| loss.per_token()).sum::<f64>() / losses.len().max(1) as f64;
-        self.last_held_out = mean.is_finite().then_some(mean);
+        let accuracy = losses.iter().filter_map(|(_, loss)| loss.accuracy()).sum::<f64>() / losses.len().max(1) as f64;
+        self.last_held_out = mean.is_finite().then_some((mean, accuracy));
         if !whole && mean.is_finite() {
             if self.state.best.is_none_or(|(_, best)| mean < best) {
                 self.state.best = Some((self.state.step, mean));

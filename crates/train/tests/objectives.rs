@@ -70,7 +70,8 @@ fn recipe(folder: &Path, family: ModelFamily, kind: ObjectiveKind, steps: u64) -
     };
     recipe.tokenizer = TokenizerRecipe::Train { kind: kind_of_tokens, vocab };
     let context = if kind == ObjectiveKind::Pairs { 64 } else { 32 };
-    recipe.model = ModelRecipe::New(ModelShape { family, width: 32, layers: 2, heads: 2, context, dropout: 0.0 });
+    recipe.model =
+        ModelRecipe::New(ModelShape { family, width: 32, layers: 2, heads: 2, context, dropout: 0.0, tied: true });
     recipe.objective.kind = Some(kind);
     recipe.train.length = Length::Steps(steps);
     recipe.train.batch_tokens = 512;

@@ -6,6 +6,7 @@
 mod lengths;
 mod oddities;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,9 +17,10 @@ pub use lengths::Lengths;
 pub use oddities::OddityKind;
 
 use crate::batches::in_batches;
+use crate::clean::{NoText, Step, clean};
 use crate::duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, content_hash};
 use crate::error::CorpusError;
-use crate::normalize::normalize;
+use crate::prepare::Dropped;
 use crate::read::{Document, Documents, ReadOptions, Split, find_files};
 use crate::tokenizer::Tokenizer;
 use lengths::Histogram;
@@ -36,11 +38,14 @@ pub struct InspectOptions {
     pub preview_characters: usize,
     /// Counts tokens when given.
     pub tokenizer: Option<Tokenizer>,
+    /// Steps of cleaning; what is told is of the text after them.
+    pub clean: Vec<Step>,
 }
 
 impl Default for InspectOptions {
     fn default() -> Self {
-        Self { text_field: None, split: Split::Auto, preview: 3, preview_characters: 400, tokenizer: None }
+        let (text_field, split, tokenizer, clean) = (None, Split::Auto, None, Vec::new());
+        Self { text_field, split, preview: 3, preview_characters: 400, tokenizer, clean }
     }
 }
 
@@ -51,7 +56,10 @@ pub struct PreviewDocument {
     pub path: String,
     /// Where it begins in the decompressed file, in bytes.
     pub offset: u64,
-    /// The beginning of its normalized text.
+    /// The beginning of its text as it was read, where it is cleaned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The beginning of its normalized and cleaned text.
     pub text: String,
     /// Characters of all its text.
     pub characters: u64,
@@ -96,6 +104,9 @@ pub struct Inspection {
     pub documents: u64,
     /// Documents without text, which training leaves out.
     pub empty_documents: u64,
+    /// The same by reason: read without text, or left without it by a step of cleaning.
+    #[serde(default)]
+    pub dropped: Vec<Dropped>,
     /// Bytes of normalized text.
     pub bytes: u64,
     /// Characters of normalized text.
@@ -127,16 +138,19 @@ pub struct Inspection {
 struct Looked {
     path: Arc<Path>,
     offset: u64,
-    text: String,
+    /// As it was read, where it was cleaned.
+    before: Option<String>,
+    text: Result<String, NoText>,
     hash: ContentHash,
     characters: [u64; 3],
     tokens: Option<u64>,
     oddities: Vec<(OddityKind, usize)>,
 }
 
-fn look(document: Document, tokenizer: Option<&Tokenizer>) -> Looked {
+fn look(document: Document, options: &InspectOptions) -> Looked {
     let oddities = oddities::oddities(&document.text);
-    let text = normalize(&document.text).into_owned();
+    let cleaned = clean(&document.text, &options.clean).map(Cow::into_owned);
+    let text = cleaned.as_deref().unwrap_or_default();
     let mut characters = [0; 3];
     for character in text.chars() {
         let class = if character.is_ascii() {
@@ -149,13 +163,14 @@ fn look(document: Document, tokenizer: Option<&Tokenizer>) -> Looked {
         characters[class] += 1;
     }
     Looked {
-        hash: content_hash(&text),
-        tokens: tokenizer.map(|tokenizer| tokenizer.encode(&text).len() as u64),
+        hash: content_hash(text),
+        tokens: options.tokenizer.as_ref().map(|tokenizer| tokenizer.encode(text).len() as u64),
+        before: (!options.clean.is_empty()).then(|| document.text.chars().take(options.preview_characters).collect()),
         path: document.path,
         offset: document.offset,
         characters,
         oddities,
-        text,
+        text: cleaned,
     }
 }
 
@@ -181,7 +196,7 @@ pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspecti
     in_batches(
         &mut documents,
         |document| document.text.len(),
-        |document| Some(look(document, tokenizer)),
+        |document| Some(look(document, options)),
         |batch| {
             for looked in &batch {
                 gathered.add(looked, options);
@@ -203,6 +218,11 @@ pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspecti
         problems: problems.iter().map(ToString::to_string).collect(),
         documents: counter.documents(),
         empty_documents: gathered.empty,
+        dropped: gathered
+            .dropped
+            .iter()
+            .map(|(why, &documents)| Dropped { reason: why.to_string(), documents })
+            .collect(),
         bytes: gathered.bytes,
         characters: total,
         tokens: tokenizer.map(|_| gathered.tokens),
@@ -230,6 +250,7 @@ pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspecti
 struct Gathered {
     counter: DuplicateCounter,
     empty: u64,
+    dropped: BTreeMap<NoText, u64>,
     bytes: u64,
     tokens: u64,
     characters: [u64; 3],
@@ -250,13 +271,17 @@ impl Gathered {
             });
             entry.documents += 1;
         }
-        if looked.text.trim().is_empty() {
-            self.empty += 1;
-            return;
-        }
+        let text = match &looked.text {
+            Ok(text) => text,
+            Err(why) => {
+                self.empty += 1;
+                *self.dropped.entry(*why).or_default() += 1;
+                return;
+            }
+        };
         let characters = looked.characters.iter().sum();
-        self.counter.add(looked.hash, &looked.text, &looked.path);
-        self.bytes += looked.text.len() as u64;
+        self.counter.add(looked.hash, text, &looked.path);
+        self.bytes += text.len() as u64;
         self.lengths.add(characters);
         for (total, count) in self.characters.iter_mut().zip(looked.characters) {
             *total += count;
@@ -269,7 +294,8 @@ impl Gathered {
             self.preview.push(PreviewDocument {
                 path: looked.path.display().to_string(),
                 offset: looked.offset,
-                text: looked.text.chars().take(options.preview_characters).collect(),
+                before: looked.before.clone(),
+                text: text.chars().take(options.preview_characters).collect(),
                 characters,
                 tokens: looked.tokens,
             });

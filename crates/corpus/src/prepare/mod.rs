@@ -23,7 +23,7 @@ pub use plan::{
 };
 pub use prepared::{ExampleStream, Prepared};
 pub use run::prepare;
-pub use summary::{HeldOutSummary, SourceSummary};
+pub use summary::{Dropped, HeldOutSummary, SourceSummary};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::clean::Step;
 use crate::error::CorpusError;
 use crate::read::{ReadOptions, Records, Split, Turn, find_paired_files};
 use crate::tokenizer::{Framing, Tokenizer, TokenizerKind};
@@ -23,6 +24,8 @@ pub struct SourcePlan {
     pub split: Split,
     /// Whether its records are pairs or conversations, and where they are.
     pub examples: Option<ExamplePlan>,
+    /// What is done to its text, in order. Both sides of a pair are cleaned; conversations are not.
+    pub clean: Vec<Step>,
 }
 
 /// Where the pairs or conversations of a source are.
@@ -89,7 +92,8 @@ pub(super) fn read_options(
 impl SourcePlan {
     /// A source of weight 1 with everything else found by looking.
     pub fn new(name: impl Into<String>, paths: Vec<String>) -> Self {
-        Self { name: name.into(), paths, weight: 1.0, text_field: None, split: Split::Auto, examples: None }
+        let (text_field, split, examples, clean) = (None, Split::Auto, None, Vec::new());
+        Self { name: name.into(), paths, weight: 1.0, text_field, split, examples, clean }
     }
 }
 
@@ -106,12 +110,14 @@ pub struct HeldOutPlan {
     pub split: Split,
     /// Whether its records are pairs or conversations, and where they are.
     pub examples: Option<ExamplePlan>,
+    /// What is done to its text, in order.
+    pub clean: Vec<Step>,
 }
 
 impl HeldOutPlan {
     /// A domain with everything found by looking.
     pub fn new(name: impl Into<String>, paths: Vec<String>) -> Self {
-        Self { name: name.into(), paths, text_field: None, split: Split::Auto, examples: None }
+        Self { name: name.into(), paths, text_field: None, split: Split::Auto, examples: None, clean: Vec::new() }
     }
 }
 
@@ -148,7 +154,7 @@ pub struct PreparePlan {
     pub conversations: Option<ConversationWriter>,
 }
 
-/// What [`crate::prepare`] is doing; bytes are of normalized text, counts are running totals.
+/// What [`crate::prepare`] is doing; bytes are of normalized and cleaned text, counts are running totals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The files of a source or domain were found.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::summary::{HeldOutSummary, SourceSummary};
+use crate::clean::Step;
 use crate::error::CorpusError;
 use crate::shard::{StreamIndex, TokenStream, TokenWidth, hash_file};
 use crate::tokenizer::Tokenizer;
@@ -32,11 +33,16 @@ pub(super) struct Index {
     pub(super) train_roles: Vec<Option<StreamIndex>>,
     #[serde(default)]
     pub(super) held_out_roles: Vec<Option<StreamIndex>>,
+    /// The steps of cleaning of sources and domains, where there are any.
+    #[serde(default)]
+    pub(super) train_clean: Vec<Vec<Step>>,
+    #[serde(default)]
+    pub(super) held_out_clean: Vec<Vec<Step>>,
     pub(super) content_hash: String,
 }
 
 impl Index {
-    /// Hashes all that training depends on: tokenizer, weights, and the hash of every shard.
+    /// Hashes all that training depends on: tokenizer, weights, the hash of every shard, and how text was cleaned.
     fn compute_hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let mut add = |part: &[u8]| {
@@ -56,6 +62,15 @@ impl Index {
             add(&stream.tokens.to_le_bytes());
             for shard in &stream.shards {
                 add(shard.hash.as_bytes());
+            }
+        }
+        // Hashes of data that was not cleaned stay what they were.
+        for (part, chains) in [("clean train", &self.train_clean), ("clean held out", &self.held_out_clean)] {
+            if chains.iter().any(|steps| !steps.is_empty()) {
+                add(part.as_bytes());
+                for steps in chains {
+                    add(steps.iter().map(|step| step.name()).collect::<Vec<_>>().join(" ").as_bytes());
+                }
             }
         }
         hasher.finalize().to_hex().to_string()
@@ -258,7 +273,7 @@ impl Prepared {
         &self.index.held_out
     }
 
-    /// A hash over tokens, tokenizer and weights, in hexadecimal: equal hashes train alike.
+    /// A hash over tokens, tokenizer, weights and steps of cleaning, in hexadecimal: equal hashes train alike.
     pub fn hash(&self) -> &str {
         &self.index.content_hash
     }

@@ -1,14 +1,15 @@
 //! The readings in order, and the writing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::plan::{ConversationWriter, Marked, PreparePlan, Progress, TokenizerPlan, read_options};
 use super::prepared::{BEGINS, FORMAT, INDEX, Index, OF_TARGET, Prepared};
 use super::scan::{Division, HeldHashes, Input, Piece, Scanned, content_hashes, recount, scan};
-use super::summary::{HeldOutSummary, SourceSummary, set_shares};
+use super::summary::{Dropped, HeldOutSummary, SourceSummary, set_shares};
 use crate::batches::in_batches;
+use crate::clean::{NoText, Step};
 use crate::documents::{DocumentRow, DocumentWriter, document_id};
 use crate::duplicates::{ContentHash, content_hash, hexadecimal};
 use crate::error::CorpusError;
@@ -35,6 +36,7 @@ pub fn prepare(
             &source.name,
             &source.paths,
             read_options(source.text_field.as_ref(), &source.split, source.examples.as_ref())?,
+            &source.clean,
             progress,
         )?);
     }
@@ -44,6 +46,7 @@ pub fn prepare(
             &domain.name,
             &domain.paths,
             read_options(domain.text_field.as_ref(), &domain.split, domain.examples.as_ref())?,
+            &domain.clean,
             progress,
         )?);
     }
@@ -96,14 +99,17 @@ pub fn prepare(
             duplicate_bytes: scanned.duplicate_bytes,
             bytes: train.bytes,
             tokens: train.stream.tokens,
+            unknown_tokens: train.unknown,
+            dropped: dropped(&train.dropped),
             share: 0.0,
             most_repeated: scanned.most_repeated.clone(),
         });
         debug_assert_eq!(train.documents, scanned.documents);
         index.train_roles.push(train.roles);
+        index.train_clean.push(source.clean.clone());
         index.train.push(train.stream);
         if let Some(aside) = aside {
-            index.add_held_out(aside);
+            index.add_held_out(aside, &source.clean);
         }
     }
     for domain in &domains {
@@ -112,7 +118,7 @@ pub fn prepare(
         if written.stream.tokens == 0 {
             return Err(domain.no_text("held-out domain"));
         }
-        index.add_held_out(written);
+        index.add_held_out(written, &domain.clean);
     }
     writing.documents.finish()?;
     set_shares(&mut index.sources);
@@ -142,12 +148,15 @@ fn ready_tokenizer(
         TokenizerPlan::Train { kind, vocabulary, framing } => {
             // Sources of weight 0 are never shown and should not shape the vocabulary.
             let shown = sources.iter().zip(scans).zip(&plan.sources).filter(|(_, source)| source.weight > 0.0);
-            let texts = shown.flat_map(|((source, scanned), _)| source.pieces(scanned.division)).filter_map(|piece| {
-                let piece = match piece {
+            let pieces = shown.flat_map(|((source, scanned), _)| {
+                source.pieces(scanned.division).map(move |piece| piece.map(|piece| (source, piece)))
+            });
+            let texts = pieces.filter_map(|piece| {
+                let (source, piece) = match piece {
                     Ok(piece) => piece,
                     Err(error) => return Some(Err(error)),
                 };
-                let text = normalize(&piece.document.text).into_owned();
+                let text = source.text(&piece.document).ok()?.into_owned();
                 let held_out = piece.held_out.unwrap_or_else(|| held.contains(&content_hash(&text)));
                 (!held_out).then_some(Ok(text))
             });
@@ -182,10 +191,15 @@ fn conversation(
     Ok(learned.contains(&true).then_some((ids, learned)))
 }
 
-/// One document, tokenized.
-struct Tokenized {
+/// What became of a document.
+struct Looked {
     path: Arc<Path>,
     offset: u64,
+    content: Result<Tokenized, NoText>,
+}
+
+/// The text of one document, tokenized.
+struct Tokenized {
     bytes: u64,
     characters: u64,
     hash: ContentHash,
@@ -203,6 +217,12 @@ pub(super) struct Written {
     pub(super) documents: u64,
     pub(super) bytes: u64,
     pub(super) overlap: u64,
+    pub(super) unknown: u64,
+    pub(super) dropped: BTreeMap<NoText, u64>,
+}
+
+fn dropped(counts: &BTreeMap<NoText, u64>) -> Vec<Dropped> {
+    counts.iter().map(|(why, &documents)| Dropped { reason: why.to_string(), documents }).collect()
 }
 
 struct Side {
@@ -212,6 +232,9 @@ struct Side {
     documents: u64,
     bytes: u64,
     overlap: u64,
+    /// Tokens of words that the tokenizer does not know.
+    unknown: u64,
+    dropped: BTreeMap<NoText, u64>,
     domain: Option<String>,
 }
 
@@ -219,7 +242,8 @@ impl Side {
     fn finish(self) -> Result<Written, CorpusError> {
         let stream = self.writer.finish()?;
         let roles = self.roles.map(StreamWriter::finish).transpose()?;
-        Ok(Written { stream, roles, documents: self.documents, bytes: self.bytes, overlap: self.overlap })
+        let Self { documents, bytes, overlap, unknown, dropped, .. } = self;
+        Ok(Written { stream, roles, documents, bytes, overlap, unknown, dropped })
     }
 }
 
@@ -245,7 +269,8 @@ impl Writing<'_> {
             StreamWriter::new(self.folder, part, name, &stem, TokenWidth::U16, LARGEST_SHARD)
         });
         let domain = (part == "held_out").then(|| name.to_owned());
-        Side { writer, roles, documents: 0, bytes: 0, overlap: 0, domain }
+        let dropped = BTreeMap::new();
+        Side { writer, roles, documents: 0, bytes: 0, overlap: 0, unknown: 0, dropped, domain }
     }
 
     /// Writes a source: its training side and, when `held_out` names its files, its held-out side.
@@ -285,18 +310,20 @@ impl Writing<'_> {
     ) -> Result<(), CorpusError> {
         let (tokenizer, held, conversations) = (self.tokenizer, self.held, self.conversations);
         let work = |piece: Piece| {
-            let text = normalize(&piece.document.text);
-            if text.trim().is_empty() {
-                return None;
-            }
+            let (path, offset) = (piece.document.path.clone(), piece.document.offset);
+            let nothing = |why| Some(Ok(Looked { path: path.clone(), offset, content: Err(why) }));
+            let text = match input.text(&piece.document) {
+                Ok(text) => text,
+                Err(why) => return nothing(why),
+            };
             let hash = content_hash(&text);
             let (ids, learned) = match (piece.document.target, &*piece.document.turns) {
                 (Some(at), _) => {
-                    let (input, target) = piece.document.text.split_at(at);
-                    let mut ids = tokenizer.encode(normalize(input).trim());
+                    let (given, told) = input.sides(&piece.document.text, at);
+                    let mut ids = tokenizer.encode(&given);
                     ids.extend(tokenizer.end_of_text());
                     let given = ids.len();
-                    ids.extend(tokenizer.encode(normalize(target).trim()));
+                    ids.extend(tokenizer.encode(&told));
                     ids.extend(tokenizer.end_of_text());
                     let learned = (0..ids.len()).map(|at| at >= given).collect();
                     (ids, Some(learned))
@@ -304,7 +331,7 @@ impl Writing<'_> {
                 (None, turns) if input.options.records == Records::Conversations => {
                     match conversation(turns, tokenizer, conversations) {
                         Ok(Some((ids, answers))) => (ids, Some(answers)),
-                        Ok(None) => return None,
+                        Ok(None) => return nothing(NoText::NoAnswer),
                         Err(message) => {
                             let (path, offset) = (&piece.document.path, piece.document.offset);
                             let what = format!("{}: the record at byte {offset}: {message}", path.display());
@@ -315,30 +342,27 @@ impl Writing<'_> {
                 }
                 _ => (tokenizer.encode(&text), None),
             };
-            Some(Ok(Tokenized {
-                path: piece.document.path,
-                offset: piece.document.offset,
+            let content = Ok(Tokenized {
                 bytes: text.len() as u64,
                 characters: text.chars().count() as u64,
                 hash,
                 held_out: piece.held_out.unwrap_or_else(|| held.contains(&hash)),
                 ids,
                 learned,
-            }))
+            });
+            Some(Ok(Looked { path, offset, content }))
         };
         let mut total = (0, 0, 0);
         in_batches(input.pieces(division), Piece::bytes, work, |batch| {
             for document in batch {
-                let document = document?;
-                total.0 += 1;
-                total.1 += document.bytes;
-                total.2 += document.ids.len() as u64;
+                let Looked { path, offset, content } = document?;
+                let held_out = content.as_ref().is_ok_and(|text| text.held_out);
                 // A domain of its own has no training side; all of it is held out.
                 let side = match (train.as_deref_mut(), aside.as_deref_mut()) {
                     (Some(train), None) => train,
                     (None, Some(aside)) => aside,
                     (Some(train), Some(aside)) => {
-                        if document.held_out {
+                        if held_out {
                             aside
                         } else {
                             train
@@ -346,7 +370,15 @@ impl Writing<'_> {
                     }
                     (None, None) => return Ok(()),
                 };
-                self.write_document(&input.name, document, side)?;
+                match content {
+                    Ok(document) => {
+                        total.0 += 1;
+                        total.1 += document.bytes;
+                        total.2 += document.ids.len() as u64;
+                        self.write_document(&input.name, path, offset, document, side)?;
+                    }
+                    Err(why) => self.write_dropped(&input.name, path, offset, why, side)?,
+                }
             }
             let (documents, bytes, tokens) = total;
             progress(&Progress::Tokenizing { source: input.name.clone(), documents, bytes, tokens });
@@ -354,8 +386,42 @@ impl Writing<'_> {
         })
     }
 
-    fn write_document(&mut self, source: &str, mut document: Tokenized, side: &mut Side) -> Result<(), CorpusError> {
-        let id = document_id(source, &document.path, document.offset);
+    /// A document that has nothing to learn from keeps its row, with the reason.
+    fn write_dropped(
+        &mut self,
+        source: &str,
+        path: Arc<Path>,
+        offset: u64,
+        why: NoText,
+        side: &mut Side,
+    ) -> Result<(), CorpusError> {
+        *side.dropped.entry(why).or_default() += 1;
+        self.documents.push(DocumentRow {
+            id: hexadecimal(&document_id(source, &path, offset)),
+            source: source.to_owned(),
+            path,
+            offset: offset as i64,
+            bytes: 0,
+            characters: 0,
+            tokens: 0,
+            content_hash: hexadecimal(&content_hash("")),
+            copies: 0,
+            duplicate_of: None,
+            domain: side.domain.clone(),
+            dropped: Some(why.to_string()),
+            token_start: side.writer.tokens() as i64,
+        })
+    }
+
+    fn write_document(
+        &mut self,
+        source: &str,
+        path: Arc<Path>,
+        offset: u64,
+        mut document: Tokenized,
+        side: &mut Side,
+    ) -> Result<(), CorpusError> {
+        let id = document_id(source, &path, offset);
         let copies: u64 = self.scans.iter().map(|scanned| scanned.counts.copies(&document.hash)).sum();
         let in_training = side.domain.is_none();
         let duplicate_of = match self.firsts.get(&document.hash) {
@@ -370,6 +436,9 @@ impl Writing<'_> {
         side.bytes += document.bytes;
         side.overlap += u64::from(!in_training && copies > 0);
         let tokens = document.ids.len() as i64;
+        if let Some(unknown) = self.tokenizer.unknown() {
+            side.unknown += document.ids.iter().filter(|id| **id == unknown).count() as u64;
+        }
         let token_start = side.writer.tokens() as i64;
         match (&document.learned, &mut side.roles) {
             (Some(learned), Some(roles)) => {
@@ -383,8 +452,8 @@ impl Writing<'_> {
         self.documents.push(DocumentRow {
             id: hexadecimal(&id),
             source: source.to_owned(),
-            path: document.path,
-            offset: document.offset as i64,
+            path,
+            offset: offset as i64,
             bytes: document.bytes as i64,
             characters: document.characters as i64,
             tokens,
@@ -392,6 +461,7 @@ impl Writing<'_> {
             copies: copies as i64,
             duplicate_of,
             domain: side.domain.clone(),
+            dropped: None,
             token_start,
         })
     }
@@ -411,16 +481,21 @@ impl Index {
             held_out_streams: Vec::new(),
             train_roles: Vec::new(),
             held_out_roles: Vec::new(),
+            train_clean: Vec::new(),
+            held_out_clean: Vec::new(),
             content_hash: String::new(),
         }
     }
 
-    fn add_held_out(&mut self, written: Written) {
+    fn add_held_out(&mut self, written: Written, clean: &[Step]) {
+        self.held_out_clean.push(clean.to_vec());
         self.held_out.push(HeldOutSummary {
             name: written.stream.name.clone(),
             documents: written.documents,
             bytes: written.bytes,
             tokens: written.stream.tokens,
+            unknown_tokens: written.unknown,
+            dropped: dropped(&written.dropped),
             overlap_documents: written.overlap,
         });
         self.held_out_roles.push(written.roles);

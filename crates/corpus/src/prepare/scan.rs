@@ -5,14 +5,15 @@
 //! renamed or more are added. A source of few documents has nothing to choose from: its last 2 % of bytes
 //! are held out instead, one document being cut for it where a paragraph ends.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::plan::Progress;
 use crate::batches::in_batches;
+use crate::clean::{NoText, Step, clean};
 use crate::duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCounts, content_hash};
 use crate::error::CorpusError;
-use crate::normalize::normalize;
 use crate::read::{Document, Documents, FileList, ReadOptions, Records, cut_near, find_files, find_paired_files};
 
 /// A source with fewer documents holds out its end.
@@ -71,6 +72,8 @@ pub(super) struct Input {
     pub(super) paths: Vec<String>,
     pub(super) files: FileList,
     pub(super) options: ReadOptions,
+    /// How its text is cleaned.
+    pub(super) clean: Vec<Step>,
 }
 
 impl Input {
@@ -78,6 +81,7 @@ impl Input {
         name: &str,
         paths: &[String],
         options: ReadOptions,
+        clean: &[Step],
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self, CorpusError> {
         if options.split == crate::read::Split::Separator(String::new()) {
@@ -91,7 +95,7 @@ impl Input {
             _ => find_files(paths)?,
         };
         progress(&Progress::Found { source: name.to_owned(), files: files.files.len(), skipped: files.skipped.len() });
-        Ok(Self { name: name.to_owned(), paths: paths.to_vec(), files, options })
+        Ok(Self { name: name.to_owned(), paths: paths.to_vec(), files, options, clean: clean.to_vec() })
     }
 
     /// The pieces of this input under a division.
@@ -104,6 +108,30 @@ impl Input {
             cut: false,
             whole: self.options.records.are_examples(),
         }
+    }
+
+    /// The text of a document, normalized and cleaned, or why there is none. Both sides of a pair are cleaned, and a pair
+    /// of which one has no text left is none.
+    pub(super) fn text<'d>(&self, document: &'d Document) -> Result<Cow<'d, str>, NoText> {
+        match document.target {
+            Some(at) if !self.clean.is_empty() => {
+                let (input, target) = document.text.split_at(at);
+                Ok(Cow::Owned(format!("{}\n{}", clean(input, &self.clean)?, clean(target, &self.clean)?)))
+            }
+            _ => clean(&document.text, self.steps()),
+        }
+    }
+
+    /// The two sides of a pair, cleaned.
+    pub(super) fn sides(&self, text: &str, target: usize) -> (String, String) {
+        let (input, target) = text.split_at(target);
+        let side = |text: &str| clean(text, &self.clean).map_or_else(|_| String::new(), |text| text.trim().to_owned());
+        (side(input), side(target))
+    }
+
+    /// Conversations are read through their template, as they are.
+    fn steps(&self) -> &[Step] {
+        if self.options.records == Records::Conversations { &[] } else { &self.clean }
     }
 
     pub(super) fn no_text(&self, what: &'static str) -> CorpusError {
@@ -193,7 +221,7 @@ pub(super) struct Scanned {
 
 struct Counted {
     counter: DuplicateCounter,
-    /// Documents and bytes of both sides; bytes as read, before normalization.
+    /// Documents and bytes of both sides; bytes as read, before normalization and cleaning.
     documents: u64,
     raw_bytes: u64,
     /// The smallest hash of the training side, with the bytes of its text.
@@ -212,7 +240,7 @@ fn count(
     let mut bytes = 0;
     let work = |piece: Piece| {
         let raw = piece.document.text.len() as u64;
-        let text = normalize(&piece.document.text).into_owned();
+        let text = input.text(&piece.document).map(Cow::into_owned).unwrap_or_default();
         let hash = content_hash(&text);
         let held_out = piece.held_out.unwrap_or_else(|| held.contains(&hash));
         let path: Arc<std::path::Path> = piece.document.path;
@@ -221,7 +249,7 @@ fn count(
     in_batches(input.pieces(division), Piece::bytes, work, |batch| {
         for (raw, text, hash, held_out, path) in batch {
             counted.raw_bytes += raw;
-            if text.trim().is_empty() {
+            if text.is_empty() {
                 continue;
             }
             counted.documents += 1;
@@ -322,8 +350,8 @@ pub(super) fn content_hashes(
     let mut hashes = HashSet::new();
     let (mut documents, mut bytes) = (0, 0);
     let work = |piece: Piece| {
-        let text = normalize(&piece.document.text);
-        (!text.trim().is_empty()).then(|| (content_hash(&text), text.len() as u64))
+        let text = domain.text(&piece.document).ok()?;
+        Some((content_hash(&text), text.len() as u64))
     };
     in_batches(domain.pieces(Division::Whole), Piece::bytes, work, |batch| {
         documents += batch.len() as u64;

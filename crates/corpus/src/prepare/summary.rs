@@ -4,6 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::duplicates::RepeatedDocument;
 
+/// Documents that were left out for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// In words: that there was no text, or what left none.
+    pub reason: String,
+    /// How many.
+    pub documents: u64,
+}
+
 /// A training source in numbers. What is held out of it is not counted here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceSummary {
@@ -19,10 +28,16 @@ pub struct SourceSummary {
     pub duplicate_documents: u64,
     /// Bytes of those.
     pub duplicate_bytes: u64,
-    /// Bytes of normalized text.
+    /// Bytes of normalized and cleaned text.
     pub bytes: u64,
     /// Tokens, the ends of documents included.
     pub tokens: u64,
+    /// Of those, tokens that stand for words that the tokenizer does not know.
+    #[serde(default)]
+    pub unknown_tokens: u64,
+    /// Documents with nothing to learn from, by reason; they are not among `documents`.
+    #[serde(default)]
+    pub dropped: Vec<Dropped>,
     /// Its planned share of the training tokens: weight × tokens, normalized over the sources.
     pub share: f64,
     /// Its most repeated documents.
@@ -36,10 +51,16 @@ pub struct HeldOutSummary {
     pub name: String,
     /// Documents, or parts of documents.
     pub documents: u64,
-    /// Bytes of normalized text.
+    /// Bytes of normalized and cleaned text.
     pub bytes: u64,
     /// Tokens, the ends of documents included.
     pub tokens: u64,
+    /// Of those, tokens that stand for words that the tokenizer does not know.
+    #[serde(default)]
+    pub unknown_tokens: u64,
+    /// Documents with nothing to tell, by reason; they are not among `documents`.
+    #[serde(default)]
+    pub dropped: Vec<Dropped>,
     /// Documents that also stand, exactly, in the training text.
     pub overlap_documents: u64,
 }

@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokenizers::PostProcessor;
+use tokenizers::{ModelWrapper, PostProcessor};
 
 use byte_level::ByteLevelEncoder;
 use guard::guarded;
@@ -85,6 +85,7 @@ struct Inner {
     vocabulary: usize,
     end_of_text: Option<u32>,
     begin_of_text: Option<u32>,
+    unknown: Option<u32>,
     /// Bytes of text that each token stands for.
     bytes: Vec<u32>,
     fast: Option<ByteLevelEncoder>,
@@ -220,6 +221,7 @@ impl Tokenizer {
         }
         let end_of_text = find_end_of_text(&model, &config);
         let begin_of_text = find_begin_of_text(&model);
+        let unknown = find_unknown(&model, &json);
         let byte_level = byte_level::decodes_bytes(&model);
         let bytes = (0..vocabulary as u32).map(|id| bytes_of(&model, id, byte_level)).collect();
         let fast = ByteLevelEncoder::of(&model);
@@ -233,6 +235,7 @@ impl Tokenizer {
                 vocabulary,
                 end_of_text,
                 begin_of_text,
+                unknown,
                 bytes,
                 fast,
                 with_special: OnceLock::new(),
@@ -346,6 +349,11 @@ impl Tokenizer {
         self.inner.begin_of_text
     }
 
+    /// The token that stands for what the tokenizer does not know, where there is one.
+    pub fn unknown(&self) -> Option<u32> {
+        self.inner.unknown
+    }
+
     /// The token as it is spelled in the vocabulary.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.model.id_to_token(id)
@@ -397,6 +405,20 @@ fn find_begin_of_text(model: &tokenizers::Tokenizer) -> Option<u32> {
     let without = model.encode_fast("a", false).ok()?;
     let (first, rest) = with.get_ids().split_first()?;
     (rest == without.get_ids()).then_some(*first)
+}
+
+/// What the model itself puts in the place of the unknown; what a configuration calls so may end texts too, as in GPT-2's.
+fn find_unknown(model: &tokenizers::Tokenizer, json: &str) -> Option<u32> {
+    let named = |name: &str| model.token_to_id(name);
+    match model.get_model() {
+        ModelWrapper::WordLevel(words) => named(&words.unk_token),
+        ModelWrapper::WordPiece(pieces) => named(&pieces.unk_token),
+        ModelWrapper::BPE(pairs) => named(pairs.unk_token.as_deref()?),
+        ModelWrapper::Unigram(_) => {
+            let written: Value = serde_json::from_str(json).ok()?;
+            written["model"]["unk_id"].as_u64().and_then(|id| u32::try_from(id).ok())
+        }
+    }
 }
 
 fn bytes_of(model: &tokenizers::Tokenizer, id: u32, byte_level: bool) -> u32 {

@@ -1,9 +1,11 @@
 //! The output projection with every option of its loss.
 
-/// [`crate::cross_entropy::with_options`]: losses of the rows, `loss_sum`, `dx`, `dweight`, `dbias`.
+/// [`crate::cross_entropy::with_options`]: losses and hits of the rows, `loss_sum`, `dx`, `dweight`, `dbias`.
 pub struct Head {
     /// `[rows]`.
     pub losses: Vec<f64>,
+    /// Whether the target is the first of the largest logits, `[rows]`; false at ignored rows.
+    pub hits: Vec<bool>,
     /// The weighted sum.
     pub loss_sum: f64,
     /// `[rows, width]`.
@@ -28,6 +30,7 @@ pub fn head(
     let (vocabulary, width) = (bias.len(), weight.len() / bias.len());
     let mut head = Head {
         losses: vec![0.0; targets.len()],
+        hits: vec![false; targets.len()],
         loss_sum: 0.0,
         dx: vec![0.0; x.len()],
         dweight: vec![0.0; weight.len()],
@@ -38,6 +41,7 @@ pub fn head(
         let logit = |token: usize| bias[token] + (0..width).map(|c| weight[token * width + c] * x[c]).sum::<f64>();
         let logits: Vec<f64> = (0..vocabulary).map(logit).collect();
         let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        head.hits[row] = logits.iter().position(|logit| *logit == largest) == Some(*target as usize);
         let log_sum_exp = largest + logits.iter().map(|logit| (logit - largest).exp()).sum::<f64>().ln();
         for token in 0..vocabulary {
             let indicator = f64::from(u8::from(token == *target as usize));

@@ -1,8 +1,10 @@
 //! `loam data inspect`.
 
+use super::Misuse;
 use crate::arguments::{Global, InspectArguments};
 use crate::terminal::{Terminal, count};
-use loam_corpus::{InspectOptions, Inspection, Tokenizer, inspect};
+use loam_corpus::clean::Step;
+use loam_corpus::{Dropped, InspectOptions, Inspection, Tokenizer, inspect};
 use std::io;
 use std::process::ExitCode;
 
@@ -10,6 +12,7 @@ pub fn run(arguments: &InspectArguments, _: &Global, terminal: Terminal) -> anyh
     let options = InspectOptions {
         text_field: arguments.text_field.clone(),
         preview: arguments.rows,
+        clean: steps(&arguments.clean)?,
         tokenizer: arguments.tokenizer.as_deref().map(Tokenizer::open).transpose()?,
         ..InspectOptions::default()
     };
@@ -20,6 +23,13 @@ pub fn run(arguments: &InspectArguments, _: &Global, terminal: Terminal) -> anyh
         tell(&inspection, terminal)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The steps that were named, between commas or one a flag.
+fn steps(names: &[String]) -> anyhow::Result<Vec<Step>> {
+    let step =
+        |name: &String| name.parse().map_err(|expected| Misuse(format!("--clean {name}: expected {expected}")).into());
+    names.iter().map(step).collect()
 }
 
 fn tell(found: &Inspection, terminal: Terminal) -> io::Result<()> {
@@ -33,6 +43,9 @@ fn tell(found: &Inspection, terminal: Terminal) -> io::Result<()> {
     ))?;
     for file in &found.skipped_files {
         terminal.warning(format_args!("{file}: left out, not a kind of file that Loam reads"));
+    }
+    for Dropped { reason, documents } in &found.dropped {
+        terminal.result(format_args!("left out by training: {} documents: {reason}", count(*documents)))?;
     }
     for problem in &found.problems {
         terminal.warning(format_args!(
@@ -99,6 +112,10 @@ fn tell(found: &Inspection, terminal: Terminal) -> io::Result<()> {
             count(document.offset),
             count(document.characters)
         ))?;
+        if let Some(before) = &document.before {
+            terminal.result(before)?;
+            terminal.result("--- cleaned:")?;
+        }
         terminal.result(&document.text)?;
     }
     Ok(())

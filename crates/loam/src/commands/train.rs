@@ -3,7 +3,7 @@
 use super::Misuse;
 use crate::arguments::{Global, TrainArguments};
 use crate::machine;
-use crate::progress::Watcher;
+use crate::progress::{Watcher, right};
 use crate::terminal::Terminal;
 use loam_train::recipe::{Recipe, SourceRecipe};
 use loam_train::{Outcome, session};
@@ -38,9 +38,10 @@ pub fn finish(folder: &Path, outcome: &Outcome, terminal: Terminal) -> anyhow::R
     }
     for (domain, loss) in &outcome.held_out {
         terminal.say(format_args!(
-            "held-out {domain}: {:.4} nats a token, {:.4} bits a byte over {} tokens",
+            "held-out {domain}: {:.4} nats a token, {:.4} bits a byte{}; {} tokens",
             loss.per_token(),
             loss.bits_per_byte(),
+            right(loss.accuracy()),
             crate::terminal::count(loss.tokens)
         ));
     }

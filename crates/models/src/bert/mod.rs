@@ -134,15 +134,20 @@ impl MaskedBert {
         head::loss(x, self.bert.words(), self.head.bias.val(), targets, head::Loss::scaled(scale))
     }
 
-    /// The cross-entropy at every one of `places`, `[chosen]` nats, 0 at targets of −1; no dropout, not differentiable.
-    /// Operands as in [`MaskedBert::loss`].
-    pub fn token_losses(&self, inputs: &Inputs, places: Tensor<1, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
-        self.token_losses_of(self.bert.encode(inputs, None), places, targets)
+    /// The cross-entropy at every one of `places`, in nats, and whether the target was the most probable word, `[chosen]`
+    /// each, 0 at targets of −1; no dropout, not differentiable. Operands as in [`MaskedBert::loss`].
+    pub fn token_grades(&self, inputs: &Inputs, places: Tensor<1, Int>, targets: Tensor<1, Int>) -> head::Grades {
+        self.token_grades_of(self.bert.encode(inputs, None), places, targets)
     }
 
-    fn token_losses_of(&self, hidden: Tensor<3>, places: Tensor<1, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
+    /// The losses of [`MaskedBert::token_grades`].
+    pub fn token_losses(&self, inputs: &Inputs, places: Tensor<1, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
+        self.token_grades(inputs, places, targets).losses
+    }
+
+    fn token_grades_of(&self, hidden: Tensor<3>, places: Tensor<1, Int>, targets: Tensor<1, Int>) -> head::Grades {
         let x = self.chosen(hidden, places);
-        head::token_losses(x, self.bert.words(), self.head.bias.val(), targets)
+        head::token_grades(x, self.bert.words(), self.head.bias.val(), targets)
     }
 
     /// The logits of every word at every place, `[batch, time, vocabulary]`.

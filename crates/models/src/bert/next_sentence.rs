@@ -9,6 +9,7 @@ use crate::classifier::cross_entropies;
 use crate::error::ModelError;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
+use loam_nn::head::Grades;
 use loam_nn::layers::Dense;
 use std::path::Path;
 
@@ -162,12 +163,12 @@ impl PretrainingBert {
         self.masked.loss_of(hidden, words.0, words.1, scales.0) + next.sum() * scales.1
     }
 
-    /// The cross-entropy at every masked place, as [`MaskedBert::token_losses`] has it, and the logits of next sentences,
+    /// The grades at every masked place, as [`MaskedBert::token_grades`] has it, and the logits of next sentences,
     /// `[batch, 2]`; no dropout, not differentiable.
-    pub fn token_losses(&self, inputs: &Inputs, words: (Tensor<1, Int>, Tensor<1, Int>)) -> (Tensor<1>, Tensor<2>) {
+    pub fn token_grades(&self, inputs: &Inputs, words: (Tensor<1, Int>, Tensor<1, Int>)) -> (Grades, Tensor<2>) {
         let hidden = self.masked.bert.encode(inputs, None);
         let next = next_logits(&self.masked.bert, &self.next, hidden.clone()).inner();
-        (self.masked.token_losses_of(hidden, words.0, words.1), next)
+        (self.masked.token_grades_of(hidden, words.0, words.1), next)
     }
 
     /// Writes `config.json` and `model.safetensors` in the Hugging Face layout.

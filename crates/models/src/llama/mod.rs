@@ -15,9 +15,10 @@ use crate::error::ModelError;
 use crate::language_model::{Cache, LanguageModel};
 use crate::weights::{self, Layout};
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, activation};
+use burn::tensor::{Device, Int, Tensor};
 use layers::{Layer, Pass};
 use loam_nn::attention::Positions;
+use loam_nn::head::{self, Grades};
 use loam_nn::initialize::Initializer;
 use loam_nn::layers::{Embedding, RmsNorm};
 use loam_nn::ops;
@@ -143,13 +144,10 @@ impl Llama {
         }
     }
 
-    /// The loss of every token under capped logits, which the fused head does not know.
-    fn capped_losses(&self, x: Tensor<3>, targets: Tensor<1, Int>) -> Tensor<1> {
-        let rows = targets.dims()[0];
-        let counted = targets.clone().greater_equal_elem(0).float();
-        let picked = targets.clamp_min(0).reshape([rows, 1]);
-        let log_probabilities = activation::log_softmax(self.capped_logits(x), 1);
-        log_probabilities.gather(1, picked).reshape([rows]).neg() * counted
+    /// The grades of every token under capped logits, which the fused head does not know; the losses are differentiable.
+    fn capped_grades(&self, x: Tensor<3>, targets: Tensor<1, Int>) -> Grades {
+        let [batch, time, _] = x.dims();
+        head::composed_grades(self.capped_logits(x).reshape([batch, time, self.config.vocab_size]), targets)
     }
 }
 
@@ -163,16 +161,19 @@ impl LanguageModel for Llama {
     ) -> Tensor<1> {
         let x = self.hidden(inputs, dropout_seed, None);
         match self.config.final_logit_softcapping {
-            Some(_) => self.capped_losses(x, targets).sum() * scale,
+            Some(_) => self.capped_grades(x, targets).losses.sum() * scale,
             None => ops::head_loss(x, self.output(), targets, scale),
         }
     }
 
-    fn token_losses(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
+    fn token_grades(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades {
         let x = self.hidden(inputs, None, None);
         match self.config.final_logit_softcapping {
-            Some(_) => self.capped_losses(x, targets).inner(),
-            None => ops::token_losses(x, self.output(), targets),
+            Some(_) => {
+                let Grades { losses, hits } = self.capped_grades(x, targets);
+                Grades { losses: losses.inner(), hits: hits.inner() }
+            }
+            None => ops::token_grades(x, self.output(), targets),
         }
     }
 

@@ -215,11 +215,16 @@ impl Seq2Seq {
         head::loss(hidden, self.model.shared.weight.val(), self.bias(), targets, loss)
     }
 
-    /// The cross-entropy of every target, `[batch * time]` nats, 0 at −1; labels are not smoothed, nothing is dropped, not
-    /// differentiable. Operands as in [`Seq2Seq::loss`].
-    pub fn token_losses(&self, source: &Source, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
+    /// The cross-entropy of every target, in nats, and whether it was the most probable token, `[batch * time]` each, 0 at
+    /// −1; labels are not smoothed, nothing is dropped, not differentiable. Operands as in [`Seq2Seq::loss`].
+    pub fn token_grades(&self, source: &Source, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> head::Grades {
         let hidden = self.hidden(source, inputs, None);
-        head::token_losses(hidden, self.model.shared.weight.val(), self.bias(), targets)
+        head::token_grades(hidden, self.model.shared.weight.val(), self.bias(), targets)
+    }
+
+    /// The losses of [`Seq2Seq::token_grades`].
+    pub fn token_losses(&self, source: &Source, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
+        self.token_grades(source, inputs, targets).losses
     }
 
     /// Logits after each of `inputs` `[batch, time]`, which follow the tokens in `cache`: `[batch, time, vocabulary]`.

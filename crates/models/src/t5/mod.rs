@@ -18,9 +18,10 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use layers::{DecoderBlock, EncoderBlock, Pass};
 use loam_nn::attention::Attention;
+use loam_nn::head::{self, Grades};
 use loam_nn::initialize::Initializer;
 use loam_nn::layers::{Embedding, RmsNorm};
-use loam_nn::{head, ops};
+use loam_nn::ops;
 use positions::Buckets;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -225,10 +226,15 @@ impl T5 {
         head::loss(hidden, self.output(), bias, targets, loss)
     }
 
-    /// The cross-entropy of every target, `[batch * time]` nats, 0 at −1; labels are not smoothed, nothing is dropped, not
-    /// differentiable. Operands as in [`T5::loss`].
+    /// The cross-entropy of every target, in nats, and whether it was the most probable token, `[batch * time]` each, 0 at
+    /// −1; labels are not smoothed, nothing is dropped, not differentiable. Operands as in [`T5::loss`].
+    pub fn token_grades(&self, source: &Source, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades {
+        ops::token_grades(self.hidden(source, inputs, None), self.output(), targets)
+    }
+
+    /// The losses of [`T5::token_grades`].
     pub fn token_losses(&self, source: &Source, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
-        ops::token_losses(self.hidden(source, inputs, None), self.output(), targets)
+        self.token_grades(source, inputs, targets).losses
     }
 
     /// Logits after each of `inputs` `[batch, time]`, which follow the tokens in `cache`: `[batch, time, vocabulary]`.

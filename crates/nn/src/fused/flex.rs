@@ -1,6 +1,7 @@
 //! The kernels bound to Flex, Burn's CPU backend.
 
 use super::{FusedOperations, Kernels};
+use crate::head::Grades;
 use crate::precision::{self, Precision};
 use crate::profile::timer;
 use burn::backend::flex::{Flex, FlexTensor};
@@ -152,13 +153,12 @@ pub(crate) fn flat(values: Vec<f32>) -> Tensor<1> {
     tensor(values, [length])
 }
 
-/// See [`crate::ops::token_losses`].
-pub(crate) fn token_losses(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+/// See [`crate::ops::token_grades`].
+pub(crate) fn token_grades(x: Tensor<3>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Grades {
     let targets = ids(&targets.try_into_primitive::<Flex>().expect("targets on the CPU"));
     let width = weight.dims()[1];
-    let losses =
-        cross_entropy::losses(slice(x).values(), slice(weight).values(), &targets, width, precision::current());
-    tensor(losses, [targets.len()])
+    let found = cross_entropy::grades(slice(x).values(), slice(weight).values(), &targets, width, precision::current());
+    super::head::grades(found.losses, &found.hits)
 }
 
 impl Kernels for Flex {

@@ -3,7 +3,7 @@
 use super::Kernels;
 use super::autodiff::record;
 use super::flex::{Dense, flat, ids, output, slice};
-use crate::head::Loss;
+use crate::head::{Grades, Loss};
 use crate::precision::{self, Precision};
 use crate::profile::timer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -41,13 +41,19 @@ pub(crate) trait HeadKernels: Backend {
     ) -> (FloatTensor<Self>, Option<[FloatTensor<Self>; 3]>);
 }
 
-/// See [`crate::head::token_losses`].
-pub(crate) fn token_losses(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, targets: Tensor<1, Int>) -> Tensor<1> {
+/// See [`crate::head::token_grades`].
+pub(crate) fn token_grades(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, targets: Tensor<1, Int>) -> Grades {
     let targets = ids(&targets.try_into_primitive::<Flex>().expect("targets on the CPU"));
     let (width, bias) = (weight.dims()[1], slice(bias));
     let options = Options { bias: Some(bias.values()), precision: precision::current(), ..Options::default() };
     let (x, weight) = (slice(x), slice(weight));
-    flat(cross_entropy::with_options(x.values(), weight.values(), &targets, width, options, false).losses)
+    let rows = cross_entropy::with_options(x.values(), weight.values(), &targets, width, options, false);
+    grades(rows.losses, &rows.hits)
+}
+
+/// What the kernel found, as tensors.
+pub(crate) fn grades(losses: Vec<f32>, hits: &[bool]) -> Grades {
+    Grades { losses: flat(losses), hits: flat(hits.iter().map(|&hit| f32::from(u8::from(hit))).collect()) }
 }
 
 impl HeadKernels for Flex {

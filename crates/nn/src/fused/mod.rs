@@ -9,7 +9,7 @@ pub(crate) mod head;
 pub(crate) mod pointwise;
 pub(crate) mod recurrent;
 
-pub(crate) use flex::{Dense, flat, product, slice, token_losses};
+pub(crate) use flex::{Dense, flat, product, slice, token_grades};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};

@@ -100,6 +100,8 @@ fn domain_loss(loss: &DomainLoss, facts: &Facts) -> Option<String> {
     let name = strong(&loss.domain);
     let bits = last.bits_per_byte.filter(|bits| bits.is_finite());
     let bits = bits.map(|bits| format!(", {} bits a byte", numbers::fixed(bits, 2))).unwrap_or_default();
+    let right = last.accuracy.map(|share| format!(", {} of its tokens right", numbers::percent(share)));
+    let bits = bits + &right.unwrap_or_default();
     let words = if loss.evaluations.len() > 1 {
         let verb = if last.loss < first.loss { "fell" } else { "rose" };
         let (from, to) = (numbers::fixed(first.loss, 2), numbers::fixed(last.loss, 2));

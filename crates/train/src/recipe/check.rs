@@ -191,6 +191,11 @@ fn objective(recipe: &Recipe) -> Result<(), Problem> {
     require_of(conversations == 0 || conversations == recipe.data.sources.len(), &key, || {
         "some sources are of conversations and others are not; a run learns from one or the other".to_owned()
     })?;
+    let clean = |number: usize| recipe.data.sources[number].clean.as_ref().unwrap_or(&recipe.data.clean);
+    let cleaned = conversations > 0 && (0..recipe.data.sources.len()).any(|number| !clean(number).is_empty());
+    require_of(!cleaned, &["data.clean", "data.source.0.clean"], || {
+        "conversations are read as their template writes them; data.clean is for text and pairs".to_owned()
+    })?;
     require_of(conversations == 0 || matches!(kind, None | Some(ObjectiveKind::Causal)), &key, || {
         "conversations are learned with objective.kind = \"causal\"".to_owned()
     })?;
@@ -258,6 +263,10 @@ fn model(recipe: &Recipe) -> Result<Option<usize>, Problem> {
         let (width, heads) = (shape.width, shape.heads);
         let near = width.next_multiple_of(heads);
         format!("model.width = {width} is not divisible by model.heads = {heads}; {near} would be")
+    })?;
+    let may_untie = !has_heads || shape.family == ModelFamily::Llama;
+    require_of(shape.tied || may_untie, &["model.tied", "model.family"], || {
+        format!("model.tied = false: {} has the embeddings as its output's weights", shape.family.name())
     })?;
     let odd = shape.family == ModelFamily::Llama && !(shape.width / shape.heads).is_multiple_of(2);
     require_of(!odd, &["model.width", "model.heads"], || {

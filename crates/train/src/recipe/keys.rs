@@ -5,12 +5,14 @@ use strsim::damerau_levenshtein;
 /// Every key, in the order of a written recipe, with the reason that stands beside it.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("data.train", "short form: the files of one source called \"train\""),
+    ("data.clean", "of all text: strip_tags, letters, lowercase, split_words, stop_words, stem"),
     ("data.source.name", "what the ledger calls it"),
     ("data.source.path", "files, folders, globs"),
     ("data.source.weight", "1 draws it as large as it is, 2 twice as often, 0 never"),
     ("data.source.text_field", "field of the records that holds the text; recognized by default"),
     ("data.source.split", "cut into documents: auto, file, line, paragraph, separator:…"),
     ("data.source.format", "of the records: text, or conversations, whose answers are learned"),
+    ("data.source.clean", "steps of cleaning of this source, in the place of data.clean"),
     ("data.source.target_path", "pairs: files whose lines belong to those of path"),
     ("data.source.input_field", "pairs in records: field of the input, or column of a text file"),
     ("data.source.target_field", "pairs in records: field of the target, or column of a text file"),
@@ -24,6 +26,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("model.heads", "attention heads a block; 64 channels each is usual; none in rnn, lstm, gru"),
     ("model.context", "tokens that the model sees at once; with from, at most so many in training"),
     ("model.dropout", "against learning by heart; 0 when no text is seen twice"),
+    ("model.tied", "output weights are the embeddings; false in rnn, lstm, gru, llama only"),
     ("train.steps", "optimizer steps; or epochs = E, or minutes = M"),
     ("train.epochs", "passes over the data; or steps = N, or minutes = M"),
     ("train.minutes", "minutes of training; or steps = N, or epochs = E"),

@@ -7,6 +7,7 @@ use super::{
     BaselineRecipe, DataRecipe, LedgerRecipe, Length, LoraRecipe, ModelRecipe, ModelShape, ObjectiveRecipe, Recipe,
     RecordFormat, SourceRecipe, Split, TokenizerKind, TokenizerRecipe, TrainRecipe,
 };
+use loam_corpus::clean::Step;
 use std::path::{Path, PathBuf};
 
 /// Reads and checks a recipe; `path` is where its text comes from.
@@ -57,7 +58,8 @@ impl Settings {
     }
 
     fn data(&self, whole: &Place) -> Result<DataRecipe, RecipeError> {
-        let mut data = DataRecipe::default();
+        let clean = self.optional::<Steps>("data.clean")?.map_or_else(Vec::new, |steps| steps.0);
+        let mut data = DataRecipe { clean, ..DataRecipe::default() };
         if let Some(Paths(path)) = self.optional("data.train")? {
             data.sources.push(SourceRecipe::new("train", path));
         }
@@ -82,6 +84,7 @@ impl Settings {
                 target_path: self.optional::<Paths>(&key("target_path"))?.map_or_else(Vec::new, |paths| paths.0),
                 input_field: self.optional(&key("input_field"))?,
                 target_field: self.optional(&key("target_field"))?,
+                clean: self.optional::<Steps>(&key("clean"))?.map(|steps| steps.0),
             });
         }
         for key in self.0.keys() {
@@ -121,6 +124,7 @@ impl Settings {
             heads: self.get("model.heads", shape.heads)?,
             context: self.get("model.context", shape.context)?,
             dropout: self.get("model.dropout", shape.dropout)?,
+            tied: self.get("model.tied", shape.tied)?,
         }))
     }
 
@@ -282,6 +286,17 @@ impl FromToml for Names {
             }
             _ => String::from_toml(setting).map(|name| Names(vec![name])).map_err(|_| expected()),
         }
+    }
+}
+
+/// Steps of cleaning.
+struct Steps(Vec<Step>);
+
+impl FromToml for Steps {
+    fn from_toml(setting: &Setting) -> Result<Steps, String> {
+        let names =
+            Names::from_toml(setting).map_err(|_| "a list of steps: [\"strip_tags\", \"letters\"]".to_owned())?;
+        names.0.iter().map(|name| name.parse()).collect::<Result<_, _>>().map(Steps)
     }
 }
 
@@ -492,6 +507,33 @@ mod tests {
             complaint("", &["train=3"]),
             "--set train=3: train = 3: expected a table: write [train] on a line above"
         );
+    }
+
+    #[test]
+    fn steps_of_cleaning() {
+        let recipe: Recipe =
+            "[data]\nclean = [\"letters\", \"lowercase\"]\n[[data.source]]\nname = \"a\"\npath = \"b\"\n\
+             clean = [\"strip_tags\", \"stop_words:chinese\"]\n[[data.source]]\nname = \"c\"\npath = \"d\""
+                .parse()
+                .unwrap();
+        assert_eq!(recipe.data.clean, [Step::Letters, Step::Lowercase]);
+        let own = [Step::StripTags, "stop_words:chinese".parse().unwrap()];
+        assert_eq!(recipe.data.sources[0].clean.as_deref(), Some(&own[..]));
+        assert_eq!(recipe.data.sources[1].clean, None);
+        assert_eq!(with("data.clean = \"letters\"", &[]).data.clean, [Step::Letters]);
+        assert_eq!(with("", &["data.clean=[\"stem\"]"]).data.clean, [Step::Stem]);
+        let message = complaint("data.clean = [\"lowercase\", \"stopwords\"]", &[]);
+        assert!(
+            message.starts_with("recipes/x.toml:2: data.clean = [\"lowercase\", \"stopwords\"]: expected"),
+            "{message}"
+        );
+        assert!(message.ends_with("did you mean \"stop_words\"?"), "{message}");
+        let conversations =
+            "[[data.source]]\nname = \"a\"\npath = \"b\"\nformat = \"conversations\"\nclean = [\"letters\"]";
+        let message = conversations.parse::<Recipe>().unwrap_err().to_string();
+        assert!(message.contains("line 5: conversations are read as their template writes them"), "{message}");
+        assert!(complaint("model.tied = false", &[]).contains("gpt has the embeddings as its output's weights"));
+        assert!(complaint("data.claen = [\"stem\"]", &[]).contains("did you mean \"data.clean\"?"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ const ALTERNATIVES: &[(&str, &[&str], &str)] = &[
     ("tokenizer.path", &["tokenizer.kind", "tokenizer.vocab"], "load a tokenizer or train one"),
     (
         "model.from",
-        &["model.family", "model.width", "model.layers", "model.heads", "model.dropout"],
+        &["model.family", "model.width", "model.layers", "model.heads", "model.dropout", "model.tied"],
         "a model that is continued keeps its shape",
     ),
     ("data.train", &["data.source"], "data.train is the short form for one source"),

@@ -2,6 +2,7 @@
 
 use super::keys::KEYS;
 use super::{Length, ModelRecipe, Recipe, SourceRecipe, TokenizerRecipe};
+use loam_corpus::clean::Step;
 use std::fmt::Write;
 
 /// Column at which the reasons stand.
@@ -10,6 +11,10 @@ const REASON_COLUMN: usize = 38;
 /// See [`Recipe::to_toml`].
 pub(super) fn to_toml(recipe: &Recipe) -> String {
     let mut text = "# Every value of this run. `loam train` with this file does it again.\n".to_owned();
+    if !recipe.data.clean.is_empty() {
+        section(&mut text, "[data]");
+        line(&mut text, "data.clean", Value::Set(steps(&recipe.data.clean)));
+    }
     for source in &recipe.data.sources {
         section(&mut text, "[[data.source]]");
         for (key, _) in KEYS {
@@ -81,6 +86,7 @@ fn of_source(source: &SourceRecipe, name: &str) -> Value {
         }
         "split" => Value::Set(string(&String::from(source.split.clone()))),
         "format" => Value::Set(string(source.format.name())),
+        "clean" => source.clean.as_ref().map_or(Value::Excluded, |list| Value::Set(steps(list))),
         "target_path" if source.target_path.is_empty() => Value::Excluded,
         "target_path" => Value::Set(strings(&source.target_path)),
         "input_field" => source.input_field.as_ref().map_or(Value::Excluded, |field| Value::Set(string(field))),
@@ -111,6 +117,7 @@ fn of_recipe(recipe: &Recipe, key: &str) -> Value {
             "model.heads" => return Value::Set(shape.heads.to_string()),
             "model.context" => return Value::Set(shape.context.to_string()),
             "model.dropout" => return Value::Set(float(shape.dropout)),
+            "model.tied" => return Value::Set(shape.tied.to_string()),
             _ => {}
         },
         ModelRecipe::From { .. } => {}
@@ -174,6 +181,10 @@ fn string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+fn steps(steps: &[Step]) -> String {
+    strings(&steps.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
 fn strings(texts: &[String]) -> String {
     let items: Vec<String> = texts.iter().map(|text| string(text)).collect();
     format!("[{}]", items.join(", "))
@@ -192,6 +203,8 @@ mod tests {
     fn every_key_is_written_once() {
         let variants = [
             "data.train = \"a\"",
+            "data.train = \"a\"\ndata.clean = [\"letters\"]",
+            "[[data.source]]\nname = \"a\"\npath = \"b\"\nclean = []",
             "data.train = \"a\"\ntrain.epochs = 2\ntokenizer.path = \"t\"\nmodel.from = \"m\"",
             "data.train = \"a\"\ntrain.minutes = 2",
             "[[data.source]]\nname = \"a\"\npath = \"b\"\ntarget_path = \"c\"",
@@ -225,11 +238,13 @@ mod tests {
                 if number % 2 == 0 {
                     source.text_field = Some((*name).to_owned());
                     source.split = super::super::Split::Separator(format!("\n{name}\n"));
+                    source.clean = Some(Step::ALL[..number % 9].to_vec());
                 }
                 recipe.data.held_out.insert(format!("{name}{trial}"), source.path.clone());
                 recipe.data.held_out.insert((*name).to_owned(), source.path.clone());
                 recipe.data.sources.push(source);
             }
+            recipe.data.clean = Step::ALL[trial % 9..].to_vec();
             let train = &mut recipe.train;
             train.length = match trial % 3 {
                 0 => Length::Steps(random() + 2000),
