@@ -8,10 +8,10 @@
 //!
 //! Files are PEFT's: `adapter_config.json` and `adapter_model.safetensors`.
 
+use crate::bert::{NextSentenceBert, PretrainingBert, SequenceBert, SpanBert, TokenBert};
 use crate::causal::CausalModel;
 use crate::error::ModelError;
 use crate::weights::{self, Tensors};
-use crate::bert::{NextSentenceBert, PretrainingBert, SequenceBert, SpanBert, TokenBert};
 use crate::{MaskedBert, Seq2Seq};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};

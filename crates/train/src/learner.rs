@@ -215,10 +215,7 @@ fn tables(config: &BertConfig) -> u64 {
 
 /// What a masked model reads with two sentences a row, the words that are told, and what becomes of the second
 /// sentences: 0 where they follow, 1 where they do not, −1 where nothing is asked.
-fn sentence_operands(
-    examples: &[Example],
-    device: &Device,
-) -> (Inputs, (Tensor<1, Int>, Tensor<1, Int>), Vec<i64>) {
+fn sentence_operands(examples: &[Example], device: &Device) -> (Inputs, (Tensor<1, Int>, Tensor<1, Int>), Vec<i64>) {
     let (inputs, places, told) = masked_operands(examples, device);
     let [batch, time] = inputs.ids.dims();
     let types = examples.iter().flat_map(|example| {

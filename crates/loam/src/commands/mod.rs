@@ -7,6 +7,7 @@ pub mod demo;
 pub mod doctor;
 pub mod embed;
 pub mod exchange;
+pub mod fill_mask;
 pub mod generate;
 pub mod inspect;
 pub mod inspect_model;
@@ -14,6 +15,7 @@ pub mod query;
 pub mod report;
 pub mod runs;
 pub mod score;
+pub mod texts;
 pub mod tokenizer;
 pub mod train;
 

@@ -192,12 +192,8 @@ impl Masking {
         let probabilities = self.probabilities(tokens, scheme);
         let (mut inputs, mut targets) = (tokens.to_vec(), vec![IGNORE; tokens.len()]);
         // Words, or single tokens, by their first token.
-        let continues = |at: usize| {
-            self.whole_words
-                && at > 0
-                && self.continues(tokens[at])
-                && probabilities[at - 1] > 0.0
-        };
+        let continues =
+            |at: usize| self.whole_words && at > 0 && self.continues(tokens[at]) && probabilities[at - 1] > 0.0;
         let mut words: Vec<(usize, usize)> = Vec::new();
         for at in 0..tokens.len() {
             match words.last_mut() {
@@ -258,12 +254,7 @@ impl Masking {
     }
 
     /// Training text that a window draws, masked; `place` says where each of its tokens stands in the source.
-    pub(super) fn masked(
-        &self,
-        tokens: &[u32],
-        window: &Window,
-        place: impl Fn(usize) -> u64,
-    ) -> (Vec<u32>, Vec<u32>) {
+    pub(super) fn masked(&self, tokens: &[u32], window: &Window, place: impl Fn(usize) -> u64) -> (Vec<u32>, Vec<u32>) {
         match self.scheme {
             Scheme::Static => {
                 let draw = Draw::new([self.seed, window.source as u64, u64::MAX]);
