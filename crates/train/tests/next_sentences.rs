@@ -30,7 +30,7 @@ fn prepared(folder: &Path) -> (Prepared, Settings) {
     recipe.model = ModelRecipe::New(shape);
     recipe.objective.next_sentence = true;
     let plan = plan::prepare_plan(&recipe, Kind::Masked, None);
-    let prepared = loam_corpus::prepare(&plan, folder.join("data"), &mut |_| {}).unwrap();
+    let prepared = loam_corpus::prepare(&plan, &folder.join("data"), &mut |_| {}).unwrap();
     (prepared, plan::objective(&recipe))
 }
 
