@@ -39,8 +39,9 @@ fn refused(output: &Output, code: i32, words: &[&str]) {
 
 /// A BERT of a few steps over masked words and next sentences, in `run/`.
 fn trained(folder: &Path) {
-    let text: String = (0..300).map(|i| format!("Ann has {i} apples. Ben has {}. Both count them.\n", i / 2)).collect();
-    fs::write(folder.join("apples.txt"), text).unwrap();
+    let lines: String =
+        (0..300).map(|i| format!("Ann has {i} apples. Ben has {}. Both count them.\n", i / 2)).collect();
+    fs::write(folder.join("apples.txt"), lines).unwrap();
     let recipe = "[[data.source]]\nname = \"apples\"\npath = \"apples.txt\"\nsplit = \"line\"\n[tokenizer]\n\
                   kind = \"wordpiece\"\nvocab = 120\n[model]\nfamily = \"bert\"\nwidth = 32\nlayers = 1\nheads = 2\n\
                   context = 32\n[objective]\nnext_sentence = true\n[train]\nsteps = 8\nbatch_tokens = 256\n[ledger]\n\
@@ -70,12 +71,12 @@ fn masks_are_told() {
     assert_eq!(keys, ["id", "probability", "text", "token"]);
     let probability = |place: usize| candidates[place]["probability"].as_f64().unwrap();
     assert!(probability(0) >= probability(1) && probability(1) >= probability(2) && probability(0) < 1.0);
-    assert!(candidates[0]["text"].as_str().unwrap().starts_with("ann has"), "{candidates:?}");
+    assert!(candidates[0]["text"].as_str().unwrap().starts_with("Ann has"), "{candidates:?}");
     // In words: the text, and a line a candidate.
     let output = run(folder, &["fill-mask", "-m", "run", "Ann has [MASK] apples."]);
     let lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
     assert_eq!((lines.len(), lines[0].as_str()), (6, "Ann has [MASK] apples."));
-    assert!(lines[1].contains(" %  ") && lines[1].contains("ann has"), "{lines:?}");
+    assert!(lines[1].contains(" %  ") && lines[1].contains("Ann has"), "{lines:?}");
     // Several masks, from a file and from standard input.
     fs::write(folder.join("two.txt"), "[MASK] has [MASK].\n\nBen [MASK].\n").unwrap();
     let told = objects(&run(folder, &["fill-mask", "-m", "run", "--file", "two.txt", "--json"]));

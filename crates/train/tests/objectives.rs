@@ -150,9 +150,12 @@ fn next_sentences(folder: &Path, steps: u64) -> Recipe {
             });
             sentences.collect::<Vec<_>>().join(" ") + "\n"
         };
-        std::fs::write(folder.join(format!("{name}.txt")), (0..documents).map(document).collect::<String>()).unwrap();
+        let all: Vec<String> = (0..documents).map(document).collect();
+        std::fs::write(folder.join(format!("{name}.txt")), all.concat()).unwrap();
+        let records = all.iter().map(|text| format!("{{\"text\": \"{}\"}}\n", text.trim()));
+        std::fs::write(folder.join(format!("{name}.jsonl")), records.collect::<String>()).unwrap();
     }
-    recipe.data.held_out.insert("held".to_owned(), vec![folder.join("held.txt").display().to_string()]);
+    recipe.data.held_out.insert("held".to_owned(), vec![folder.join("held.jsonl").display().to_string()]);
     recipe
 }
 
