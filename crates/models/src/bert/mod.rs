@@ -155,6 +155,13 @@ impl MaskedBert {
         self.logits_of(self.bert.encode(inputs, None))
     }
 
+    /// The logits of every word at `places` `[chosen]` alone, `[chosen, vocabulary]`; a place is `row * time + step`.
+    pub fn logits_at(&self, inputs: &Inputs, places: Tensor<1, Int>) -> Tensor<2> {
+        let [count] = places.dims();
+        let x = self.chosen(self.bert.encode(inputs, None), places);
+        head::logits(x, self.bert.words(), self.head.bias.val()).reshape([count, self.config().vocab_size])
+    }
+
     fn logits_of(&self, hidden: Tensor<3>) -> Tensor<3> {
         head::logits(self.transform(hidden), self.bert.words(), self.head.bias.val())
     }
