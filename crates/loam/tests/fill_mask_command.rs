@@ -39,8 +39,8 @@ fn refused(output: &Output, code: i32, words: &[&str]) {
 
 /// A BERT of a few steps over masked words and next sentences, in `run/`.
 fn trained(folder: &Path) {
-    let lines: String =
-        (0..300).map(|i| format!("Ann has {i} apples. Ben has {}. Both count them.\n", i / 2)).collect();
+    let line = |i: usize| format!("Ann has {i} apples. Ben has {}. Both count them.\n", i / 2);
+    let lines: String = (0..300).map(line).collect();
     fs::write(folder.join("apples.txt"), lines).unwrap();
     let recipe = "[[data.source]]\nname = \"apples\"\npath = \"apples.txt\"\nsplit = \"line\"\n[tokenizer]\n\
                   kind = \"wordpiece\"\nvocab = 120\n[model]\nfamily = \"bert\"\nwidth = 32\nlayers = 1\nheads = 2\n\
