@@ -222,7 +222,7 @@ impl Synthetic {
         Self { vocabulary, sentences }
     }
 
-    fn train(&self, config: &Word2VecConfig, go_on: impl Fn(u64) -> bool + Send) -> Trained {
+    fn train(&self, config: &Word2VecConfig, go_on: impl Fn(u64) -> bool + Send + Sync) -> Trained {
         let folder = tempfile::tempdir().unwrap();
         let mut text = EncodedText::new(folder.path()).unwrap();
         self.sentences.iter().for_each(|sentence| text.push(sentence).unwrap());

@@ -243,7 +243,7 @@ fn small_batches_of_sentences_equal_a_large_one() {
     // The sum of both means.
     let (losses, next) = model.measure(&examples, &device);
     let next = next.unwrap();
-    let words: f64 = losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / counted as f64;
+    let words: f64 = losses.iter().map(|grade| f64::from(grade.loss)).sum::<f64>() / counted as f64;
     assert_eq!((losses.len(), next.pairs), (counted, 7));
     assert!((whole - words - next.loss()).abs() < 1e-5, "{whole}, {words} and {}", next.loss());
 }
