@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use html_escape::decode_html_entities_to_string;
+use html_escape::decode_html_entities;
 
 /// Elements that stand within a line: without their tags the text goes on where it was.
 const INLINE: [&str; 34] = [
@@ -50,7 +50,7 @@ struct Page<'t> {
 impl Page<'_> {
     /// Takes everything up to `end` as text.
     fn read_to(&mut self, end: usize) {
-        decode_html_entities_to_string(&self.text[self.at..end], &mut self.plain);
+        decode(&self.text[self.at..end], &mut self.plain);
         self.at = end;
     }
 
@@ -138,6 +138,25 @@ impl Page<'_> {
             }
         }
     }
+}
+
+/// Longer names are none.
+const LONGEST_ENTITY: usize = 40;
+
+/// Adds a text with its entities decoded. Each is handed over alone: looking from every `&` for a `;` that never comes
+/// would take time that grows with the square of the text.
+fn decode(text: &str, plain: &mut String) {
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        plain.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'#';
+        let name = rest.bytes().skip(1).take(LONGEST_ENTITY).take_while(of_name).count();
+        let end = if rest.as_bytes().get(1 + name) == Some(&b';') { name + 2 } else { 1 };
+        plain.push_str(&decode_html_entities(&rest[..end]));
+        rest = &rest[end..];
+    }
+    plain.push_str(rest);
 }
 
 /// How many bytes there are up to and with `end`, looked for from `from` on; all where it is missing.

@@ -90,8 +90,10 @@ fn everything_is_accounted_for() {
     let (copies, offsets) = (numbers(&batch, "copies"), numbers(&batch, "offset"));
     assert_eq!(
         batch.num_rows() as u64,
-        many.documents + few.documents + prepared.held_out().iter().map(|h| h.documents).sum::<u64>()
+        many.documents + few.documents + prepared.held_out().iter().map(|h| h.documents).sum::<u64>() + 2
     );
+    assert_eq!(few.dropped, [Dropped { reason: "no text".to_owned(), documents: 2 }]);
+    assert_eq!(splits.iter().filter(|split| split.as_deref() == Some("dropped")).count(), 2);
     let mut trained: HashMap<&str, i64> = HashMap::new();
     for row in 0..batch.num_rows() {
         if splits[row].as_deref() == Some("train") {
@@ -99,7 +101,7 @@ fn everything_is_accounted_for() {
         }
     }
     let mut distinct = std::collections::HashSet::new();
-    for row in 0..batch.num_rows() {
+    for row in (0..batch.num_rows()).filter(|&row| splits[row].as_deref() != Some("dropped")) {
         let number = usize::from(sources[row].as_deref() == Some("few / odd"));
         let held_out = domains[row].is_some();
         assert_eq!(held_out, splits[row].as_deref() == Some("held_out"));
