@@ -70,6 +70,8 @@ pub enum Command {
     Score(ScoreArguments),
     /// Turn texts into vectors
     Embed(EmbedArguments),
+    /// Tell what the masks of a text may stand for
+    FillMask(FillMaskArguments),
     /// Take a model of another format, or from the Hub, into a folder
     Import(ImportArguments),
     /// Write a model for others: another precision, shards, a model card
@@ -317,6 +319,32 @@ pub struct EmbedArguments {
     /// Scale vectors to length 1, or leave them [default: as the model says, else false]
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     pub normalize: Option<bool>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A mask is written as the model's tokenizer spells it ([MASK], <mask>), or as [MASK] for any model. A text \
+                        may have several: each is told with the others unknown.\n\n\
+                        With --json, one object a text: {\"text\":...,\"masks\":[{\"position\":place among the tokens,\
+                        \"candidates\":[{\"token\":...,\"id\":...,\"probability\":...,\"text\":...}]}]}\n\n\
+                        Examples:\n  loam fill-mask --model runs/bert-wikitext2 'Paris is the [MASK] of France.'\n  \
+                        loam fill-mask --model hf:FacebookAI/roberta-base --top-k 3 'A <mask> barks.'\n  \
+                        loam fill-mask --model DIR --file sentences.txt --json"
+)]
+pub struct FillMaskArguments {
+    /// The text; several may be given
+    #[arg(value_name = "TEXT", conflicts_with = "file")]
+    pub text: Vec<String>,
+    /// Model folder in the Hugging Face layout with a head over masked words, a run's folder, or hf:org/name
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Tokens that are told of each mask
+    #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub top_k: u32,
+    /// A file with a text a line, or with JSON lines (.jsonl), whose field text counts; without TEXT and --file, standard
+    /// input is read
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// Ways from tokens to one vector.

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Some(Command::Generate(generate)) => commands::generate::run(generate, global, terminal),
         Some(Command::Score(score)) => commands::score::run(score, global, terminal),
         Some(Command::Embed(embed)) => commands::embed::run(embed, global, terminal),
+        Some(Command::FillMask(fill)) => commands::fill_mask::run(fill, global, terminal),
         Some(Command::Import(import)) => commands::exchange::import(import, global, terminal),
         Some(Command::Export(export)) => commands::exchange::export(export, global, terminal),
         Some(Command::Inspect(inspect)) => commands::inspect_model::run(inspect, terminal),

@@ -60,15 +60,14 @@ impl Labels {
     /// `problem_type`, one output is a regression and several are a choice.
     pub(crate) fn from_json(value: &Value) -> Result<Self, ModelError> {
         let wrong = |reason: String| ModelError::Configuration(reason);
-        let names = match value.get("id2label").filter(|labels| !labels.is_null()) {
-            Some(labels) => named(labels)?,
-            None => {
-                let count = read_size(value, "num_labels")?.unwrap_or(2);
-                if count > MOST_UNNAMED {
-                    return Err(wrong(format!("num_labels = {count} without an id2label that names them")));
-                }
-                (0..count).map(|id| format!("LABEL_{id}")).collect()
+        let names = if let Some(labels) = value.get("id2label").filter(|labels| !labels.is_null()) {
+            named(labels)?
+        } else {
+            let count = read_size(value, "num_labels")?.unwrap_or(2);
+            if count > MOST_UNNAMED {
+                return Err(wrong(format!("num_labels = {count} without an id2label that names them")));
             }
+            (0..count).map(|id| format!("LABEL_{id}")).collect()
         };
         let problem = match read_text(value, "problem_type")? {
             None if names.len() == 1 => Problem::Regression,

@@ -25,6 +25,7 @@ pub mod ngram;
 pub mod recurrent_classifier;
 pub mod sampling;
 pub mod seq2seq;
+mod sinusoids;
 pub mod source_to_target;
 pub mod t5;
 pub mod textcnn;

@@ -44,13 +44,12 @@ fn texts_are_labeled() {
         let case = case(name);
         let model = Classifier::load(case.folder(), &device()).unwrap();
         case.compare("logits", model.logits(&case.inputs(), None), None);
-        let targets = match model.labels().problem() {
-            Problem::SingleLabel => Targets::Labels(case.row("targets")),
-            _ => {
-                let values = floats(&case.value["targets"]);
-                let shape = [3, values.len() / 3];
-                Targets::Values(Tensor::from_data(TensorData::new(values, shape), &Device::flex()))
-            }
+        let targets = if model.labels().problem() == Problem::SingleLabel {
+            Targets::Labels(case.row("targets"))
+        } else {
+            let values = floats(&case.value["targets"]);
+            let shape = [3, values.len() / 3];
+            Targets::Values(Tensor::from_data(TensorData::new(values, shape), &Device::flex()))
         };
         let loss = model.loss(&case.inputs(), &targets, 1.0 / 3.0, None);
         case.compare_gradients(&model, loss, |model, folder| model.save(folder).unwrap());

@@ -30,6 +30,11 @@ impl Initializer {
                 *value = (gaussian(stream, (chunk * 4096 + offset) as u64) * deviation) as f32;
             }
         });
+        self.values(shape, values)
+    }
+
+    /// A parameter of these values, row after row.
+    pub fn values<const D: usize>(&mut self, shape: [usize; D], values: Vec<f32>) -> Param<Tensor<D>> {
         Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), &self.device))
     }
 

@@ -64,7 +64,8 @@ fn documents(objective: &Objective, prepared: &Prepared, context: usize) -> Resu
     match few.into_iter().find(|(.., count)| *count < 2) {
         Some((what, name, count)) => Err(TrainError::Request(format!(
             "objective.next_sentence = true draws sentences from other documents, and {what} {name:?} has {count} of two \
-             tokens or more; give it more text, or split it otherwise (split = \"paragraph\" or \"line\")"
+             tokens or more; give it more text, split it otherwise (split = \"paragraph\" or \"line\"), or bring its \
+             documents as JSON lines or files of their own"
         ))),
         None => Ok(found),
     }

@@ -1,10 +1,15 @@
 //! Masked words, pairs and spans: whole runs, small, that learn, close their books and go on after a stop to the bit.
 
 use burn::tensor::Device;
+use loam_corpus::IGNORE;
+use loam_models::bert::PretrainingBert;
+use loam_models::{BertConfig, MaskedBert};
+use loam_train::learner::Learner;
+use loam_train::objective::{self, Example, NextSentence};
 use loam_train::recipe::{
     Length, Masking, ModelFamily, ModelRecipe, ModelShape, ObjectiveKind, SourceRecipe, TokenizerKind, TokenizerRecipe,
 };
-use loam_train::record::{Event, LedgerRow};
+use loam_train::record::{Event, LedgerRow, MetricRow};
 use loam_train::{Observer, Recipe, Run, Session, StepProgress, checkpoint, resume, start, table};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,8 +102,12 @@ impl Observer for StopAt<'_> {
 fn learns(family: ModelFamily, kind: ObjectiveKind, steps: u64, below: f64) {
     let folder = tempfile::tempdir().unwrap();
     let recipe = recipe(folder.path(), family, kind, steps);
-    let run = folder.path().join("run");
-    let outcome = start(&recipe, &run, &session(&AtomicBool::new(false)), &mut ()).unwrap();
+    learns_what_is_asked(&recipe, kind, folder.path(), below);
+}
+
+fn learns_what_is_asked(recipe: &Recipe, kind: ObjectiveKind, folder: &Path, below: f64) {
+    let run = folder.join("run");
+    let outcome = start(recipe, &run, &session(&AtomicBool::new(false)), &mut ()).unwrap();
     let events = Run::open(&run).unwrap().read_events().unwrap();
     let ledger: Vec<LedgerRow> = table::read(&Run::open(&run).unwrap().ledger(), u64::MAX).unwrap();
     for (domain, loss) in &outcome.held_out {
@@ -130,6 +139,113 @@ fn learns(family: ModelFamily, kind: ObjectiveKind, steps: u64, below: f64) {
 #[test]
 fn masked_words_are_learned() {
     learns(ModelFamily::Bert, ObjectiveKind::Masked, 300, 2.3);
+}
+
+/// Documents of sentences about one of a few things each: what the next sentence may be about, the first one says.
+fn next_sentences(folder: &Path, steps: u64) -> Recipe {
+    let mut recipe = recipe(folder, ModelFamily::Bert, ObjectiveKind::Masked, steps);
+    recipe.objective.next_sentence = true;
+    recipe.tokenizer = TokenizerRecipe::Train { kind: TokenizerKind::WordPiece, vocab: 160 };
+    let mut sentences = sentences(1800).into_iter().map(|(text, _)| text);
+    for (name, documents) in [("one", 220), ("other", 140), ("held", 80)] {
+        let about = ["apple", "stone", "river", "music", "winter", "engine"];
+        let document = |number: usize| {
+            let thing = about[number % about.len()];
+            let sentences = sentences.by_ref().take(4).map(|text| {
+                let (first, rest) = text.split_once(' ').unwrap();
+                format!("{first} {thing} {} {thing} .", rest.split(' ').take(3).collect::<Vec<_>>().join(" "))
+            });
+            sentences.collect::<Vec<_>>().join(" ") + "\n"
+        };
+        let all: Vec<String> = (0..documents).map(document).collect();
+        std::fs::write(folder.join(format!("{name}.txt")), all.concat()).unwrap();
+        let records = all.iter().map(|text| format!("{{\"text\": \"{}\"}}\n", text.trim()));
+        std::fs::write(folder.join(format!("{name}.jsonl")), records.collect::<String>()).unwrap();
+    }
+    recipe.data.held_out.insert("held".to_owned(), vec![folder.join("held.jsonl").display().to_string()]);
+    recipe
+}
+
+#[test]
+fn next_sentences_are_learned_beside_masked_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = next_sentences(folder.path(), 300);
+    recipe.train.eval_every = 300;
+    learns_what_is_asked(&recipe, ObjectiveKind::Masked, folder.path(), 2.3);
+    let run = Run::open(&folder.path().join("run")).unwrap();
+    let metrics: Vec<MetricRow> = table::read(&run.metrics(), u64::MAX).unwrap();
+    let last = |metric: &str| {
+        let found = metrics.iter().filter(|row| row.metric == metric && row.step == 300);
+        found.map(|row| row.value).collect::<Vec<_>>()
+    };
+    // Five in six of the other documents are of another thing.
+    assert_eq!(last("next_sentence_accuracy").len(), 1);
+    assert!(last("next_sentence_accuracy").iter().all(|share| *share > 0.7), "{:?}", last("next_sentence_accuracy"));
+    assert!(last("next_sentence_loss").iter().all(|loss| *loss < 0.6), "{:?}", last("next_sentence_loss"));
+    let config = std::fs::read_to_string(folder.path().join("run/model/config.json")).unwrap();
+    assert!(config.contains("BertForPreTraining"), "{config}");
+    let card = std::fs::read_to_string(folder.path().join("run/model/README.md")).unwrap();
+    assert!(card.contains("AutoModelForPreTraining") && card.contains("told rightly"), "{card}");
+}
+
+#[test]
+fn next_sentences_go_on_to_the_bit() {
+    for masking in Masking::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recipe = next_sentences(folder.path(), 20);
+        recipe.objective.masking = *masking;
+        goes_on(&recipe, folder.path());
+    }
+}
+
+#[test]
+fn next_sentences_need_other_documents() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = next_sentences(folder.path(), 5);
+    let refused = |recipe: &Recipe, words: &str| {
+        let run = tempfile::tempdir().unwrap();
+        let error = start(recipe, &run.path().join("run"), &session(&AtomicBool::new(false)), &mut ()).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    recipe.data.sources[1].split = loam_train::recipe::Split::File;
+    refused(&recipe, "source \"other\" has 1");
+    let mut recipe = next_sentences(folder.path(), 5);
+    if let ModelRecipe::New(shape) = &mut recipe.model {
+        shape.context = 4;
+    }
+    refused(&recipe, "no room for two sentences");
+}
+
+#[test]
+fn small_batches_of_sentences_equal_a_large_one() {
+    let config = BertConfig::new(20, 12, 16, 1, 2, 0.0);
+    let device = Device::flex();
+    let model = PretrainingBert::new(MaskedBert::new(config, 3, &device).unwrap(), 3, &device).unwrap();
+    let example = |number: u32| {
+        let length = 6 + number % 5;
+        let told = |at: u32| if (at + number).is_multiple_of(3) { at % 20 } else { IGNORE };
+        Example {
+            inputs: (0..length).map(|at| (at * 7 + number) % 20).collect(),
+            targets: (0..length).map(told).collect(),
+            next_sentence: Some(NextSentence { second: 3, follows: number.is_multiple_of(2), weight: 0.0 }),
+            ..Example::default()
+        }
+    };
+    let mut examples: Vec<Example> = (0..7).map(example).collect();
+    objective::balance(&mut examples);
+    let counted: usize = examples.iter().map(Example::counted).sum();
+    let loss = |examples: &[Example]| -> f64 {
+        let loss = Learner::loss(&model, examples, 1.0 / counted as f32, None, &device);
+        f64::from(loss.into_scalar::<f32>())
+    };
+    let (whole, parts) = (loss(&examples), loss(&examples[..2]) + loss(&examples[2..3]) + loss(&examples[3..]));
+    assert!((whole - parts).abs() < 1e-5, "{whole} and {parts}");
+    // The sum of both means.
+    let (losses, next) = model.measure(&examples, &device);
+    let next = next.unwrap();
+    let words: f64 = losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / counted as f64;
+    assert_eq!((losses.len(), next.pairs), (counted, 7));
+    assert!((whole - words - next.loss()).abs() < 1e-5, "{whole}, {words} and {}", next.loss());
 }
 
 #[test]
@@ -218,6 +334,7 @@ fn what_does_not_go_together_is_said() {
         ("target_path = \"b\"\n[model]\nfamily = \"seq2seq\"\n[data.held_out]\nv = \"v\"", "has no targets"),
         ("[data.held_out_target]\nv = \"v\"", "has targets and no inputs"),
         ("target_path = \"b\"\n[[data.source]]\nname = \"t\"\npath = \"t\"", "is of text and others are of pairs"),
+        ("[objective]\nnext_sentence = true", "goes with objective.kind = \"masked\", not with \"causal\""),
         ("[objective]\nmask = 0.0", "must be above 0 and below 1"),
         ("[objective]\nspan = 0.5", "at least 1 token"),
         ("[objective]\nkind = \"mlm\"", "expected one of \"causal\", \"masked\", \"pairs\", \"spans\""),

@@ -309,6 +309,12 @@ impl Tokenizer {
         framed.map(|encoding| encoding.get_ids().iter().copied().take(longest).collect()).unwrap_or_default()
     }
 
+    /// [`Tokenizer::encode_framed`] of a text in which special tokens are spelled out, whole.
+    pub fn encode_framed_with_special_tokens(&self, text: &str) -> Vec<u32> {
+        let found = self.special_tokens_recognized().encode_fast(text, true);
+        found.map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
+    }
+
     /// [`Tokenizer::encode`] over several texts in parallel; the order is kept.
     pub fn encode_batch<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Vec<Vec<u32>> {
         texts.par_iter().map(|text| self.encode(text.as_ref())).collect()
@@ -330,6 +336,18 @@ impl Tokenizer {
     /// The text of token ids; special tokens leave no text, unknown ids neither.
     pub fn decode(&self, ids: &[u32]) -> String {
         self.inner.model.decode(ids, true).unwrap_or_default()
+    }
+
+    /// The text of token ids, special tokens spelled out; unknown ids leave no text.
+    pub fn decode_with_special_tokens(&self, ids: &[u32]) -> String {
+        self.inner.model.decode(ids, false).unwrap_or_default()
+    }
+
+    /// The id of a token by what it is for: what `tokenizer_config.json` says under `role`, as `mask_token`, else the first
+    /// of `names` that there is.
+    pub fn special_id(&self, role: &str, names: &[&str]) -> Option<u32> {
+        let said = self.config().get(role).and_then(|token| token.as_str().or_else(|| token.get("content")?.as_str()));
+        said.into_iter().chain(names.iter().copied()).find_map(|token| self.token_id(token))
     }
 
     /// The size of an embedding table for this tokenizer: the highest id plus one.

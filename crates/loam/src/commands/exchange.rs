@@ -4,11 +4,11 @@ use super::Misuse;
 use crate::arguments::{ExportArguments, Global, ImportArguments};
 use crate::terminal::{Terminal, count};
 use anyhow::Context;
-use loam_models::bert::{Bert, Family};
+use loam_models::bert::{Bert, Family, SpanBert, TokenBert};
 use loam_models::exchange::{self, Origin, Written};
 use loam_models::gguf::{self, TensorKind};
 use loam_models::weights::{Precision, WriteOptions};
-use loam_models::{CausalModel, LanguageModel, ModelError, SourceToTarget, lora};
+use loam_models::{CausalModel, Classifier, LanguageModel, ModelError, SourceToTarget, lora};
 use loam_nn::burn::tensor::Device;
 use loam_tasks::{LoadedModel, SourceModel};
 use serde_json::{Value, json};
@@ -140,7 +140,15 @@ fn opens(folder: &Path, terminal: Terminal) -> Result<bool, ModelError> {
     let config: Value = serde_json::from_str(&text).unwrap_or_default();
     let family = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let device = Device::flex();
-    let opened = if Family::ALL.iter().any(|known| known.name() == family) {
+    let class = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or_default();
+    let bert = Family::ALL.iter().any(|known| known.name() == family);
+    let opened = if class.ends_with("ForSequenceClassification") && Classifier::model_types().contains(&family) {
+        Classifier::load(folder, &device).map(drop)
+    } else if bert && class.ends_with("ForTokenClassification") {
+        TokenBert::load(folder, &device).map(drop)
+    } else if bert && class.ends_with("ForQuestionAnswering") {
+        SpanBert::load(folder, &device).map(drop)
+    } else if bert {
         Bert::load(folder, &device).map(drop)
     } else if SourceToTarget::model_types().contains(&family) {
         SourceToTarget::load(folder, &device).map(drop)

@@ -5,6 +5,7 @@ use super::layout::Family;
 use super::{read, write};
 use crate::dropouts::Dropouts;
 use crate::error::ModelError;
+use crate::sinusoids;
 use crate::weights::{self, Layout, Tensors};
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
@@ -13,6 +14,9 @@ use loam_nn::initialize::{Initializer, mix};
 use loam_nn::layers::{Dense, Embedding, LayerNorm};
 use loam_nn::{Activation, ops};
 use std::path::Path;
+
+/// Amplitude of the positions of a new encoder, over the standard deviation of its other weights.
+const POSITIONS: f64 = 4.0;
 
 /// Sequences side by side, as an encoder reads them.
 #[derive(Clone, Debug)]
@@ -121,7 +125,9 @@ impl Layer {
 }
 
 impl Bert {
-    /// A new encoder without a pooler, initialized as BERT was, from a seed.
+    /// A new encoder without a pooler, from a seed: initialized as BERT was, but for its positions, which begin as sines and
+    /// cosines larger than the words. Devlin et al. 2019 draw them at random, and a small model then spends most of a short
+    /// training on a plateau, where it tells words by the bag of the others, until it finds out which positions are neighbors.
     ///
     /// # Errors
     /// When the configuration is impossible.
@@ -130,8 +136,11 @@ impl Bert {
         let mut draw = Initializer::new(seed, device);
         let (width, deviation) = (config.hidden_size, config.initializer_range);
         let mut table = |rows: usize| Embedding::new(rows, width, deviation, &mut draw);
-        let (word_embeddings, position_embeddings) = (table(config.vocab_size), table(config.max_position_embeddings));
+        let word_embeddings = table(config.vocab_size);
         let token_type_embeddings = (config.type_vocab_size > 0).then(|| table(config.type_vocab_size));
+        let (rows, amplitude) = (config.max_position_embeddings, (POSITIONS * deviation) as f32);
+        let positions = sinusoids::values(0, rows, width).into_iter().map(|x| x * amplitude).collect();
+        let position_embeddings = Embedding { weight: draw.values([rows, width], positions) };
         let norm = LayerNorm::new(width, config.layer_norm_eps, &mut draw);
         let embeddings = Embeddings { word_embeddings, position_embeddings, token_type_embeddings, norm };
         let layer = (0..config.num_hidden_layers).map(|_| Layer::new(&config, &mut draw)).collect();

@@ -48,7 +48,7 @@ pub struct MaskedBert {
 }
 
 impl MaskedBert {
-    /// A new model, initialized as BERT was, from a seed.
+    /// A new model, initialized as [`Bert::new`] says, from a seed.
     ///
     /// # Errors
     /// When the configuration is impossible.
@@ -153,6 +153,13 @@ impl MaskedBert {
     /// The logits of every word at every place, `[batch, time, vocabulary]`.
     pub fn logits(&self, inputs: &Inputs) -> Tensor<3> {
         self.logits_of(self.bert.encode(inputs, None))
+    }
+
+    /// The logits of every word at `places` `[chosen]` alone, `[chosen, vocabulary]`; a place is `row * time + step`.
+    pub fn logits_at(&self, inputs: &Inputs, places: Tensor<1, Int>) -> Tensor<2> {
+        let [count] = places.dims();
+        let x = self.chosen(self.bert.encode(inputs, None), places);
+        head::logits(x, self.bert.words(), self.head.bias.val()).reshape([count, self.config().vocab_size])
     }
 
     fn logits_of(&self, hidden: Tensor<3>) -> Tensor<3> {

@@ -5,7 +5,6 @@
 
 mod config;
 mod layers;
-mod positions;
 
 pub use crate::source_to_target::{Memory, Source};
 pub use config::Seq2SeqConfig;
@@ -14,6 +13,7 @@ use crate::cache::Cache;
 use crate::configuration::File;
 use crate::dropouts::Dropouts;
 use crate::error::ModelError;
+use crate::sinusoids::sinusoids;
 use crate::weights::{self, Layout};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
@@ -121,7 +121,7 @@ impl Seq2Seq {
         let tokens = ops::embed_tokens(self.model.shared.weight.val(), ids, self.config.embedding_scale());
         let positions = match learned {
             Some(table) => table.weight.val().narrow(0, first, time),
-            None => positions::sinusoids(first, time, width, &tokens.device()),
+            None => sinusoids(first, time, width, &tokens.device()),
         };
         tokens + positions.unsqueeze()
     }

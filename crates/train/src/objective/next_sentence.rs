@@ -138,9 +138,10 @@ impl Masking {
         let follows = draw.uniform(FOLLOWS, 0) < 0.5;
         let mut places: Vec<u64> = (begin as u64..end as u64).collect();
         if !follows {
+            let length = tokens.len() - second;
             tokens.truncate(second);
             places.truncate(second);
-            let (begin, end) = self.elsewhere(sentences, stream, documents, number, room - second, draw);
+            let (begin, end) = self.elsewhere(sentences, stream, documents, number, length, draw);
             stream.append(begin..end, &mut tokens);
             places.extend(begin as u64..end as u64);
         }

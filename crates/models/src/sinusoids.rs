@@ -6,7 +6,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// `first .. first + time`, `[time, width]`.
 ///
 /// It is computed where it is asked for: no configuration can make it larger than the sequence at hand.
-pub(super) fn sinusoids(first: usize, time: usize, width: usize, device: &Device) -> Tensor<2> {
+pub(crate) fn sinusoids(first: usize, time: usize, width: usize, device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values(first, time, width), [time, width]), device)
+}
+
+/// What [`sinusoids`] holds, row after row.
+pub(crate) fn values(first: usize, time: usize, width: usize) -> Vec<f32> {
     let sines = width.div_ceil(2);
     let rate = |pair: usize| 10_000_f64.powf(-2.0 * pair as f64 / width as f64);
     let rates: Vec<f64> = (0..sines).map(rate).collect();
@@ -16,7 +21,7 @@ pub(super) fn sinusoids(first: usize, time: usize, width: usize, device: &Device
         values.extend(rates.iter().map(|rate| angle(rate).sin() as f32));
         values.extend(rates[..width - sines].iter().map(|rate| angle(rate).cos() as f32));
     }
-    Tensor::from_data(TensorData::new(values, [time, width]), device)
+    values
 }
 
 #[cfg(test)]

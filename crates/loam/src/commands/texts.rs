@@ -1,0 +1,97 @@
+//! Texts that a command reads: given, or a line each.
+
+use super::Misuse;
+use anyhow::Context;
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::path::Path;
+
+/// Texts that are read before they are worked on, so that memory has a bound.
+pub const CHUNK: usize = 1024;
+/// The longest line, in bytes.
+const LONGEST_LINE: u64 = 64 << 20;
+
+/// Texts as they are asked for.
+pub enum Texts {
+    /// Given already, the last one first.
+    Given(Vec<String>),
+    /// A text a line, or one in a field of each line's record.
+    Lines { reader: Box<dyn BufRead>, origin: String, line: u64, field: Option<String> },
+}
+
+impl Texts {
+    /// Those that were given, else those of a file, else those of standard input: a text a line, or, in JSON lines, in the
+    /// field of this name. `missing` says what to give where there is none of them.
+    pub fn open(
+        given: &[String],
+        file: Option<&Path>,
+        jsonl: bool,
+        field: &str,
+        missing: &str,
+    ) -> anyhow::Result<Self> {
+        if !given.is_empty() {
+            let mut texts = given.to_vec();
+            texts.reverse();
+            return Ok(Self::Given(texts));
+        }
+        let is_jsonl = |path: &Path| {
+            path.extension().is_some_and(|end| end.eq_ignore_ascii_case("jsonl") || end.eq_ignore_ascii_case("ndjson"))
+        };
+        let (reader, origin, lines): (Box<dyn BufRead>, _, _) = if let Some(path) = file {
+            let file = File::open(path).with_context(|| path.display().to_string())?;
+            (Box::new(BufReader::new(file)), path.display().to_string(), is_jsonl(path))
+        } else {
+            if std::io::stdin().is_terminal() {
+                return Err(Misuse(missing.to_owned()).into());
+            }
+            (Box::new(BufReader::new(std::io::stdin())), "standard input".to_owned(), false)
+        };
+        let field = (lines || jsonl).then(|| field.to_owned());
+        Ok(Self::Lines { reader, origin, line: 0, field })
+    }
+
+    /// The next texts, [`CHUNK`] at most of lines; none at the end. Empty lines are passed over.
+    pub fn next_chunk(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut chunk = Vec::new();
+        match self {
+            Self::Given(texts) => {
+                while let Some(text) = texts.pop() {
+                    chunk.push(text);
+                }
+            }
+            Self::Lines { reader, origin, line, field } => {
+                while chunk.len() < CHUNK {
+                    let mut bytes = Vec::new();
+                    let read = reader.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
+                    if read.with_context(|| origin.clone())? == 0 {
+                        break;
+                    }
+                    *line += 1;
+                    if bytes.len() as u64 > LONGEST_LINE {
+                        anyhow::bail!("{origin}:{line}: a line of more than {LONGEST_LINE} bytes; break it up");
+                    }
+                    let text = String::from_utf8(bytes)
+                        .map_err(|_| anyhow::anyhow!("{origin}:{line}: not UTF-8 text; convert it first"))?;
+                    let text = text.trim_end_matches(['\n', '\r']);
+                    if text.trim().is_empty() {
+                        continue;
+                    }
+                    chunk.push(match field {
+                        None => text.to_owned(),
+                        Some(field) => {
+                            let record: serde_json::Value = serde_json::from_str(text)
+                                .map_err(|error| anyhow::anyhow!("{origin}:{line}: not a JSON object: {error}"))?;
+                            let found = record.get(&*field).and_then(serde_json::Value::as_str);
+                            found.map(str::to_owned).ok_or_else(|| {
+                                anyhow::anyhow!(
+                                    "{origin}:{line}: no text in the field {field:?}; name it with --text-field"
+                                )
+                            })?
+                        }
+                    });
+                }
+            }
+        }
+        Ok(chunk)
+    }
+}
