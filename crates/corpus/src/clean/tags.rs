@@ -64,7 +64,7 @@ impl Page<'_> {
             let end = rest.find("]]>").unwrap_or(rest.len());
             self.plain.push_str(&rest[9..end.max(9)]);
             self.skip(end + 3);
-        } else if let (b'!' | b'?', Some(end)) = (bytes.get(1).copied().unwrap_or_default(), self.close(2)) {
+        } else if let Some(end) = bytes.get(1).filter(|byte| matches!(byte, b'!' | b'?')).and_then(|_| self.close(2)) {
             self.skip(end);
         } else if let Some((name, end)) = self.tag() {
             self.tag_of(&name, end);

@@ -73,7 +73,7 @@ fn stop_words_of_both_languages_by_their_script() {
 fn chinese_words_and_english_stems() {
     assert_eq!(split_words("土壤里有水。I love机器学习3次"), "土壤 里 有 水。I love 机器 学习 3 次");
     assert_eq!(split_words("plain English, as it was"), "plain English, as it was");
-    assert_eq!(stem("Running runs easily; the cats' generations"), "run run easili; the cat generat");
+    assert_eq!(stem("Running runs easily; the cats' generations"), "run run easili; the cat' generat");
     assert_eq!(stem("café 跑步 naïve 42nd"), "café 跑步 naïve 42nd");
     let long = "x".repeat(1000);
     assert_eq!(stem(&long), long);

@@ -168,7 +168,7 @@ pub fn stop_words(text: &str, language: Option<Language>) -> String {
         }
     }
     if dropped {
-        kept.truncate(kept.trim_end_matches([' ', '\t']).len());
+        kept.truncate(kept.trim_end().len());
     }
     kept
 }
