@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub type Reader = fn(&[u8]);
 
 /// All of them.
-pub const READERS: [(&str, Reader); 8] = [
+pub const READERS: [(&str, Reader); 9] = [
     ("gguf", gguf),
     ("safetensors", safetensors),
     ("index", index),
@@ -25,6 +25,7 @@ pub const READERS: [(&str, Reader); 8] = [
     ("tokenizer", tokenizer),
     ("template", template),
     ("precision", precision),
+    ("word2vec", word2vec),
 ];
 
 thread_local! {
@@ -161,5 +162,23 @@ pub fn precision(bytes: &[u8]) {
             // What was rounded once is exact.
             assert!(after.is_nan() || element.to_f32(&precision.write(&[after])) == Some(vec![after]));
         }
+    }
+}
+
+/// Word vectors, or, where the first byte is odd, questions about some.
+pub fn word2vec(bytes: &[u8]) {
+    use loam_models::word2vec::{Questions, WordVectors};
+    let Some((&which, rest)) = bytes.split_first() else { return };
+    let path = Path::new("vectors");
+    let whole = b"3 2\na 1 0\nA 0 1\nb 1 1\n";
+    let (file, questions) = if which % 2 == 0 { (rest, &b": s\na b A B\nb a b c\n"[..]) } else { (&whole[..], rest) };
+    let Ok((vectors, _)) = WordVectors::from_bytes(file, path) else { return };
+    let Ok(text) = std::str::from_utf8(questions) else { return };
+    if let Ok(questions) = Questions::parse(text) {
+        vectors.evaluate(&questions, 100, true);
+        vectors.evaluate(&questions, 2, false);
+    }
+    if !vectors.is_empty() {
+        vectors.nearest(&[0], &[], 3, None);
     }
 }

@@ -59,9 +59,10 @@ mod tests {
 
     #[test]
     fn words_end_at_spaces_and_punctuation() {
-        assert_eq!(words("Don't pay 3.14 for (new) state-of-the-art e\u{301}clairs!", true), [
-            "don't", "pay", "3.14", "for", "new", "state", "of", "the", "art", "éclairs"
-        ]);
+        assert_eq!(
+            words("Don't pay 3.14 for (new) state-of-the-art e\u{301}clairs!", true),
+            ["don't", "pay", "3.14", "for", "new", "state", "of", "the", "art", "éclairs"]
+        );
         assert_eq!(words("Straße ÉCOLE", false), ["Straße", "ÉCOLE"]);
         assert_eq!(words("Привет, мир", true), ["привет", "мир"]);
         assert_eq!(words("-- … !", false), [""; 0]);
@@ -75,9 +76,10 @@ mod tests {
     #[test]
     fn text_that_was_cut_is_left_as_it_is() {
         let split = WordSplit { lowercase: false, spaces: true };
-        assert_eq!(split.words(&split.prepare("红楼梦 ， new_york's\u{3000}x")).collect::<Vec<_>>(), [
-            "红楼梦", "，", "new_york's", "x"
-        ]);
+        assert_eq!(
+            split.words(&split.prepare("红楼梦 ， new_york's\u{3000}x")).collect::<Vec<_>>(),
+            ["红楼梦", "，", "new_york's", "x"]
+        );
     }
 
     #[test]
@@ -85,7 +87,9 @@ mod tests {
         let texts = ["B a b", "a\na c"].map(|text| Ok(text.to_owned()));
         let mut seen = (0, 0);
         let counts =
-            count_words(WordSplit { lowercase: true, spaces: false }, texts.into_iter(), &mut |documents, bytes| seen = (documents, bytes));
+            count_words(WordSplit { lowercase: true, spaces: false }, texts.into_iter(), &mut |documents, bytes| {
+                seen = (documents, bytes)
+            });
         assert_eq!(counts.unwrap(), [("a".to_owned(), 3), ("b".to_owned(), 2), ("c".to_owned(), 1)]);
         assert_eq!(seen, (2, 10));
     }

@@ -5,7 +5,7 @@ mod support;
 
 use loam_kernels::reference;
 use loam_kernels::reference::widen;
-use loam_kernels::word2vec::{Batch, Kind, Rows, Window, Workspace, balanced_cuts, step};
+use loam_kernels::word2vec::{Batch, Kind, Owners, Rows, Window, Workspace, balanced_cuts, step};
 use support::calculus::differences;
 use support::{Random, assert_close, assert_deterministic, at_every_level};
 
@@ -59,10 +59,23 @@ fn values(rows: &Rows) -> Vec<f32> {
 
 /// `input` and `output` after one step, with rows divided in `parts`.
 fn stepped(kind: Kind, input: &[f32], output: &[f32], width: usize, batch: &Batch, parts: usize) -> [Vec<f32>; 2] {
+    held_back(kind, input, output, width, batch, parts, &[])
+}
+
+/// As [`stepped`], with rows held back.
+fn held_back(
+    kind: Kind,
+    input: &[f32],
+    output: &[f32],
+    width: usize,
+    batch: &Batch,
+    parts: usize,
+    inertia: &[f32],
+) -> [Vec<f32>; 2] {
     let (mut input, mut output) = (rows(input, width), rows(output, width));
     let loads: Vec<f64> = (1..=VOCABULARY).map(|rank| 1.0 / rank as f64).collect();
-    let cuts = || balanced_cuts(&loads, parts);
-    let mut workspace = Workspace::new(cuts(), cuts());
+    let owners = || Owners { cuts: balanced_cuts(&loads, parts), inertia: inertia.to_vec() };
+    let mut workspace = Workspace::new(owners(), owners());
     step(kind, &mut input, &mut output, batch, 0.1, &mut workspace);
     [values(&input), values(&output)]
 }
@@ -101,7 +114,8 @@ fn a_step_goes_down_the_gradient_of_the_loss() {
     let (input, output) = (random.values(VOCABULARY * width), random.values(VOCABULARY * width));
     for kind in KINDS {
         let new = stepped(kind, &input, &output, width, &batch, 1);
-        let gradient = |old: &[f32], new: &[f32]| old.iter().zip(new).map(|(old, new)| (old - new) / 0.1).collect::<Vec<_>>();
+        let gradient =
+            |old: &[f32], new: &[f32]| old.iter().zip(new).map(|(old, new)| (old - new) / 0.1).collect::<Vec<_>>();
         let plain_output = widen(&output);
         let mut by_input =
             differences(&input, |input| reference::word2vec::loss(kind, input, &plain_output, width, &batch));
@@ -114,6 +128,29 @@ fn a_step_goes_down_the_gradient_of_the_loss() {
         }
         assert_close(&format!("{kind:?}, input"), &gradient(&input, &new[0]), &by_input, 1e-5);
         assert_close(&format!("{kind:?}, output"), &gradient(&output, &new[1]), &by_output, 1e-5);
+    }
+}
+
+#[test]
+fn rows_are_held_back_by_their_inertia() {
+    let width = 20;
+    let example = Example::new(80, 5, 17, |random| 1 + random.below(4));
+    let mut random = Random(19);
+    let (input, output) = (random.values(VOCABULARY * width), random.values(VOCABULARY * width));
+    let inertia: Vec<f32> = (0..VOCABULARY).map(|row| row as f32 / 9.0).collect();
+    let batch = example.batch();
+    for kind in KINDS {
+        let free = stepped(kind, &input, &output, width, &batch, 2);
+        let held = held_back(kind, &input, &output, width, &batch, 2, &inertia);
+        for ((old, free), held) in [&input, &output].iter().zip(&free).zip(&held) {
+            let expected: Vec<f64> = (0..old.len())
+                .map(|at| {
+                    let reach = 1.0 + 0.1 * batch.windows.len() as f64 * f64::from(inertia[at / width]);
+                    f64::from(old[at]) + f64::from(free[at] - old[at]) / reach
+                })
+                .collect();
+            assert_close(&format!("{kind:?}"), held, &expected, 1e-5);
+        }
     }
 }
 

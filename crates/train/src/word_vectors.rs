@@ -77,10 +77,7 @@ pub struct WordVectorsRun {
 ///
 /// # Errors
 /// When the text cannot be read, has too few words, or the configuration is impossible.
-pub fn train(
-    plan: &Plan,
-    watch: &mut (dyn FnMut(Stage) -> bool + Send),
-) -> Result<Option<WordVectorsRun>, TrainError> {
+pub fn train(plan: &Plan, watch: &mut (dyn FnMut(Stage) -> bool + Send)) -> Result<Option<WordVectorsRun>, TrainError> {
     plan.config.check()?;
     let stopped = Cell::new(false);
     let texts = texts(plan)?.take_while(|_| !stopped.get());

@@ -135,10 +135,12 @@ pub struct AnalogiesArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "IN may be in either of word2vec's formats, plain or .gz. OUT is binary where it is called .bin or \
+#[command(
+    after_help = "IN may be in either of word2vec's formats, plain or .gz. OUT is binary where it is called .bin or \
                         .bin.gz, or with --binary, and compressed where it ends in .gz.\n\n\
                         Examples:\n  loam word2vec convert GoogleNews-vectors-negative300.bin.gz news.txt --top 100000\n  \
-                        loam word2vec convert vectors.txt vectors.bin.gz")]
+                        loam word2vec convert vectors.txt vectors.bin.gz"
+)]
 pub struct ConvertArguments {
     /// File of vectors
     #[arg(value_name = "IN")]

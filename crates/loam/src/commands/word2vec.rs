@@ -29,8 +29,7 @@ pub fn run(command: &Word2VecCommand, terminal: Terminal) -> anyhow::Result<Exit
 fn places(out: &Path, binary: bool) -> (PathBuf, Format, Option<PathBuf>) {
     let ends_open = out.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR]);
     if out.is_dir() || ends_open {
-        let (name, format) =
-            if binary { ("vectors.bin", Format::Binary) } else { ("vectors.txt", Format::Text) };
+        let (name, format) = if binary { ("vectors.bin", Format::Binary) } else { ("vectors.txt", Format::Text) };
         return (out.join(name), format, Some(out.join("vocabulary.txt")));
     }
     (out.to_owned(), if binary { Format::Binary } else { Format::of(out) }, None)
@@ -204,8 +203,7 @@ fn analogies(arguments: &AnalogiesArguments, terminal: Terminal) -> anyhow::Resu
         [a, b, c] => {
             let vectors = open(&arguments.vectors, terminal)?;
             let (first, second, third) = (vectors.find(a)?, vectors.find(b)?, vectors.find(c)?);
-            let found =
-                vectors.nearest(&[second, third], &[first], arguments.top_k, Some(arguments.restrict));
+            let found = vectors.nearest(&[second, third], &[first], arguments.top_k, Some(arguments.restrict));
             if terminal.json() {
                 terminal.result(json!({ "a": a, "b": b, "c": c, "answers": neighbors(&found) }))?;
             } else {
@@ -226,7 +224,8 @@ fn evaluate(
     terminal: Terminal,
 ) -> anyhow::Result<ExitCode> {
     if questions.skipped() > 0 {
-        terminal.warning(format_args!("{} lines do not have four words and were passed over", count(questions.skipped())));
+        terminal
+            .warning(format_args!("{} lines do not have four words and were passed over", count(questions.skipped())));
     }
     let evaluation = vectors.evaluate(questions, arguments.restrict, !arguments.case_sensitive);
     let line = |section: &Section| {

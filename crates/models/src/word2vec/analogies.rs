@@ -51,7 +51,10 @@ impl Questions {
             match (&words[..], questions.sections.last_mut()) {
                 ([], _) => {}
                 (_, None) => {
-                    return Err(format!("line {} stands before the first section; a section begins \": name\"", number + 1));
+                    return Err(format!(
+                        "line {} stands before the first section; a section begins \": name\"",
+                        number + 1
+                    ));
                 }
                 ([a, b, c, d], Some((_, section))) => section.push([*a, *b, *c, *d].map(str::to_owned)),
                 _ => questions.skipped += 1,

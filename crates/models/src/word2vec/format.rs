@@ -147,8 +147,7 @@ impl WordVectors {
 pub(super) fn replace(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> Result<(), ModelError> {
     let failed = |source| ModelError::Io { path: path.to_owned(), source, hint: String::new() };
     let name = path.file_name().ok_or_else(|| ModelError::format(path, "not a place for a file"))?;
-    let aside: PathBuf =
-        path.with_file_name(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
+    let aside: PathBuf = path.with_file_name(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
     let written = File::create(&aside)
         .and_then(|file| write(&file).and_then(|()| file.sync_all()))
         .and_then(|()| std::fs::rename(&aside, path));

@@ -114,8 +114,11 @@ impl Sampler {
             }
             for center in start..end {
                 let reach = 1 + random.below(self.window);
-                let window =
-                    Window { center, first: center.saturating_sub(reach).max(start), end: (center + reach + 1).min(end) };
+                let window = Window {
+                    center,
+                    first: center.saturating_sub(reach).max(start),
+                    end: (center + reach + 1).min(end),
+                };
                 piece.windows.push(window);
                 piece.negatives.extend((0..self.negative).map(|_| self.table.draw(&mut random)));
             }
