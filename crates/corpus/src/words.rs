@@ -30,10 +30,8 @@ impl WordSplit {
 
     /// The words of prepared text, in order.
     pub fn words<'a>(&self, prepared: &'a str) -> impl Iterator<Item = &'a str> {
-        let (apart, unicode) = match self.spaces {
-            true => (Some(prepared.split_whitespace()), None),
-            false => (None, Some(prepared.unicode_words())),
-        };
+        let apart = self.spaces.then(|| prepared.split_whitespace());
+        let unicode = (!self.spaces).then(|| prepared.unicode_words());
         apart.into_iter().flatten().chain(unicode.into_iter().flatten())
     }
 }

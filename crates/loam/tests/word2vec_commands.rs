@@ -35,7 +35,7 @@ fn write_text(folder: &Path) {
     let mut lines = String::new();
     for i in 0..3000_usize {
         let words = things[i * 7 % 3];
-        let word = |n: usize| words[(i / 3 + n * (1 + i % 3)) % 4];
+        let word = |n: usize| words[(i / 3 + n * (1 + i % 2 * 2)) % 4];
         lines += &format!("{}, {} {}; {}!\n", word(0), word(1), word(2), word(3));
     }
     fs::write(folder.join("text.txt"), lines).unwrap();

@@ -65,6 +65,7 @@ pub(super) use x86::{Avx2, Avx512};
 mod x86 {
     use super::{Lanes, Line};
     use crate::simd::Fused;
+    #[allow(clippy::wildcard_imports, reason = "intrinsics, whose names say where they come from")]
     use std::arch::x86_64::*;
 
     /// One register.

@@ -212,7 +212,7 @@ fn read_plain(mut reader: impl BufRead, length: u64, exact: bool) -> Result<(Wor
         )
     };
     let rest = length - line.len().min(length as usize) as u64;
-    if least > rest.saturating_add(words) || size > rest {
+    if words > 0 && (least > rest.saturating_add(words) || size > rest) {
         return refuse(promised(least, rest));
     }
     let (words, size) = (words as usize, size as usize);
@@ -222,7 +222,7 @@ fn read_plain(mut reader: impl BufRead, length: u64, exact: bool) -> Result<(Wor
     if words > 0 {
         read_word(&mut reader, &mut first, 0)?;
     }
-    let mut glance = vec![0; (4 * size).min(GLANCE)];
+    let mut glance = vec![0; size.saturating_mul(4).min(GLANCE)];
     let seen = fill(&mut reader, &mut glance)?;
     glance.truncate(seen);
     let binary = words > 0 && !are_numbers(&glance, size);
@@ -286,11 +286,10 @@ fn read_word(reader: &mut impl BufRead, word: &mut Vec<u8>, number: usize) -> Re
     let blank = word.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
     word.drain(..blank);
     if word.pop() != Some(b' ') {
-        let short = read < LONGEST_WORD;
-        return refuse(match short {
-            true => format!("ends at word {}; its header promises more", number + 1),
-            false => format!("word {} has no end within {LONGEST_WORD} bytes", number + 1),
-        });
+        if read < LONGEST_WORD {
+            return refuse(format!("ends at word {}; its header promises more", number + 1));
+        }
+        return refuse(format!("word {} has no end within {LONGEST_WORD} bytes", number + 1));
     }
     if word.is_empty() {
         return refuse(format!("word {} is empty", number + 1));
