@@ -63,6 +63,7 @@ fn print(what: &str, matrix: &Matrix) {
     }
 }
 
+/// Prints the numbers that the page shows.
 pub fn main() {
     let root = 3.0_f64.sqrt();
     let Worked { scores, scaled, weights, output } = work(1.0 / root);

@@ -93,6 +93,7 @@ pub fn by_tensors(p: &[f64; PARAMETERS]) -> [f64; PARAMETERS] {
     found.try_into().expect("as many as parameters")
 }
 
+/// Prints the numbers that the page shows.
 pub fn main() {
     let mut p = start();
     let (hand, differences, tensors) = (by_hand(&p), by_differences(&p), by_tensors(&p));

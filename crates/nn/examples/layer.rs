@@ -31,6 +31,7 @@ pub fn one_layer() -> Vec<f32> {
     values(ops::linear(Tensor::<2>::from_data(POINTS, &device), w, b))
 }
 
+/// Prints the numbers that the page shows.
 pub fn main() {
     println!("x₁ x₂  wanted  one layer  two without a bend  two with ReLU");
     let columns = (one_layer(), two_layers(false), two_layers(true));

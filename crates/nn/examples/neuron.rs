@@ -5,7 +5,9 @@
 /// Weights and threshold of a neuron with two inputs.
 #[derive(Clone, Copy, Debug)]
 pub struct Neuron {
+    /// What each input counts.
     pub weights: [f64; 2],
+    /// What is added to the sum.
     pub bias: f64,
 }
 
@@ -47,6 +49,7 @@ impl Neuron {
     }
 }
 
+/// Prints the numbers that the page shows.
 pub fn main() {
     let (x, target, rate) = ([1.0, 2.0], 1.0, 1.0);
     let neuron = Neuron { weights: [0.5, -0.3], bias: 0.1 };

@@ -113,6 +113,7 @@ pub fn learn(shift: usize) -> Learned {
     Learned { loss, accuracy, text: text.join(" ") }
 }
 
+/// Prints the numbers that the page shows.
 pub fn main() {
     let (known, ids) = words();
     println!(

@@ -51,6 +51,7 @@ pub fn gradient_by_step(network: Network) -> Vec<f64> {
     lengths.iter().map(|length| length / lengths[TIME - 1]).collect()
 }
 
+/// Prints the numbers that the page shows.
 pub fn main() {
     println!("steps back   plain RNN   LSTM, forget bias 0   LSTM, forget bias 3");
     let columns = [Network::Plain, Network::Lstm(0.0), Network::Lstm(3.0)].map(gradient_by_step);

@@ -24,6 +24,7 @@ pub fn row_of(id: i64) -> Result<f32, String> {
     })
 }
 
+/// Prints the numbers that the page shows.
 pub fn main() {
     for (name, id) in [("the last word", 9_999), ("<PAD>", 10_000), ("<EOS>", 10_001), ("<UNK>", 10_002)] {
         match row_of(id) {
