@@ -187,6 +187,9 @@ fn read(mut reader: impl BufRead, length: u64) -> Result<(WordVectors, Remarks),
     read_plain(reader, length, true)
 }
 
+/// Numbers of a vector at most in a file that has none.
+const LARGEST_EMPTY: u64 = 1 << 20;
+
 /// Reads what is not compressed, of `length` bytes, or at most so many where that is not `exact`.
 fn read_plain(mut reader: impl BufRead, length: u64, exact: bool) -> Result<(WordVectors, Remarks), Trouble> {
     let mut line = Vec::new();
@@ -212,7 +215,9 @@ fn read_plain(mut reader: impl BufRead, length: u64, exact: bool) -> Result<(Wor
         )
     };
     let rest = length - line.len().min(length as usize) as u64;
-    if words > 0 && (least > rest.saturating_add(words) || size > rest) {
+    // A file of no words may name any size, and room for one row of it is taken all the same.
+    let too_wide = if words > 0 { size > rest } else { size > LARGEST_EMPTY };
+    if too_wide || (words > 0 && least > rest.saturating_add(words)) {
         return refuse(promised(least, rest));
     }
     let (words, size) = (words as usize, size as usize);
