@@ -217,7 +217,8 @@ fn read_plain(mut reader: impl BufRead, length: u64, exact: bool) -> Result<(Wor
     let rest = length - line.len().min(length as usize) as u64;
     // A file of no words may name any size, and room for one row of it is taken all the same.
     let too_wide = if words > 0 { size > rest } else { size > LARGEST_EMPTY };
-    if too_wide || (words > 0 && least > rest.saturating_add(words)) {
+    // Without the second, a number of words near the largest would saturate both sides of the third.
+    if too_wide || words > rest || (words > 0 && least > rest + words) {
         return refuse(promised(least, rest));
     }
     let (words, size) = (words as usize, size as usize);
@@ -232,7 +233,7 @@ fn read_plain(mut reader: impl BufRead, length: u64, exact: bool) -> Result<(Wor
     glance.truncate(seen);
     let binary = words > 0 && !are_numbers(&glance, size);
     let least_binary = (size as u64).saturating_mul(4).saturating_add(2).saturating_mul(words as u64);
-    if binary && least_binary > rest.saturating_add(words as u64) {
+    if binary && least_binary > rest + words as u64 {
         return refuse(promised(least_binary, rest));
     }
     let mut reader = glance.as_slice().chain(reader);
