@@ -126,7 +126,9 @@ impl WordVectors {
         }
         let length = loam_kernels::vector::sum_of_squares(&sum).sqrt() as f32;
         if length > 0.0 {
-            sum.iter_mut().for_each(|value| *value /= length);
+            for value in &mut sum {
+                *value /= length;
+            }
         }
         sum
     }
