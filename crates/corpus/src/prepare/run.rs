@@ -23,6 +23,7 @@ use crate::write::{FolderInMaking, replace_file};
 ///
 /// `directory` appears whole or not at all; an older result there is replaced, any other folder with
 /// content is refused. The same plan over the same files gives the same bytes, whatever the thread count.
+#[allow(clippy::too_many_lines, reason = "one stage after the other")]
 pub fn prepare(
     plan: &PreparePlan,
     directory: &Path,
