@@ -96,6 +96,7 @@ impl Watcher {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "an arm an event")]
     fn tell(&mut self, event: &Event) {
         match event {
             Event::Start { machine, device, threads, precision, resumed_from, .. } => {

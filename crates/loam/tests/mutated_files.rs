@@ -151,7 +151,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
                 [b"\0".to_vec(), b"2 2\n".to_vec(), one("a"), one("b")].concat()
             };
             let mut seeds: Vec<Vec<u8>> =
-                texts(&["\02 3\na 1 -0.5 2e-3\nB 0 1 1\n", "\x01: s\na b A b\n: t\nb a b a\na b\n"]);
+                texts(&["\x002 3\na 1 -0.5 2e-3\nB 0 1 1\n", "\x01: s\na b A b\n: t\nb a b a\na b\n"]);
             seeds.extend([binary(b"\n"), binary(b"")]);
             seeds
         }

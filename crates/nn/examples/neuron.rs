@@ -44,6 +44,7 @@ impl Neuron {
     }
 
     /// The neuron with these added to its parameters.
+    #[must_use]
     pub fn moved(self, by: [f64; 3]) -> Self {
         Self { weights: [self.weights[0] + by[0], self.weights[1] + by[1]], bias: self.bias + by[2] }
     }
