@@ -124,7 +124,9 @@ fn a_step_goes_down_the_gradient_of_the_loss() {
             differences(&output, |output| reference::word2vec::loss(kind, &plain_input, output, width, &batch));
         if kind == Kind::Cbow {
             // Each of the two words is changed by the whole gradient of their mean.
-            by_input.iter_mut().for_each(|slope| *slope *= 2.0);
+            for slope in &mut by_input {
+                *slope *= 2.0;
+            }
         }
         assert_close(&format!("{kind:?}, input"), &gradient(&input, &new[0]), &by_input, 1e-5);
         assert_close(&format!("{kind:?}, output"), &gradient(&output, &new[1]), &by_output, 1e-5);
