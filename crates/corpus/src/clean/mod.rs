@@ -34,7 +34,7 @@ pub enum Step {
     Lowercase,
     /// [`split_words`]
     SplitWords,
-    /// [`stop_words`] of one language, or of both.
+    /// [`stop_words()`] of one language, or of both.
     StopWords(Option<Language>),
     /// [`stem`]
     Stem,
