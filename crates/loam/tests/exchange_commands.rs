@@ -244,6 +244,53 @@ fn models_go_out_and_come_in() {
     refused(&run(&["import", "bad.gguf", "-o", "x"]), 1, &["bad.gguf"]);
 }
 
+#[test]
+fn encoders_with_decoders_are_adapted_written_and_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let lines: Vec<String> = (0..300).map(|i| format!("Ann has {i} apples and Ben {}.", i / 2)).collect();
+    fs::write(at.join("apples.txt"), lines.join("\n")).unwrap();
+    let rest =
+        "[objective]\nkind = \"spans\"\n[train]\nsteps = 6\nbatch_tokens = 128\nlr = 0.02\n[ledger]\nenabled = false\n";
+    let shape = "[tokenizer]\nvocab = 400\n[model]\nfamily = \"t5\"\nwidth = 32\nlayers = 1\nheads = 2\ncontext = 32\n";
+    fs::write(at.join("base.toml"), format!("data.train = [\"apples.txt\"]\n{shape}{rest}")).unwrap();
+    // T5's context is what it is trained on, and no limit.
+    let from = "[model]\nfrom = \"base/model\"\ncontext = 48\n[lora]\nrank = 2\n";
+    fs::write(at.join("lora.toml"), format!("data.train = [\"apples.txt\"]\n{from}{rest}")).unwrap();
+    let run = |arguments: &[&str]| with_input(command(at, arguments), "");
+    for (recipe, out) in [("base.toml", "base"), ("lora.toml", "adapted")] {
+        let output = run(&["train", recipe, "-o", out, "--quiet"]);
+        assert!(output.status.success(), "{}", errors(&output));
+    }
+    let told = fs::read_to_string(at.join("adapted/events.jsonl")).unwrap();
+    assert!(told.contains("\"context\":48"), "{told}");
+
+    let long = "Ann has 7 apples and Ben 3. ".repeat(20);
+    let write = |model: &[&str]| {
+        let flags = ["-n", "8", "--beams", "3", "--n-best", "3", "--json", &long];
+        objects(&run(&[&["generate", "-m"], model, &flags].concat())).remove(0)
+    };
+    let (base, adapted) = (write(&["base"]), write(&["adapted"]));
+    assert_ne!(base["n_best"], adapted["n_best"]);
+    assert_eq!(adapted, write(&["base", "--adapter", "adapted"]));
+    for (model, out, expected) in
+        [("base", "out", &base), ("adapted", "merged", &adapted), ("merged", "again", &adapted)]
+    {
+        let exported = objects(&run(&["export", model, "-o", out, "--json"])).remove(0);
+        assert!(exported["tensors"].as_u64().unwrap() > 20, "{exported}");
+        assert_eq!(&write(&[out]), expected, "{model}");
+    }
+    let imported = run(&["import", "out", "-o", "in", "--json"]);
+    assert!(!errors(&imported).contains("no family"), "{}", errors(&imported));
+    objects(&imported);
+    assert_eq!(write(&["in"]), base);
+    let inspected = objects(&run(&["inspect", "in", "--json"])).remove(0);
+    assert_eq!((&inspected["family"], &inspected["context"]), (&json!("t5"), &json!(32)));
+    refused(&run(&["score", "-m", "base", "--text", "x"]), 1, &["config.json", "t5"]);
+    refused(&run(&["export", "base", "-o", "x.gguf"]), 1, &["config.json", "t5"]);
+    refused(&run(&["generate", "-m", "adapted", "--adapter", "adapted", "x"]), 1, &["holds adapters itself"]);
+}
+
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// Serves the files of `folder` as `org/name`; the address comes back.
