@@ -5,9 +5,10 @@ mod support;
 
 use loam_kernels::reference;
 use loam_kernels::reference::widen;
-use loam_kernels::word2vec::{Batch, Kind, Owners, Rows, Window, Workspace, balanced_cuts, step};
+use loam_kernels::simd::{SimdLevel, with_simd_level};
+use loam_kernels::word2vec::{Batch, COLUMNS, Inertia, Kind, Rows, Step, Window, Workspace, step, steps};
 use support::calculus::differences;
-use support::{Random, assert_close, assert_deterministic, at_every_level};
+use support::{Random, assert_close, at_every_level};
 
 const KINDS: [Kind; 2] = [Kind::SkipGram, Kind::Cbow];
 const VOCABULARY: usize = 37;
@@ -57,27 +58,22 @@ fn values(rows: &Rows) -> Vec<f32> {
     values
 }
 
-/// `input` and `output` after one step, with rows divided in `parts`.
-fn stepped(kind: Kind, input: &[f32], output: &[f32], width: usize, batch: &Batch, parts: usize) -> [Vec<f32>; 2] {
-    held_back(kind, input, output, width, batch, parts, &[])
+/// `input` and `output` after one step.
+fn stepped(kind: Kind, input: &[f32], output: &[f32], width: usize, batch: &Batch) -> [Vec<f32>; 2] {
+    held_back(kind, input, output, width, batch, &[])
 }
 
 /// As [`stepped`], with rows held back.
-fn held_back(
-    kind: Kind,
-    input: &[f32],
-    output: &[f32],
-    width: usize,
-    batch: &Batch,
-    parts: usize,
-    inertia: &[f32],
-) -> [Vec<f32>; 2] {
+fn held_back(kind: Kind, input: &[f32], output: &[f32], width: usize, batch: &Batch, inertia: &[f32]) -> [Vec<f32>; 2] {
     let (mut input, mut output) = (rows(input, width), rows(output, width));
-    let loads: Vec<f64> = (1..=VOCABULARY).map(|rank| 1.0 / rank as f64).collect();
-    let owners = || Owners { cuts: balanced_cuts(&loads, parts), inertia: inertia.to_vec() };
-    let mut workspace = Workspace::new(owners(), owners());
+    let mut workspace = Workspace::new(Inertia(inertia.to_vec()), Inertia(inertia.to_vec()));
     step(kind, &mut input, &mut output, batch, 0.1, &mut workspace);
     [values(&input), values(&output)]
+}
+
+/// With so many threads.
+fn with_threads<T: Send>(threads: usize, action: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads").install(action)
 }
 
 #[test]
@@ -90,7 +86,7 @@ fn a_step_is_the_reference() {
                 let mut random = Random(7);
                 let (input, output) = (random.values(VOCABULARY * width), random.values(VOCABULARY * width));
                 let batch = example.batch();
-                let fast = stepped(kind, &input, &output, width, &batch, 3);
+                let fast = with_threads(2, || stepped(kind, &input, &output, width, &batch));
                 let mut plain = [widen(&input), widen(&output)];
                 let [plain_input, plain_output] = &mut plain;
                 reference::word2vec::step(kind, plain_input, plain_output, width, &batch, f64::from(0.1_f32));
@@ -113,7 +109,7 @@ fn a_step_goes_down_the_gradient_of_the_loss() {
     let mut random = Random(9);
     let (input, output) = (random.values(VOCABULARY * width), random.values(VOCABULARY * width));
     for kind in KINDS {
-        let new = stepped(kind, &input, &output, width, &batch, 1);
+        let new = stepped(kind, &input, &output, width, &batch);
         let gradient =
             |old: &[f32], new: &[f32]| old.iter().zip(new).map(|(old, new)| (old - new) / 0.1).collect::<Vec<_>>();
         let plain_output = widen(&output);
@@ -142,8 +138,8 @@ fn rows_are_held_back_by_their_inertia() {
     let inertia: Vec<f32> = (0..VOCABULARY).map(|row| row as f32 / 9.0).collect();
     let batch = example.batch();
     for kind in KINDS {
-        let free = stepped(kind, &input, &output, width, &batch, 2);
-        let held = held_back(kind, &input, &output, width, &batch, 2, &inertia);
+        let free = stepped(kind, &input, &output, width, &batch);
+        let held = held_back(kind, &input, &output, width, &batch, &inertia);
         for ((old, free), held) in [&input, &output].iter().zip(&free).zip(&held) {
             let expected: Vec<f64> = (0..old.len())
                 .map(|at| {
@@ -157,28 +153,44 @@ fn rows_are_held_back_by_their_inertia() {
 }
 
 #[test]
-fn ranges_and_threads_change_nothing() {
-    let width = 40;
-    let example = Example::new(500, 5, 11, |random| 1 + random.below(5));
+fn threads_change_roundings_alone_and_agree_with_themselves() {
+    let width = 5 * COLUMNS + 7;
     let mut random = Random(13);
     let (input, output) = (random.values(VOCABULARY * width), random.values(VOCABULARY * width));
+    let examples: Vec<Example> = (0..40).map(|seed| Example::new(90, 5, seed, |random| 1 + random.below(5))).collect();
     for kind in KINDS {
-        assert_deterministic(|| {
-            let all = [1, 2, 5].map(|parts| stepped(kind, &input, &output, width, &example.batch(), parts));
-            assert!(all.iter().all(|one| *one == all[0]), "{kind:?}: ranges of rows change values");
-            all.concat()
+        let run = |threads| {
+            with_threads(threads, || {
+                let (mut input, mut output) = (rows(&input, width), rows(&output, width));
+                let all: Vec<Step> =
+                    examples.iter().map(|example| Step { batch: example.batch(), rate: 0.01 }).collect();
+                let mut workspace = Workspace::new(Inertia::default(), Inertia::default());
+                for steps_of in all.chunks(7) {
+                    steps(kind, &mut input, &mut output, steps_of, &mut workspace);
+                }
+                [values(&input), values(&output)].concat()
+            })
+        };
+        let widest = *SimdLevel::available().last().expect("portable is always available");
+        with_simd_level(widest, || {
+            // More threads than five have nothing to do.
+            for threads in [1, 2, 3, 5, 16] {
+                let first = run(threads);
+                assert!((0..5).all(|_| run(threads) == first), "{kind:?}, {threads} threads");
+                assert_close(&format!("{kind:?}, {threads} threads"), &first, &widen(&run(1)), 1e-4);
+            }
         });
     }
 }
 
 #[test]
-fn cuts_balance_loads_and_end_at_the_end() {
-    assert_eq!(balanced_cuts(&[4.0, 1.0, 1.0, 1.0, 1.0], 2), [1, 5]);
-    assert_eq!(balanced_cuts(&[1.0; 6], 3), [2, 4, 6]);
-    for parts in 1..9 {
-        let cuts = balanced_cuts(&[100.0, 1.0, 0.0], parts);
-        assert_eq!(cuts.last(), Some(&3));
-        assert!(cuts.is_sorted());
+fn a_panic_of_one_thread_frees_the_others() {
+    let example = Example::new(90, 5, 3, |random| 1 + random.below(5));
+    for threads in [1, 2, 4] {
+        let negatives = vec![VOCABULARY as u32; example.negatives.len()];
+        let batch = Batch { negatives: &negatives, ..example.batch() };
+        let action = || stepped(Kind::Cbow, &[0.5; VOCABULARY * 600], &[0.5; VOCABULARY * 600], 600, &batch);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| with_threads(threads, action)));
+        assert!(outcome.is_err(), "{threads} threads");
     }
-    assert_eq!(balanced_cuts(&[], 3), [0]);
 }

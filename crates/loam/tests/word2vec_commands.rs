@@ -82,7 +82,7 @@ fn vectors_are_trained_asked_and_converted() {
             let word = found["word"].as_str().unwrap();
             let line = text.lines().find(|line| line.contains(word)).unwrap();
             for near in near {
-                // CBOW tells the missing word of four by the other three, for which they need not be alike.
+                // CBOW tells a line's missing word by the other three, which puts it away from them; gensim's does, too.
                 let alike = line.contains(&near["word"].as_str().unwrap().to_lowercase());
                 assert!(alike || file == "folder", "{word}: {near}");
                 assert!(near["cosine"].as_f64().unwrap().abs() <= 1.0 + 1e-6);

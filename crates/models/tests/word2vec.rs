@@ -263,7 +263,7 @@ fn words_of_like_company_are_near() {
 }
 
 #[test]
-fn a_seed_decides_the_vectors_and_threads_do_not() {
+fn a_seed_decides_the_vectors_and_few_numbers_are_one_threads_work() {
     let synthetic = Synthetic::new();
     for kind in [Kind::SkipGram, Kind::Cbow] {
         let config = Word2VecConfig { epochs: 2, sample: 0.01, ..config(kind) };

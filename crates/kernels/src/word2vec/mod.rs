@@ -2,29 +2,33 @@
 //! and Phrases and their Compositionality", equation 4).
 //!
 //! The usual implementations let threads change the same rows without looking (Hogwild), so that no two runs agree. Here a
-//! step takes a batch of windows in three passes, each of them parallel, and gives the same bits on any number of threads:
+//! step takes a batch of windows, and every thread has columns of its own of all rows:
 //!
-//! 1. Groups of windows read the rows as they were, and leave the derivative of each pair's loss and what the words in
-//!    the windows are to be changed by, summed by place in the text.
-//! 2. Each task owns a range of output rows and changes them, window by window.
-//! 3. Each task owns a range of input rows and changes them, place by place.
+//! 1. It takes what its columns have of each pair's dot product. Then threads meet and read each other's.
+//! 2. It changes its columns: what the words in the windows are to be changed by, summed by place in the text, then the
+//!    output rows, then the input rows.
 //!
-//! Only the scalars of pass 1 and one row a word of text are kept between passes, so this costs little more than changing
-//! rows at once. The words in a window share its negative samples (Ji et al. 2016, "Parallelizing Word2Vec in Shared and
-//! Distributed Memory"), which makes small matrix products of what would be single dot products.
+//! So only scalars go from thread to thread; rows that one core changed and another needs would cost more than the work on
+//! them. The same number of threads gives the same bits. The words in a window share its negative samples (Ji et al. 2016,
+//! "Parallelizing Word2Vec in Shared and Distributed Memory"), which makes small matrix products of what would be single
+//! dot products.
 
 mod lanes;
+mod meeting;
 mod passes;
 mod rows;
 
-pub use rows::{Rows, balanced_cuts};
+pub use rows::Rows;
 
-use passes::{Group, add_multiple, change_outputs, read_group};
-use rayon::prelude::*;
-use rows::Part;
+use meeting::Meeting;
+use passes::Pages;
+use rows::Columns;
+use std::cell::UnsafeCell;
+use std::sync::Mutex;
 
-/// Windows that one task of the first pass handles.
-const GROUP: usize = 32;
+/// Columns that a thread has at least. Finding rows and finishing dot products takes as long for few columns as for many:
+/// two threads took as long as one for 100 columns, and nine tenths of it for 300.
+pub const COLUMNS: usize = 128;
 
 /// What is predicted from what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,95 +68,122 @@ impl Batch<'_> {
     }
 }
 
-/// How the rows of a matrix are divided among tasks, and how they are held back.
-#[derive(Clone, Debug)]
-pub struct Owners {
-    /// Ends of the ranges of rows that tasks own, the last of them the number of rows ([`balanced_cuts`]). They decide speed
-    /// alone.
-    pub cuts: Vec<usize>,
-    /// For every row, how much a window adds to what holds it back, or nothing where none is: a row moves
-    /// 1 / (1 + rate · windows · this) as far as its gradient says.
-    ///
-    /// A row that a batch changes hundreds of times is changed by gradients that do not know of each other, and would swing
-    /// wider from batch to batch. With the expected number of its pairs in a window here, it moves about as far as one
-    /// implicit step would take it, while rows that a batch changes once or twice move as they should.
-    pub inertia: Vec<f32>,
-}
+/// How rows of a matrix are held back: for every row, how much a window adds to what holds it back, or nothing where none
+/// is: a row moves 1 / (1 + rate · windows · this) as far as its gradient says.
+///
+/// A row that a batch changes hundreds of times is changed by gradients that do not know of each other, and would swing
+/// wider from batch to batch. With the expected number of its pairs in a window here, it moves about as far as one
+/// implicit step would take it, while rows that a batch changes once or twice move as they should.
+#[derive(Clone, Debug, Default)]
+pub struct Inertia(pub Vec<f32>);
 
-impl Owners {
+impl Inertia {
     /// How far a row goes.
     fn reach(&self, row: u32, rate: f32, windows: usize) -> f32 {
-        self.inertia.get(row as usize).map_or(1.0, |inertia| 1.0 / (1.0 + rate * windows as f32 * inertia))
+        self.0.get(row as usize).map_or(1.0, |inertia| 1.0 / (1.0 + rate * windows as f32 * inertia))
     }
 }
 
-/// Who owns rows, and memory that steps use again.
+/// What holds rows back, and memory that steps use again.
 #[derive(Debug)]
 pub struct Workspace {
-    input: Owners,
-    output: Owners,
-    groups: Vec<Group>,
+    input: Inertia,
+    output: Inertia,
+    threads: Vec<Memory>,
 }
 
+/// Of one thread: its pages, and the scores of two steps, since the others may still read those of the step before.
+#[derive(Debug, Default)]
+struct Memory {
+    pages: Pages,
+    scores: [Scores; 2],
+}
+
+/// What one thread writes and all read.
+#[derive(Debug, Default)]
+struct Scores(UnsafeCell<Vec<f32>>);
+
+// SAFETY: `steps` says at each use why it may.
+unsafe impl Sync for Scores {}
+
 impl Workspace {
-    /// For matrices of these owners.
-    pub fn new(input: Owners, output: Owners) -> Self {
-        Self { input, output, groups: Vec::new() }
+    /// For matrices that are held back so.
+    pub fn new(input: Inertia, output: Inertia) -> Self {
+        Self { input, output, threads: Vec::new() }
     }
 }
 
-/// One step: every row of `input` and `output`, `[vocabulary, width]`, goes down the summed gradients of the batch's
-/// losses, all taken at the rows as they were, `rate` times as far, less where [`Owners`] hold it back.
+/// A batch, and how far rows go down its gradients.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The windows.
+    pub batch: Batch<'a>,
+    /// The learning rate.
+    pub rate: f32,
+}
+
+impl Step<'_> {
+    /// Targets of a window.
+    fn targets(&self) -> usize {
+        self.batch.negatives_each() + 1
+    }
+}
+
+/// Step after step: every row of `input` and `output`, `[vocabulary, width]`, goes down the summed gradients of a batch's
+/// losses, all taken at the rows as they were before it, `rate` times as far, less where [`Owners`] hold it back.
 ///
 /// The loss of a word x that predicts the center y, among negative samples k: -ln σ(x·y) - Σ ln σ(-x·k). Under CBOW, x is
 /// the mean of the window's words, and each of them is changed by the whole gradient of that mean, as word2vec.c does.
 ///
+/// Threads of the pool go through all steps together, one for each [`COLUMNS`]; what they wait for each other within a step
+/// takes microseconds, on a machine that has nothing else to do.
+///
 /// Panics on rows outside the vocabulary and places outside the text.
-pub fn step(kind: Kind, input: &mut Rows, output: &mut Rows, batch: &Batch, rate: f32, workspace: &mut Workspace) {
+pub fn steps(kind: Kind, input: &mut Rows, output: &mut Rows, steps: &[Step], workspace: &mut Workspace) {
     assert_eq!(input.width(), output.width(), "input and output rows");
-    let negatives = batch.negatives_each();
-    assert_eq!(batch.negatives.len(), batch.windows.len() * negatives, "negatives [{}, n]", batch.windows.len());
-    let Workspace { input: input_owners, output: output_owners, groups } = workspace;
-    let windows = batch.windows.len();
-    let count = windows.div_ceil(GROUP);
-    if groups.len() < count {
-        groups.resize_with(count, Group::default);
+    for Step { batch, .. } in steps {
+        let (windows, negatives) = (batch.windows.len(), batch.negatives.len());
+        assert_eq!(negatives, windows * batch.negatives_each(), "negatives [{windows}, n]");
     }
-    let groups = &mut groups[..count];
-    let parts = |group: usize| {
-        let windows = &batch.windows[group * GROUP..(group * GROUP + GROUP).min(batch.windows.len())];
-        let negatives = &batch.negatives[group * GROUP * negatives..][..windows.len() * negatives];
-        Batch { words: batch.words, windows, negatives }
-    };
-    let read = |(index, group): (usize, &mut Group)| read_group(kind, input, output, &parts(index), rate, group);
-    let change_output = |groups: &[Group], mut part: Part| {
-        for (index, group) in groups.iter().enumerate() {
-            let reach = |row| output_owners.reach(row, rate, windows);
-            change_outputs(kind, input, &parts(index), group, &mut part, reach);
+    let threads = rayon::current_num_threads().min(input.width() / COLUMNS).max(1);
+    workspace.threads.resize_with(threads, Memory::default);
+    let Workspace { input: input_inertia, output: output_inertia, threads: memories } = workspace;
+    let (pages, scores): (Vec<_>, Vec<_>) =
+        memories.iter_mut().map(|memory| (&mut memory.pages, &memory.scores)).unzip();
+    let columns = Columns::divide(input, threads).into_iter().zip(Columns::divide(output, threads)).zip(pages);
+    let walkers: Vec<_> = columns.map(|walker| Mutex::new(Some(walker))).collect();
+    let meeting = Meeting::new(threads);
+    let walk = |thread: usize| {
+        let Some(((mut input, mut output), pages)) = walkers[thread].lock().ok().and_then(|mut walker| walker.take())
+        else {
+            return;
+        };
+        let _breaks = meeting.broken_by_panic();
+        for (number, step) in steps.iter().enumerate() {
+            let (page, windows) = (number % 2, step.batch.windows.len());
+            // SAFETY: scores of this thread and page were read by others two steps ago at the latest, and all of them have
+            // come to a meeting since.
+            pages.read(kind, &input, &output, step, unsafe { &mut *scores[thread][page].0.get() });
+            meeting.wait();
+            // SAFETY: their threads write them again two steps on, after a meeting that this thread comes to.
+            pages.sum(scores.iter().map(|scores| unsafe { (*scores[page].0.get()).as_slice() }));
+            let input_reach = |row| input_inertia.reach(row, step.rate, windows);
+            let output_reach = |row| output_inertia.reach(row, step.rate, windows);
+            pages.change(kind, &mut input, &mut output, step, [&input_reach, &output_reach]);
         }
     };
-    let (input_cuts, output_cuts) = (&input_owners.cuts, &output_owners.cuts);
-    let reach = |row| input_owners.reach(row, rate, windows);
-    // Few tasks are not worth a meeting of threads.
-    if (input_cuts.len() == 1 && output_cuts.len() == 1) || count == 1 {
-        groups.iter_mut().enumerate().for_each(read);
-        output.parts(output_cuts).into_iter().for_each(|part| change_output(groups, part));
-        input.parts(input_cuts).into_iter().for_each(|part| change_inputs(batch.words, groups, part, reach));
-        return;
+    if threads == 1 {
+        walk(0);
+    } else {
+        rayon::broadcast(|context| {
+            if context.index() < threads {
+                walk(context.index());
+            }
+        });
     }
-    groups.par_iter_mut().enumerate().for_each(read);
-    let groups = &*groups;
-    output.parts(output_cuts).into_par_iter().for_each(|part| change_output(groups, part));
-    input.parts(input_cuts).into_par_iter().for_each(|part| change_inputs(batch.words, groups, part, reach));
 }
 
-/// Adds what each place is to be changed by to the row of its word.
-fn change_inputs(words: &[u32], groups: &[Group], mut part: Part, reach: impl Fn(u32) -> f32) {
-    for group in groups {
-        for (number, change) in group.changes(words) {
-            if let Some(row) = part.row(number) {
-                add_multiple(row, change, reach(number));
-            }
-        }
-    }
+/// As [`steps`], of one.
+pub fn step(kind: Kind, input: &mut Rows, output: &mut Rows, batch: &Batch, rate: f32, workspace: &mut Workspace) {
+    steps(kind, input, output, &[Step { batch: *batch, rate }], workspace);
 }

@@ -1,138 +1,174 @@
 //! The loops over lines of rows.
 
 use super::lanes::{Lanes, dispatched};
-use super::rows::{Line, Part, Rows};
-use super::{Batch, Kind};
+use super::rows::{Columns, Line};
+use super::{Kind, Step};
 use crate::elementary;
-use crate::simd::Arithmetic;
 
-/// What the first pass leaves of some windows.
+/// What one thread keeps of a step: all of it, but of rows its own columns.
 #[derive(Debug, Default)]
-pub(super) struct Group {
+pub(super) struct Pages {
+    lines: usize,
+    /// The rows of the words around each center, window by window, and how many of them.
+    around: Vec<u32>,
+    reaches: Vec<u32>,
+    /// The rows of each window's targets: its center, and the negative samples.
+    targets: Vec<u32>,
     /// -rate · dloss/d(x·y) of every word around and every target: `[words around or 1, targets]`, window by window.
     slopes: Vec<f32>,
-    /// The first place in the text that a window of this group has, and the changes of it and those after.
-    first: usize,
-    changes: Vec<Line>,
-    lines: usize,
     /// Under CBOW, the mean of each window.
     means: Vec<Line>,
-    /// Rows of one window: the words around, and the targets.
-    around: Vec<u32>,
-    targets: Vec<u32>,
+    /// The changes of every place in the text that the step has.
+    changes: Vec<Line>,
 }
 
-impl Group {
-    /// Each place's row and change.
-    pub(super) fn changes<'a>(&'a self, words: &'a [u32]) -> impl Iterator<Item = (u32, &'a [Line])> {
-        words[self.first..].iter().copied().zip(self.changes.chunks_exact(self.lines.max(1)))
-    }
+/// One window of a step.
+struct Around<'a> {
+    words: &'a [u32],
+    targets: &'a [u32],
+    slopes: &'a [f32],
+    /// Its number among windows that have words around.
+    number: usize,
 }
 
-/// The rows of the words around a center.
-fn rows_around(words: &[u32], window: &super::Window, around: &mut Vec<u32>) {
-    around.clear();
-    around.extend_from_slice(&words[window.first as usize..window.center as usize]);
-    around.extend_from_slice(&words[window.center as usize + 1..window.end as usize]);
-}
-
-/// The first pass over some windows.
-pub(super) fn read_group(kind: Kind, input: &Rows, output: &Rows, batch: &Batch, rate: f32, group: &mut Group) {
-    let lines = input.lines;
-    let first = batch.windows.iter().map(|window| window.first).min().unwrap_or(0) as usize;
-    let end = batch.windows.iter().map(|window| window.end).max().unwrap_or(0) as usize;
-    group.first = first;
-    group.lines = lines;
-    group.slopes.clear();
-    group.changes.clear();
-    group.changes.resize((end - first) * lines, Line::ZERO);
-    group.means.clear();
-    let negatives = batch.negatives_each();
-    for (number, window) in batch.windows.iter().enumerate() {
-        rows_around(batch.words, window, &mut group.around);
-        group.targets.clear();
-        group.targets.push(batch.words[window.center as usize]);
-        group.targets.extend_from_slice(&batch.negatives[number * negatives..][..negatives]);
-        let (before, after) = (window.center as usize - window.first as usize, window.end as usize - first);
-        let places = &mut group.changes[(window.first as usize - first) * lines..after * lines];
-        match kind {
-            Kind::SkipGram => {
-                skip_gram_window(input, output, &group.around, &group.targets, rate, before, places, &mut group.slopes);
-            }
-            Kind::Cbow => {
-                let start = group.means.len();
-                group.means.resize(start + lines, Line::ZERO);
-                let mean = &mut group.means[start..];
-                cbow_window(
-                    input,
-                    output,
-                    &group.around,
-                    &group.targets,
-                    rate,
-                    before,
-                    places,
-                    mean,
-                    &mut group.slopes,
-                );
-            }
+impl Pages {
+    /// Finds the rows of a step's words.
+    fn open(&mut self, step: &Step, lines: usize) {
+        let batch = &step.batch;
+        self.lines = lines;
+        self.around.clear();
+        self.reaches.clear();
+        self.targets.clear();
+        let negatives = batch.negatives_each();
+        for (number, window) in batch.windows.iter().enumerate() {
+            self.around.extend_from_slice(&batch.words[window.first as usize..window.center as usize]);
+            self.around.extend_from_slice(&batch.words[window.center as usize + 1..window.end as usize]);
+            self.reaches.push(window.end - window.first - 1);
+            self.targets.push(batch.words[window.center as usize]);
+            self.targets.extend_from_slice(&batch.negatives[number * negatives..][..negatives]);
         }
     }
-}
 
-/// The second pass: the output rows that are of `part`.
-pub(super) fn change_outputs(
-    kind: Kind,
-    input: &Rows,
-    batch: &Batch,
-    group: &Group,
-    part: &mut Part,
-    reach: impl Fn(u32) -> f32,
-) {
-    let negatives = batch.negatives_each();
-    let targets = negatives + 1;
-    let mut around = Vec::new();
-    let mut slopes = group.slopes.as_slice();
-    for (number, window) in batch.windows.iter().enumerate() {
-        let center = batch.words[window.center as usize];
-        let others = &batch.negatives[number * negatives..][..negatives];
-        let sources = match kind {
-            Kind::SkipGram => (window.end - window.first) as usize - 1,
-            Kind::Cbow => 1,
-        };
-        let (own, rest) = slopes.split_at(sources * targets);
-        slopes = rest;
-        let mut known = false;
-        for (place, target) in std::iter::once(center).chain(others.iter().copied()).enumerate() {
-            let Some(row) = part.row(target) else { continue };
+    /// The windows, with what `slopes` has of each.
+    fn windows<'a>(&'a self, kind: Kind, targets: usize, slopes: &'a [f32]) -> impl Iterator<Item = Around<'a>> {
+        let (mut around, mut slopes) = (self.around.as_slice(), slopes);
+        self.reaches.iter().zip(self.targets.chunks_exact(targets)).enumerate().map(
+            move |(number, (reach, targets))| {
+                let (words, after) = around.split_at(*reach as usize);
+                let sources = if kind == Kind::SkipGram { words.len() } else { 1 };
+                let (own, rest) = slopes.split_at(sources * targets.len());
+                (around, slopes) = (after, rest);
+                Around { words, targets, slopes: own, number }
+            },
+        )
+    }
+
+    /// The first pass: what these columns have of every x·y, left in `scores`.
+    pub(super) fn read(&mut self, kind: Kind, input: &Columns, output: &Columns, step: &Step, scores: &mut Vec<f32>) {
+        self.open(step, input.lines);
+        let targets = step.targets();
+        let (words, windows) = (self.around.len(), self.reaches.len());
+        scores.clear();
+        scores.resize(targets * if kind == Kind::SkipGram { words } else { windows }, 0.0);
+        self.means.clear();
+        if kind == Kind::Cbow {
+            self.means.resize(windows * self.lines, Line::ZERO);
+        }
+        let (mut around, mut scores) = (self.around.as_slice(), scores.as_mut_slice());
+        for (number, (reach, targets)) in self.reaches.iter().zip(self.targets.chunks_exact(targets)).enumerate() {
+            let (words, after) = around.split_at(*reach as usize);
+            around = after;
+            let sources = if kind == Kind::SkipGram { words.len() } else { 1 };
+            let (own, rest) = scores.split_at_mut(sources * targets.len());
+            scores = rest;
             match kind {
-                Kind::SkipGram => {
-                    if !known {
-                        rows_around(batch.words, window, &mut around);
-                        known = true;
-                    }
-                    add_products(row, input, &around, &own[place..], targets, reach(target));
-                }
+                Kind::SkipGram => skip_gram_scores(input, output, words, targets, own),
                 Kind::Cbow => {
-                    let mean = &group.means[number * group.lines..][..group.lines];
-                    add_multiple(row, mean, reach(target) * own[place]);
+                    let mean = &mut self.means[number * self.lines..][..self.lines];
+                    cbow_scores(input, output, words, targets, mean, own);
                 }
             }
         }
     }
+
+    /// Between the passes: sums what all columns have of every x·y, in their order.
+    pub(super) fn sum<'a>(&mut self, mut scores: impl Iterator<Item = &'a [f32]>) {
+        self.slopes.clear();
+        self.slopes.extend_from_slice(scores.next().unwrap_or_default());
+        for scores in scores {
+            for (sum, score) in self.slopes.iter_mut().zip(scores) {
+                *sum += score;
+            }
+        }
+    }
+
+    /// The second pass: these columns of all rows change.
+    pub(super) fn change(
+        &mut self,
+        kind: Kind,
+        input: &mut Columns,
+        output: &mut Columns,
+        step: &Step,
+        reach: [&dyn Fn(u32) -> f32; 2],
+    ) {
+        let (targets, lines) = (step.targets(), self.lines);
+        let mut slopes = std::mem::take(&mut self.slopes);
+        let mut changes = std::mem::take(&mut self.changes);
+        let windows = step.batch.windows;
+        let first = windows.iter().map(|window| window.first).min().unwrap_or(0) as usize;
+        let end = windows.iter().map(|window| window.end).max().unwrap_or(0) as usize;
+        changes.clear();
+        changes.resize((end - first) * lines, Line::ZERO);
+        let mut rest = slopes.as_mut_slice();
+        for (number, (count, targets)) in self.reaches.iter().zip(self.targets.chunks_exact(targets)).enumerate() {
+            let sources = if kind == Kind::SkipGram { *count as usize } else { 1 };
+            let (own, after) = rest.split_at_mut(sources * targets.len());
+            rest = after;
+            to_slopes(own, targets, step.rate);
+            let window = &windows[number];
+            let before = (window.center - window.first) as usize;
+            let places = &mut changes[(window.first as usize - first) * lines..(window.end as usize - first) * lines];
+            match kind {
+                Kind::SkipGram => skip_gram_changes(output, *count as usize, targets, own, before, places),
+                Kind::Cbow => cbow_changes(output, *count as usize, targets, own, before, places),
+            }
+        }
+        for Around { words, targets, slopes, number } in self.windows(kind, targets, &slopes) {
+            for (place, target) in targets.iter().enumerate() {
+                let reach = reach[1](*target);
+                match kind {
+                    Kind::SkipGram => {
+                        add_products(output.row_mut(*target), input, words, &slopes[place..], targets.len(), reach);
+                    }
+                    Kind::Cbow => {
+                        let mean = &self.means[number * lines..][..lines];
+                        add_multiple(output.row_mut(*target), mean, reach * slopes[place]);
+                    }
+                }
+            }
+        }
+        if lines > 0 {
+            for (word, change) in step.batch.words[first..end].iter().zip(changes.chunks_exact(lines)) {
+                add_multiple(input.row_mut(*word), change, reach[0](*word));
+            }
+        }
+        self.slopes = slopes;
+        self.changes = changes;
+    }
 }
 
-/// -rate · dloss/d(x·y) in place of x·y, for rows of `targets` scores of which the first is to be high.
-#[allow(clippy::inline_always, reason = "must be compiled with the instructions of its caller")]
-#[inline(always)]
-fn to_slopes<A: Arithmetic>(scores: &mut [f32], targets: &[u32], rate: f32) {
-    for score in &mut *scores {
-        *score = -rate * elementary::sigmoid::<A>(*score);
-    }
-    for scores in scores.chunks_exact_mut(targets.len()) {
-        scores[0] += rate;
-        for (score, target) in scores[1..].iter_mut().zip(&targets[1..]) {
-            if *target == targets[0] {
-                *score = 0.0;
+dispatched! {
+    /// -rate · dloss/d(x·y) in place of x·y, for rows of `targets` scores of which the first is to be high.
+    fn to_slopes<V>(scores: &mut [f32], targets: &[u32], rate: f32) {
+        for score in &mut *scores {
+            *score = -rate * elementary::sigmoid::<V::Arithmetic>(*score);
+        }
+        for scores in scores.chunks_exact_mut(targets.len()) {
+            scores[0] += rate;
+            for (score, target) in scores[1..].iter_mut().zip(&targets[1..]) {
+                if *target == targets[0] {
+                    *score = 0.0;
+                }
             }
         }
     }
@@ -186,7 +222,7 @@ fn one_by_one<V: Lanes>(x: &[Line], y: &[Line]) -> f32 {
 /// The dot products of two rows with every one of `ys` in `output`: `[2, ys]`.
 #[allow(clippy::inline_always, reason = "must be compiled with the instructions of its caller")]
 #[inline(always)]
-fn dots_of_two<V: Lanes>(x: [&[Line]; 2], output: &Rows, ys: &[u32], scores: &mut [f32]) {
+fn dots_of_two<V: Lanes>(x: [&[Line]; 2], output: &Columns, ys: &[u32], scores: &mut [f32]) {
     let (first, second) = scores.split_at_mut(ys.len());
     let (threes, rest) = ys.as_chunks::<3>();
     let (first_threes, first_rest) = first.as_chunks_mut::<3>();
@@ -205,7 +241,7 @@ fn dots_of_two<V: Lanes>(x: [&[Line]; 2], output: &Rows, ys: &[u32], scores: &mu
 /// The dot products of a row with every one of `ys` in `output`.
 #[allow(clippy::inline_always, reason = "must be compiled with the instructions of its caller")]
 #[inline(always)]
-fn dots_of_one<V: Lanes>(x: &[Line], output: &Rows, ys: &[u32], scores: &mut [f32]) {
+fn dots_of_one<V: Lanes>(x: &[Line], output: &Columns, ys: &[u32], scores: &mut [f32]) {
     let (threes, rest) = ys.as_chunks::<3>();
     let (score_threes, score_rest) = scores.as_chunks_mut::<3>();
     for (y, scores) in threes.iter().zip(score_threes) {
@@ -251,7 +287,7 @@ fn add_four<V: Lanes>(sum: &mut [Line], rows: [&[Line]; 4], factors: [f32; 4]) {
 /// `sum += Σ factorᵢ rowᵢ` over rows of a matrix, the factors `stride` apart and times `scale`.
 #[allow(clippy::inline_always, reason = "must be compiled with the instructions of its caller")]
 #[inline(always)]
-fn add_all<V: Lanes>(sum: &mut [Line], matrix: &Rows, rows: &[u32], factors: &[f32], stride: usize, scale: f32) {
+fn add_all<V: Lanes>(sum: &mut [Line], matrix: &Columns, rows: &[u32], factors: &[f32], stride: usize, scale: f32) {
     let (fours, rest) = rows.as_chunks::<4>();
     let mut place = 0;
     for [a, b, c, d] in fours {
@@ -275,33 +311,47 @@ fn add_all<V: Lanes>(sum: &mut [Line], matrix: &Rows, rows: &[u32], factors: &[f
 }
 
 dispatched! {
-    /// Scores, slopes, and the changes of the words around, of one window. `places` are the changes of the window's
-    /// places, of which number `before` is the center.
-    fn skip_gram_window<V>(
-        input: &Rows,
-        output: &Rows,
-        around: &[u32],
-        targets: &[u32],
-        rate: f32,
-        before: usize,
-        places: &mut [Line],
-        slopes: &mut Vec<f32>,
-    ) {
-        let lines = input.lines;
-        let start = slopes.len();
-        slopes.resize(start + around.len() * targets.len(), 0.0);
-        let slopes = &mut slopes[start..];
+    /// What some columns have of the scores of one window, `[words around, targets]`.
+    fn skip_gram_scores<V>(input: &Columns, output: &Columns, around: &[u32], targets: &[u32], scores: &mut [f32]) {
         let (pairs, rest) = around.as_chunks::<2>();
         for (index, pair) in pairs.iter().enumerate() {
-            let scores = &mut slopes[index * 2 * targets.len()..][..2 * targets.len()];
+            let scores = &mut scores[index * 2 * targets.len()..][..2 * targets.len()];
             dots_of_two::<V>([input.row(pair[0]), input.row(pair[1])], output, targets, scores);
         }
         for x in rest {
-            let scores = &mut slopes[pairs.len() * 2 * targets.len()..];
+            let scores = &mut scores[pairs.len() * 2 * targets.len()..];
             dots_of_one::<V>(input.row(*x), output, targets, scores);
         }
-        to_slopes::<V::Arithmetic>(slopes, targets, rate);
-        for (index, slopes) in slopes.chunks_exact(targets.len()).enumerate() {
+    }
+}
+
+dispatched! {
+    /// As [`skip_gram_scores`], from the mean of the words around, which is left in `mean`.
+    fn cbow_scores<V>(
+        input: &Columns,
+        output: &Columns,
+        around: &[u32],
+        targets: &[u32],
+        mean: &mut [Line],
+        scores: &mut [f32],
+    ) {
+        add_all::<V>(mean, input, around, &[1.0], 0, 1.0 / around.len() as f32);
+        dots_of_one::<V>(mean, output, targets, scores);
+    }
+}
+
+dispatched! {
+    /// Changes of the words around. `places` are the changes of the window's places, of which number `before` is the center.
+    fn skip_gram_changes<V>(
+        output: &Columns,
+        around: usize,
+        targets: &[u32],
+        slopes: &[f32],
+        before: usize,
+        places: &mut [Line],
+    ) {
+        let lines = output.lines;
+        for (index, slopes) in slopes.chunks_exact(targets.len()).take(around).enumerate() {
             let place = index + usize::from(index >= before);
             add_all::<V>(&mut places[place * lines..][..lines], output, targets, slopes, 1, 1.0);
         }
@@ -309,33 +359,24 @@ dispatched! {
 }
 
 dispatched! {
-    /// As [`skip_gram_window`], from the mean of the words around, which is left in `mean`.
-    fn cbow_window<V>(
-        input: &Rows,
-        output: &Rows,
-        around: &[u32],
+    /// As [`skip_gram_changes`], each word's being the whole of its mean's.
+    fn cbow_changes<V>(
+        output: &Columns,
+        around: usize,
         targets: &[u32],
-        rate: f32,
+        slopes: &[f32],
         before: usize,
         places: &mut [Line],
-        mean: &mut [Line],
-        slopes: &mut Vec<f32>,
     ) {
-        let lines = input.lines;
-        add_all::<V>(mean, input, around, &[1.0], 0, 1.0 / around.len() as f32);
-        let start = slopes.len();
-        slopes.resize(start + targets.len(), 0.0);
-        let slopes = &mut slopes[start..];
-        dots_of_one::<V>(mean, output, targets, slopes);
-        to_slopes::<V::Arithmetic>(slopes, targets, rate);
+        let lines = output.lines;
         let mut change = [Line::ZERO; 8];
         for from in (0..lines).step_by(change.len()) {
             let change = &mut change[..(lines - from).min(8)];
             change.fill(Line::ZERO);
-            for (target, slope) in targets.iter().zip(&*slopes) {
+            for (target, slope) in targets.iter().zip(slopes) {
                 add_one::<V>(change, &output.row(*target)[from..], *slope);
             }
-            for index in 0..around.len() {
+            for index in 0..around {
                 let place = index + usize::from(index >= before);
                 add_one::<V>(&mut places[place * lines + from..], change, 1.0);
             }
@@ -345,14 +386,14 @@ dispatched! {
 
 dispatched! {
     /// `row += scale Σ slopeᵢ rowᵢ` over the words around, of which the slopes stand `stride` apart.
-    fn add_products<V>(row: &mut [Line], input: &Rows, around: &[u32], slopes: &[f32], stride: usize, scale: f32) {
+    fn add_products<V>(row: &mut [Line], input: &Columns, around: &[u32], slopes: &[f32], stride: usize, scale: f32) {
         add_all::<V>(row, input, around, slopes, stride, scale);
     }
 }
 
 dispatched! {
     /// `row += factor other`.
-    pub(super) fn add_multiple<V>(row: &mut [Line], other: &[Line], factor: f32) {
+    fn add_multiple<V>(row: &mut [Line], other: &[Line], factor: f32) {
         add_one::<V>(row, other, factor);
     }
 }

@@ -1,6 +1,7 @@
 //! Matrices whose rows begin at cache lines and end at whole vectors.
 
 use crate::simd::LANES;
+use std::marker::PhantomData;
 
 /// One cache line of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,54 +54,47 @@ impl Rows {
             rest -= taken;
         }
     }
+}
+
+/// The same lines of every row, which one thread alone reads and changes.
+pub(super) struct Columns<'a> {
+    rows: usize,
+    /// Cache lines of a whole row, the first of them that is of these columns, and how many are.
+    all: usize,
+    first: usize,
+    pub(super) lines: usize,
+    data: *mut Line,
+    of: PhantomData<&'a mut Rows>,
+}
+
+// SAFETY: as `&mut [Line]`, which it is a part of.
+unsafe impl Send for Columns<'_> {}
+
+impl Columns<'_> {
+    /// All columns, shared among `parts` as evenly as lines go; there may be fewer lines than parts.
+    pub(super) fn divide(rows: &mut Rows, parts: usize) -> Vec<Columns<'_>> {
+        let (all, count, data) = (rows.lines, rows.rows(), rows.data.as_mut_ptr());
+        let cut = |part: usize| part * all / parts;
+        let columns = |part| {
+            let (first, lines) = (cut(part), cut(part + 1) - cut(part));
+            Columns { rows: count, all, first, lines, data, of: PhantomData }
+        };
+        (0..parts).map(columns).collect()
+    }
+
+    fn place(&self, row: u32) -> usize {
+        assert!((row as usize) < self.rows, "row {row} of {}", self.rows);
+        row as usize * self.all + self.first
+    }
 
     pub(super) fn row(&self, row: u32) -> &[Line] {
-        &self.data[row as usize * self.lines..][..self.lines]
+        // SAFETY: the row is one of the matrix, which is borrowed for as long as this lives, and no other columns have these
+        // lines of it.
+        unsafe { std::slice::from_raw_parts(self.data.add(self.place(row)), self.lines) }
     }
 
-    /// Ranges of rows that end at `cuts`, each with its first row.
-    pub(super) fn parts(&mut self, cuts: &[usize]) -> Vec<Part<'_>> {
-        let mut parts = Vec::with_capacity(cuts.len());
-        let (mut rest, mut start) = (self.data.as_mut_slice(), 0);
-        for cut in cuts {
-            let (data, after) = rest.split_at_mut((cut - start) * self.lines);
-            parts.push(Part { start: start as u32, end: *cut as u32, lines: self.lines, data });
-            (rest, start) = (after, *cut);
-        }
-        parts
+    pub(super) fn row_mut(&mut self, row: u32) -> &mut [Line] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(self.place(row)), self.lines) }
     }
-}
-
-/// Rows that one task alone changes.
-pub(super) struct Part<'a> {
-    start: u32,
-    end: u32,
-    lines: usize,
-    data: &'a mut [Line],
-}
-
-impl Part<'_> {
-    /// The row, where it is of this part.
-    pub(super) fn row(&mut self, row: u32) -> Option<&mut [Line]> {
-        if row < self.start || row >= self.end {
-            return None;
-        }
-        Some(&mut self.data[(row - self.start) as usize * self.lines..][..self.lines])
-    }
-}
-
-/// Ends of `parts` ranges of rows with about equal sums of `loads`, the last of them `loads.len()`.
-pub fn balanced_cuts(loads: &[f64], parts: usize) -> Vec<usize> {
-    let total: f64 = loads.iter().sum();
-    let parts = parts.max(1);
-    let mut cuts = Vec::with_capacity(parts);
-    let mut sum = 0.0;
-    for (row, load) in loads.iter().enumerate() {
-        sum += load;
-        if cuts.len() + 1 < parts && sum >= total * (cuts.len() + 1) as f64 / parts as f64 {
-            cuts.push(row + 1);
-        }
-    }
-    cuts.push(loads.len());
-    cuts
 }

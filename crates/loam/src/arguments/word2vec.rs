@@ -21,9 +21,9 @@ pub enum Word2VecCommand {
                   is several times as fast. A sentence is a line; words end at spaces and punctuation, and of Chinese \
                   every character is a word, unless the text was cut by others and --whitespace keeps their words.\n\n\
                   Reads .txt .md .jsonl .json, plain or .gz, as files, folders, globs, or hf:datasets/org/name. The file \
-                  opens in gensim: KeyedVectors.load_word2vec_format(FILE, binary=...). The same text, seed, and \
-                  machine give the same vectors, on any number of --threads. Ctrl-C writes the vectors as far as they \
-                  came and stops.\n\n\
+                  opens in gensim: KeyedVectors.load_word2vec_format(FILE, binary=...). The same text, seed, \
+                  machine, and --threads give the same vectors; below --size 256 any number of threads does. Ctrl-C \
+                  writes the vectors as far as they came and stops.\n\n\
                   Examples:\n  \
                   loam word2vec train corpus/ -o vectors.bin\n  \
                   loam word2vec train news.jsonl.gz --kind cbow --size 300 --epochs 10 --lowercase -o vectors.txt.gz\n  \

@@ -4,7 +4,7 @@
 //!
 //! The road: words with their counts make a [`Vocabulary`]; text is laid down as its rows in an [`EncodedText`];
 //! [`train`] reads that once an epoch and gives [`WordVectors`]. The arithmetic is [`loam_kernels::word2vec`], where
-//! stands why any number of threads gives the same vectors.
+//! stands how threads share it.
 
 mod analogies;
 mod format;

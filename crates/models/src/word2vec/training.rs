@@ -4,7 +4,7 @@ use super::sample::{Piece, Random, Sampler};
 use super::text::{END, EncodedText};
 use super::{Kind, Vocabulary, Word2VecConfig, WordVectors};
 use crate::error::ModelError;
-use loam_kernels::word2vec::{Batch, Owners, Rows, Workspace, balanced_cuts, step};
+use loam_kernels::word2vec::{Batch, Inertia, Rows, Step, Workspace, steps};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ const BATCH: (f64, f64) = (16.0, 128.0);
 /// taken at the same rows: on 5 million words of Wikipedia, skip-gram, three epochs, this leaves the analogies that vectors
 /// answer where single steps leave them, and batches many times as large let the vectors grow without bound.
 const REACH: f64 = 0.125;
-/// How much of its pairs a row is held back by ([`Owners::inertia`]), which only the most frequent words feel.
+/// How much of its pairs a row is held back by ([`Inertia`]), which only the most frequent words feel.
 const INERTIA: f64 = 0.5;
 
 /// How far training has come.
@@ -49,7 +49,8 @@ pub struct Trained {
 
 /// Trains vectors of every word. `watch` is told of every few hundred thousand words, and may stop by returning false.
 ///
-/// The same text, vocabulary, and configuration give the same vectors, bit for bit, on any number of threads of a machine.
+/// The same text, vocabulary, and configuration give the same vectors, bit for bit, with the same number of
+/// threads on the same machine.
 ///
 /// # Errors
 /// When the configuration is impossible or the text cannot be read.
@@ -102,13 +103,8 @@ impl<'a> Training<'a> {
         let outputs: Vec<f64> = output_loads.iter().map(|load| load * sources).collect();
         let sum = |power: i32| inputs.iter().chain(&outputs).map(|load| load.powi(power)).sum::<f64>();
         let load = sum(2) / sum(1);
-        let threads = rayon::current_num_threads();
-        let parts = if threads == 1 { 1 } else { 2 * threads };
-        let owners = |loads: &[f64], pairs: &[f64]| Owners {
-            cuts: balanced_cuts(loads, parts),
-            inertia: pairs.iter().map(|pairs| (INERTIA * pairs) as f32).collect(),
-        };
-        let workspace = Workspace::new(owners(&input_loads, &inputs), owners(&output_loads, &outputs));
+        let inertia = |pairs: &[f64]| Inertia(pairs.iter().map(|pairs| (INERTIA * pairs) as f32).collect());
+        let workspace = Workspace::new(inertia(&inputs), inertia(&outputs));
         let output = Rows::zeros(vocabulary.len(), config.size);
         Self { config, input, output, sampler: Sampler::new(vocabulary, config), workspace, load }
     }
@@ -138,10 +134,8 @@ impl<'a> Training<'a> {
                     |(index, rows): (usize, &&[u32])| self.sampler.piece(epoch as u64, number + index as u64, rows);
                 let pieces: Vec<Piece> = stretches.par_iter().enumerate().map(draw).collect();
                 number += stretches.len() as u64;
-                for piece in pieces {
-                    self.learn(&piece, progress.words, total);
-                    progress.words += piece.read;
-                }
+                self.learn(&pieces, progress.words, total);
+                progress.words += pieces.iter().map(|piece| piece.read).sum::<u64>();
                 progress.rate = self.rate(progress.words as f64, total);
                 progress.seconds = begun.elapsed().as_secs_f64();
                 if !watch(&progress) {
@@ -163,19 +157,24 @@ impl<'a> Training<'a> {
         self.config.rate * (1.0 - words / total.max(1) as f64).max(1e-4)
     }
 
-    fn learn(&mut self, piece: &Piece, words: u64, total: u64) {
-        let windows_in_all = piece.windows.len();
-        let mut done = 0;
-        while done < windows_in_all {
-            let through = done as f64 / windows_in_all as f64;
-            let rate = self.rate(words as f64 + piece.read as f64 * through, total);
-            let most = (REACH / (rate * self.load)).clamp(BATCH.0, BATCH.1) as usize;
-            let windows = &piece.windows[done..(done + most).min(windows_in_all)];
-            let negatives = &piece.negatives[done * self.config.negative..][..windows.len() * self.config.negative];
-            let batch = Batch { words: &piece.words, windows, negatives };
-            step(self.config.kind, &mut self.input, &mut self.output, &batch, rate as f32, &mut self.workspace);
-            done += windows.len();
+    /// Learns from pieces of text, before which so many words were read.
+    fn learn(&mut self, pieces: &[Piece], mut words: u64, total: u64) {
+        let mut all = Vec::new();
+        for piece in pieces {
+            let windows_in_all = piece.windows.len();
+            let mut done = 0;
+            while done < windows_in_all {
+                let through = done as f64 / windows_in_all as f64;
+                let rate = self.rate(words as f64 + piece.read as f64 * through, total);
+                let most = (REACH / (rate * self.load)).clamp(BATCH.0, BATCH.1) as usize;
+                let windows = &piece.windows[done..(done + most).min(windows_in_all)];
+                let negatives = &piece.negatives[done * self.config.negative..][..windows.len() * self.config.negative];
+                all.push(Step { batch: Batch { words: &piece.words, windows, negatives }, rate: rate as f32 });
+                done += windows.len();
+            }
+            words += piece.read;
         }
+        steps(self.config.kind, &mut self.input, &mut self.output, &all, &mut self.workspace);
     }
 }
 
