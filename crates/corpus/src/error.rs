@@ -33,7 +33,7 @@ pub enum CorpusError {
     #[error(
         "{}: this kind of file is not supported{}",
         path.display(),
-        hint_line("supported are .txt, .text, .md, .raw, .jsonl, .ndjson and .json, each also with .gz")
+        hint_line(crate::read::SUPPORTED)
     )]
     Unsupported {
         /// The file.
@@ -157,6 +157,9 @@ fn io_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "check the rights on this file and on the folders above it",
         io::ErrorKind::NotFound => "check the spelling of the path",
         io::ErrorKind::ReadOnlyFilesystem => "write to another folder",
+        io::ErrorKind::FileTooLarge => {
+            "if the file is sound, raise the bound: --max-expansion N, or max_expansion = N of the source"
+        }
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
             "the file seems damaged or cut short: fetch or compress it again"
         }

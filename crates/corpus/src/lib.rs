@@ -16,6 +16,8 @@ pub mod clean;
 mod documents;
 mod duplicates;
 mod error;
+pub mod extract;
+mod guard;
 mod inspect;
 mod loader;
 mod normalize;
@@ -41,8 +43,9 @@ pub use prepare::{
     Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, prepare,
 };
 pub use read::{
-    Document, Documents, FileKind, FileList, JsonFields, LONGEST_DOCUMENT, LONGEST_RECORD, ReadOptions, Records, Split,
-    Turn, find_files, read_documents,
+    Bytes, Compression, Damage, Document, Documents, FileFormat, FileKind, FileList, JsonFields, LARGEST_EXPANSION,
+    LONGEST_DOCUMENT, LONGEST_RECORD, Note, Notes, ReadOptions, Records, Split, TextEncoding, Turn, find_files,
+    read_documents,
 };
 pub use shard::{ShardIndex, StreamIndex, TokenStream, TokenWidth};
 pub use tokenizer::{END_OF_TEXT, Framing, TextStream, TokenOffset, Tokenizer, TokenizerKind, train_tokenizer};

@@ -86,7 +86,7 @@ pub(super) fn read_options(
         }
         Some(ExamplePlan::Files(paths)) => Records::PairFiles { targets: find_paired_files(paths)?.files },
     };
-    Ok(ReadOptions { text_field: text_field.cloned(), split: split.clone(), records, source: 0 })
+    Ok(ReadOptions { text_field: text_field.cloned(), split: split.clone(), records, ..ReadOptions::default() })
 }
 
 impl SourcePlan {

@@ -8,42 +8,80 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::compression::Compression;
 use crate::error::CorpusError;
+
+/// What stands in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// Plain text.
+    Text,
+    /// JSON: an array of records, or records one after the other.
+    Json,
+    /// One JSON record a line.
+    JsonLines,
+    /// Comma-separated values, with a line of names.
+    Csv,
+    /// Tab-separated values, with a line of names.
+    Tsv,
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Arrow's files and streams.
+    Arrow,
+    /// A web page.
+    Html,
+    /// A dump of a wiki, in the XML of MediaWiki.
+    WikiDump,
+    /// A web archive (WARC), also of texts (WET).
+    WebArchive,
+}
 
 /// What the name of a file says about its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileKind {
-    /// JSON values rather than plain text.
-    pub json: bool,
-    /// One JSON value a line.
-    pub lines: bool,
-    /// Gzip around it.
-    pub compressed: bool,
+    /// What stands in it.
+    pub format: FileFormat,
+    /// What is around that.
+    pub compression: Compression,
 }
+
+/// Endings that are read, as errors tell them.
+pub(crate) const SUPPORTED: &str = "supported are .txt, .text, .md, .raw, .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .arrow, \
+                                    .html, .xml (MediaWiki), .warc and .wet, each also with .gz, .bz2, .xz or .zst";
 
 impl FileKind {
     /// Reads the kind off the name, or `None` for kinds that no reader understands.
     pub fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let (name, compressed) = match name.strip_suffix(".gz") {
-            Some(inner) => (inner.to_owned(), true),
-            None => (name, false),
-        };
-        let (json, lines) = match Path::new(&name).extension()?.to_str()? {
-            "txt" | "text" | "md" | "markdown" | "raw" => (false, false),
-            "jsonl" | "ndjson" => (true, true),
-            "json" => (true, false),
+        let (compression, name) = Compression::of(&name);
+        let format = match Path::new(name).extension()?.to_str()? {
+            "txt" | "text" | "md" | "markdown" | "raw" => FileFormat::Text,
+            "jsonl" | "ndjson" => FileFormat::JsonLines,
+            "json" => FileFormat::Json,
+            "csv" => FileFormat::Csv,
+            "tsv" => FileFormat::Tsv,
+            "parquet" => FileFormat::Parquet,
+            "arrow" | "feather" => FileFormat::Arrow,
+            "html" | "htm" | "xhtml" => FileFormat::Html,
+            "xml" => FileFormat::WikiDump,
+            "warc" | "wet" => FileFormat::WebArchive,
             _ => return None,
         };
-        Some(Self { json, lines, compressed })
+        // They seek, which compressed files do not.
+        let seeks = matches!(format, FileFormat::Parquet | FileFormat::Arrow);
+        (!seeks || compression == Compression::None).then_some(Self { format, compression })
     }
 }
 
 impl FileKind {
-    /// The kind of a file whose lines are paired.
+    /// The kind of a file whose lines are paired: text, unless its name says that it is JSON.
     pub(super) fn of_paired(path: &Path) -> Self {
-        let compressed = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gz"));
-        Self::of(path).unwrap_or(Self { json: false, lines: false, compressed })
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let (compression, _) = Compression::of(&name);
+        match Self::of(path) {
+            Some(kind) if matches!(kind.format, FileFormat::Json | FileFormat::JsonLines) => kind,
+            _ => Self { format: FileFormat::Text, compression },
+        }
     }
 }
 
@@ -119,10 +157,7 @@ fn require_some(pattern: &str, list: &FileList, before: usize, message: &str) ->
         return Ok(());
     }
     let hint = match list.skipped.last() {
-        Some(skipped) => format!(
-            "supported are .txt, .text, .md, .raw, .jsonl, .ndjson and .json, each also with .gz; left out: {}",
-            skipped.display()
-        ),
+        Some(skipped) => format!("{SUPPORTED}; left out: {}", skipped.display()),
         None => "check the spelling, and quote a glob so that the shell leaves it alone".to_owned(),
     };
     Err(CorpusError::NotFound { pattern: pattern.to_owned(), message: message.to_owned(), hint })

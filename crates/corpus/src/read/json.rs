@@ -4,43 +4,12 @@
 //! scanner finds where each element ends and only that element is parsed, so both shapes stream. A `.json`
 //! file without an array around its values (a common habit for JSON lines) is read too.
 
-use std::collections::BTreeMap;
+use serde_json::Value;
 
-use serde_json::{Map, Value};
-
-use super::conversations::turns;
+use super::fields::{Fields, JsonFields, Problem};
 use super::stream::TextStream;
 use super::{Found, LONGEST_RECORD};
 use crate::error::CorpusError;
-
-/// Fields are counted up to this many names, so that objects used as dictionaries need no memory.
-const MOST_FIELDS: usize = 256;
-
-/// Top-level fields of JSON records: name → type (`string`, `number`, …) → records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct JsonFields(pub BTreeMap<String, BTreeMap<&'static str, u64>>);
-
-impl JsonFields {
-    fn count(&mut self, record: &Map<String, Value>) {
-        for (name, value) in record {
-            if self.0.len() >= MOST_FIELDS && !self.0.contains_key(name) {
-                continue;
-            }
-            *self.0.entry(name.clone()).or_default().entry(type_name(value)).or_default() += 1;
-        }
-    }
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
 
 /// Progress of the scanner inside one value.
 #[derive(Clone, Copy, Default)]
@@ -100,16 +69,6 @@ enum Shape {
     Done,
 }
 
-/// Where records hold their text.
-pub(super) enum Fields {
-    /// In this field; recognized without.
-    Text(Option<String>),
-    /// Input and target in these.
-    Pair(String, String),
-    /// In those of a conversation.
-    Conversation,
-}
-
 /// The documents of one JSON or JSON lines file.
 pub(super) struct JsonDocuments {
     stream: TextStream,
@@ -143,15 +102,17 @@ impl JsonDocuments {
             if let (Some(fields), Value::Object(record)) = (fields.as_deref_mut(), &value) {
                 fields.count(record);
             }
-            let found = self.text_of(value)?;
+            let found = self.fields.of(value).map_err(|problem| self.problem(problem))?;
             let offset = self.offset;
             self.advance(next);
-            // A pair without text on one side is none.
-            let blank = |at: usize| found.text[..at].trim().is_empty() || found.text[at..].trim().is_empty();
-            if !found.target.is_some_and(blank) {
+            if found.has_text() {
                 return Ok(Some((offset, found)));
             }
         }
+    }
+
+    fn problem(&self, Problem { message, hint }: Problem) -> CorpusError {
+        CorpusError::Record { path: self.stream.path().to_path_buf(), line: self.line, message, hint }
     }
 
     fn record_error(&self, error: &serde_json::Error) -> CorpusError {
@@ -276,88 +237,5 @@ impl JsonDocuments {
         self.line += passed.split(|&byte| byte == b'\n').count() as u64 - 1;
         self.start += length;
         self.offset += length as u64;
-    }
-
-    fn text_of(&self, value: Value) -> Result<Found, CorpusError> {
-        let field = match &self.fields {
-            Fields::Text(field) => field,
-            Fields::Pair(input, target) => {
-                let Value::Object(mut record) = value else {
-                    return Err(self.field_error(format!("a JSON {} instead of an object", type_name(&value)), None));
-                };
-                let input = self.field(&mut record, input)?;
-                let target = self.field(&mut record, target)?;
-                return Ok(Found::pair(&input, &target));
-            }
-            Fields::Conversation => {
-                let Value::Object(record) = value else {
-                    return Err(self.field_error(format!("a JSON {} instead of an object", type_name(&value)), None));
-                };
-                return match turns(&record) {
-                    Ok(turns) => Ok(Found::conversation(turns)),
-                    Err(message) => Err(self.field_error(message, Some(&record))),
-                };
-            }
-        };
-        let mut record = match value {
-            Value::String(text) => return Ok(text.into()),
-            Value::Object(record) => record,
-            other => {
-                return Err(self.field_error(format!("a JSON {} instead of an object", type_name(&other)), None));
-            }
-        };
-        let name = match field {
-            Some(name) => name.clone(),
-            None if record.contains_key("text") => "text".to_owned(),
-            None => {
-                let mut strings = record.iter().filter(|(_, value)| value.is_string());
-                match (strings.next(), strings.next()) {
-                    (Some((name, _)), None) => name.clone(),
-                    _ => return Err(self.field_error("no field \"text\"".to_owned(), Some(&record))),
-                }
-            }
-        };
-        Ok(self.field(&mut record, &name)?.into())
-    }
-
-    /// The text of a field, which is taken from the record.
-    fn field(&self, record: &mut Map<String, Value>, name: &str) -> Result<String, CorpusError> {
-        match record.remove(name) {
-            Some(Value::String(text)) => Ok(text),
-            Some(Value::Null) => Ok(String::new()),
-            Some(Value::Array(lines)) if lines.iter().all(Value::is_string) => {
-                Ok(lines.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n"))
-            }
-            Some(other) => {
-                let message = format!("field \"{name}\" is a {} and not a string", type_name(&other));
-                Err(self.field_error(message, Some(record)))
-            }
-            None => Err(self.field_error(format!("no field \"{name}\""), Some(record))),
-        }
-    }
-
-    fn field_error(&self, message: String, record: Option<&Map<String, Value>>) -> CorpusError {
-        let hint = match record {
-            Some(_) if matches!(self.fields, Fields::Conversation) => {
-                "a conversation is a list of messages or conversations with role and content, or instruction and output, \
-                 or prompt and completion"
-                    .to_owned()
-            }
-            Some(record) => {
-                let fields: Vec<String> = record
-                    .iter()
-                    .take(20)
-                    .map(|(name, value)| {
-                        format!("{} ({})", name.chars().take(40).collect::<String>(), type_name(value))
-                    })
-                    .collect();
-                format!(
-                    "its fields are {}; name the one with the text as text_field, or two with a pair as input_field and target_field",
-                    fields.join(", ")
-                )
-            }
-            None => "each record is an object with a text field, or a string".to_owned(),
-        };
-        CorpusError::Record { path: self.stream.path().to_path_buf(), line: self.line, message, hint }
     }
 }

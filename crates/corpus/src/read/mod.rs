@@ -6,24 +6,41 @@
 //! source, the path and the byte offset they came from, so that any later verdict can be traced to a place
 //! in a file.
 
+mod columns;
+mod compression;
 mod conversations;
+mod encoding;
+mod fields;
 mod files;
+mod http;
 mod json;
+mod notes;
+mod page;
 mod pairs;
 mod splitter;
 mod stream;
+mod table;
+mod web_archive;
+mod wiki_dump;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
+pub use compression::{Compression, LARGEST_EXPANSION};
 pub use conversations::Turn;
-pub(crate) use files::find_paired_files;
-pub use files::{FileKind, FileList, find_files};
-pub use json::JsonFields;
+pub use encoding::TextEncoding;
+pub use fields::JsonFields;
+pub(crate) use files::{SUPPORTED, find_paired_files};
+pub use files::{FileFormat, FileKind, FileList, find_files};
+pub use notes::{Note, Notes};
 pub(crate) use splitter::cut_near;
 
 use crate::error::CorpusError;
+use crate::extract::Markup;
+use fields::Fields;
 
 /// The longest text document in bytes; a longer one is cut at a paragraph, a line or a character.
 pub const LONGEST_DOCUMENT: usize = 16 << 20;
@@ -47,6 +64,49 @@ pub struct Document {
     pub target: Option<usize>,
     /// What was said, of a conversation.
     pub turns: Vec<Turn>,
+    /// How the text is marked up, where it was not extracted on reading.
+    pub markup: Markup,
+    /// What else its record says, where that was asked for.
+    pub metadata: Map<String, Value>,
+}
+
+/// What to do with bytes that are no text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Damage {
+    /// Stop with an error that names the first.
+    #[default]
+    Refuse,
+    /// Put U+FFFD in their place, and leave a note.
+    Replace,
+}
+
+impl FromStr for Damage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "refuse" => Ok(Self::Refuse),
+            "replace" => Ok(Self::Replace),
+            _ => Err("refuse or replace".to_owned()),
+        }
+    }
+}
+
+/// How the bytes of files become text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bytes {
+    /// Their encoding.
+    pub encoding: TextEncoding,
+    /// What to do with bytes that are no text.
+    pub damage: Damage,
+    /// How many times its size a compressed file may grow to.
+    pub expansion: u64,
+}
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Self { encoding: TextEncoding::Detect, damage: Damage::Refuse, expansion: LARGEST_EXPANSION }
+    }
 }
 
 /// What the records of a source are.
@@ -129,6 +189,25 @@ pub struct ReadOptions {
     pub records: Records,
     /// The index to put into [`Document::source`].
     pub source: u32,
+    /// How bytes become text.
+    pub bytes: Bytes,
+    /// Whether [`Document::metadata`] is filled.
+    pub metadata: bool,
+    /// Whether pages and articles keep their markup, for whoever extracts their text in parallel
+    /// ([`Document::extracted`]).
+    pub marked_up: bool,
+}
+
+impl Document {
+    /// Its text without markup.
+    #[must_use]
+    pub fn extracted(mut self) -> Self {
+        if self.markup != Markup::None {
+            self.text = self.markup.text(&self.text).into_owned();
+            self.markup = Markup::None;
+        }
+        self
+    }
 }
 
 /// Opens every file behind the patterns, one after the other, as one stream of documents.
@@ -146,6 +225,11 @@ enum Reader {
     Text(splitter::TextDocuments),
     Json(json::JsonDocuments),
     Pairs(pairs::PairLines),
+    Table(table::TableDocuments),
+    Columns(columns::ColumnDocuments),
+    Page(page::PageFile),
+    WikiDump(wiki_dump::WikiDump),
+    WebArchive(web_archive::WebArchive),
 }
 
 /// A stream of documents over a list of files; see [`read_documents`].
@@ -156,6 +240,7 @@ pub struct Documents {
     fields: Option<JsonFields>,
     /// What was wrong with the files that were left; none where the first error ends the stream.
     problems: Option<Vec<CorpusError>>,
+    notes: Notes,
     failed: bool,
 }
 
@@ -168,8 +253,14 @@ impl Documents {
             current: None,
             fields: None,
             problems: None,
+            notes: Notes::default(),
             failed: false,
         }
+    }
+
+    /// Where what was passed over within files is noted.
+    pub fn notes(&self) -> Notes {
+        self.notes.clone()
     }
 
     /// Also counts the fields of JSON records, for [`Documents::take_fields`].
@@ -198,65 +289,90 @@ impl Documents {
     }
 
     fn open(&self, number: usize, path: &Path) -> Result<Reader, CorpusError> {
-        let open = |path: &Path| {
-            let kind = match &self.options.records {
-                Records::PairFiles { .. } => FileKind::of_paired(path),
-                _ => FileKind::of(path).ok_or_else(|| CorpusError::Unsupported { path: path.to_path_buf() })?,
-            };
-            Ok::<_, CorpusError>((kind, stream::TextStream::open(path, kind.compressed)?))
+        let Self { options, notes, .. } = self;
+        let kind = match &options.records {
+            Records::PairFiles { .. } => FileKind::of_paired(path),
+            _ => FileKind::of(path).ok_or_else(|| CorpusError::Unsupported { path: path.to_path_buf() })?,
         };
-        let (kind, stream) = open(path)?;
-        Ok(match &self.options.records {
-            Records::PairFiles { targets } => {
-                let target = targets.get(number).ok_or_else(|| {
-                    CorpusError::invalid(
-                        format!("no file of targets belongs to {}", path.display()),
-                        "name as many files of targets as of inputs, in the same order",
-                    )
-                })?;
-                let (other, target) = open(target)?;
-                if kind.json || other.json {
-                    return Err(CorpusError::invalid(
-                        format!("{} is paired by lines, and one of its two files is JSON", path.display()),
-                        "name the fields of its records with input_field and target_field",
-                    ));
+        let stream = || stream::TextStream::open(path, kind.compression, &options.bytes, notes);
+        if let Records::PairFiles { targets } = &options.records {
+            return self.open_pair(number, path, kind, targets);
+        }
+        let fields = Fields::new(&options.records, options.text_field.as_ref(), options.metadata);
+        Ok(match kind.format {
+            FileFormat::Json => Reader::Json(json::JsonDocuments::new(stream()?, false, fields)),
+            FileFormat::JsonLines => Reader::Json(json::JsonDocuments::new(stream()?, true, fields)),
+            FileFormat::Csv => Reader::Table(table::TableDocuments::new(stream()?, b',', fields)),
+            FileFormat::Tsv => Reader::Table(table::TableDocuments::new(stream()?, b'\t', fields)),
+            FileFormat::Parquet => Reader::Columns(columns::ColumnDocuments::parquet(path, fields)?),
+            FileFormat::Arrow => Reader::Columns(columns::ColumnDocuments::arrow(path, fields)?),
+            FileFormat::Text => match &options.records {
+                Records::PairFields { input, target } => {
+                    Reader::Pairs(pairs::PairLines::columns(stream()?, input, target)?)
                 }
-                Reader::Pairs(pairs::PairLines::parallel(stream, target))
+                records => {
+                    only_texts(path, records)?;
+                    Reader::Text(splitter::TextDocuments::new(stream()?, options.split.clone()))
+                }
+            },
+            FileFormat::Html | FileFormat::WikiDump | FileFormat::WebArchive => {
+                only_texts(path, &options.records)?;
+                let (compression, expansion) = (kind.compression, options.bytes.expansion);
+                match kind.format {
+                    FileFormat::Html => Reader::Page(page::PageFile::open(path, compression, expansion)?),
+                    FileFormat::WikiDump => Reader::WikiDump(wiki_dump::WikiDump::new(stream()?, options.metadata)),
+                    _ => Reader::WebArchive(web_archive::WebArchive::open(
+                        path,
+                        compression,
+                        expansion,
+                        options.metadata,
+                        notes,
+                    )?),
+                }
             }
-            Records::PairFields { input, target } if !kind.json => {
-                Reader::Pairs(pairs::PairLines::columns(stream, input, target)?)
-            }
-            records if kind.json => {
-                let fields = match records {
-                    Records::Conversations => json::Fields::Conversation,
-                    Records::PairFields { input, target } => json::Fields::Pair(input.clone(), target.clone()),
-                    _ => json::Fields::Text(self.options.text_field.clone()),
-                };
-                Reader::Json(json::JsonDocuments::new(stream, kind.lines, fields))
-            }
-            Records::Conversations => {
-                return Err(CorpusError::invalid(
-                    format!("{} is a text file, and conversations are read from JSON records", path.display()),
-                    "as .json or .jsonl, with messages, conversations, or instruction and output",
-                ));
-            }
-            _ => Reader::Text(splitter::TextDocuments::new(stream, self.options.split.clone())),
         })
+    }
+
+    /// Opens two files whose lines are paired.
+    fn open_pair(&self, number: usize, path: &Path, kind: FileKind, targets: &[PathBuf]) -> Result<Reader, CorpusError> {
+        let target = targets.get(number).ok_or_else(|| {
+            CorpusError::invalid(
+                format!("no file of targets belongs to {}", path.display()),
+                "name as many files of targets as of inputs, in the same order",
+            )
+        })?;
+        let other = FileKind::of_paired(target);
+        if kind.format != FileFormat::Text || other.format != FileFormat::Text {
+            return Err(CorpusError::invalid(
+                format!("{} is paired by lines, and one of its two files is JSON", path.display()),
+                "name the fields of its records with input_field and target_field",
+            ));
+        }
+        let stream =
+            |path: &Path, kind: FileKind| stream::TextStream::open(path, kind.compression, &self.options.bytes, &self.notes);
+        Ok(Reader::Pairs(pairs::PairLines::parallel(stream(path, kind)?, stream(target, other)?)))
     }
 
     fn step(&mut self) -> Result<Option<Document>, CorpusError> {
         loop {
             if let Some((path, reader)) = &mut self.current {
+                let counts = self.fields.as_mut();
                 let found = match reader {
                     Reader::Text(reader) => reader.next_text()?.map(|(offset, text)| (offset, text.into())),
-                    Reader::Json(reader) => reader.next_text(self.fields.as_mut())?,
+                    Reader::Json(reader) => reader.next_text(counts)?,
                     Reader::Pairs(reader) => {
                         reader.next_pair()?.map(|pair| (pair.offset, Found::pair(&pair.input, &pair.target)))
                     }
+                    Reader::Table(reader) => reader.next_text(counts)?,
+                    Reader::Columns(reader) => reader.next_text(counts)?,
+                    Reader::Page(reader) => reader.next_text()?,
+                    Reader::WikiDump(reader) => reader.next_text()?,
+                    Reader::WebArchive(reader) => reader.next_text()?,
                 };
-                if let Some((offset, Found { text, target, turns })) = found {
+                if let Some((offset, Found { text, target, turns, markup, metadata })) = found {
                     let (source, path) = (self.options.source, path.clone());
-                    return Ok(Some(Document { source, path, offset, text, target, turns }));
+                    let document = Document { source, path, offset, text, target, turns, markup, metadata };
+                    return Ok(Some(if self.options.marked_up { document } else { document.extracted() }));
                 }
             }
             let Some((number, path)) = self.files.next() else { return Ok(None) };
@@ -266,12 +382,27 @@ impl Documents {
     }
 }
 
+/// Refuses pairs and conversations from files that hold texts alone.
+fn only_texts(path: &Path, records: &Records) -> Result<(), CorpusError> {
+    let (what, hint) = match records {
+        Records::Texts => return Ok(()),
+        Records::Conversations => (
+            "conversations are read from records",
+            "as .json, .jsonl or .parquet, with messages, conversations, or instruction and output",
+        ),
+        _ => ("pairs are read from records", "as .json, .jsonl, .csv, .tsv or .parquet"),
+    };
+    Err(CorpusError::invalid(format!("{} is a file of texts, and {what}", path.display()), hint))
+}
+
 /// What a reader found: see [`Document`].
 #[derive(Default)]
 struct Found {
     text: String,
     target: Option<usize>,
     turns: Vec<Turn>,
+    markup: Markup,
+    metadata: Map<String, Value>,
 }
 
 impl From<String> for Found {
@@ -282,12 +413,20 @@ impl From<String> for Found {
 
 impl Found {
     fn pair(input: &str, target: &str) -> Self {
-        Self { text: format!("{input}\n{target}"), target: Some(input.len() + 1), turns: Vec::new() }
+        Self { text: format!("{input}\n{target}"), target: Some(input.len() + 1), ..Self::default() }
     }
 
     fn conversation(turns: Vec<Turn>) -> Self {
         let said: Vec<&str> = turns.iter().map(|turn| turn.content.as_str()).collect();
-        Self { text: said.join("\n"), target: None, turns }
+        Self { text: said.join("\n"), turns, ..Self::default() }
+    }
+
+    /// Whether there is something to read; of a pair, on both sides.
+    fn has_text(&self) -> bool {
+        match self.target {
+            Some(at) => !self.text[..at].trim().is_empty() && !self.text[at..].trim().is_empty(),
+            None => true,
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 
 mod byte_level;
 mod gguf;
-mod guard;
+
 mod stream;
 mod train;
 mod vocabulary;
@@ -25,12 +25,12 @@ use serde_json::{Value, json};
 use tokenizers::{ModelWrapper, PostProcessor};
 
 use byte_level::ByteLevelEncoder;
-use guard::guarded;
 pub use stream::TextStream;
 pub use train::{Framing, train_tokenizer};
 pub(crate) use words::count_split_words;
 
 use crate::error::CorpusError;
+use crate::guard::guarded;
 
 /// The special token that ends a document for byte-level BPE and unigram tokenizers.
 pub const END_OF_TEXT: &str = "<|endoftext|>";

@@ -13,7 +13,7 @@ thread_local! {
 ///
 /// The `tokenizers` crate unwraps in the middle of reading a `tokenizer.json`, so a damaged file panics there. Needs
 /// panics that unwind, which every profile of this workspace has.
-pub(super) fn guarded<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn guarded<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
