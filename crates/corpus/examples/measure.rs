@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use loam_corpus::{
-    CargoCaps, CargoSources, Framing, Loader, PreparePlan, Progress, SourcePlan, TokenizerKind, TokenizerPlan, prepare,
+    Bytes, CargoCaps, CargoSources, Framing, Loader, PreparePlan, Progress, SourcePlan, TokenizerKind, TokenizerPlan,
+    prepare,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -32,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let tokenizer =
         TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: vocabulary.parse()?, framing: Framing::Plain };
-    let plan = PreparePlan { sources, held_out, tokenizer, conversations: None };
+    let plan = PreparePlan { sources, held_out, tokenizer, conversations: None, bytes: Bytes::default() };
     let begin = Instant::now();
     let mut stages: BTreeMap<&str, f64> = BTreeMap::new();
     let prepared = prepare(&plan, &out.join("prepared"), &mut |progress| {
@@ -42,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Progress::TrainingTokenizer { .. } => "3 count words",
             Progress::TokenizerReady { .. } => "4 tokenizer ready",
             Progress::Tokenizing { .. } => "5 tokenize",
+            Progress::PassedOver(_) | Progress::PassedOverMore(_) => return,
             Progress::Finishing => "6 begin to finish",
         };
         stages.insert(stage, begin.elapsed().as_secs_f64());

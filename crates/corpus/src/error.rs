@@ -158,7 +158,7 @@ fn io_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::NotFound => "check the spelling of the path",
         io::ErrorKind::ReadOnlyFilesystem => "write to another folder",
         io::ErrorKind::FileTooLarge => {
-            "if the file is sound, raise the bound: --max-expansion N, or max_expansion = N of the source"
+            "if the file is sound, raise the bound: --max-expansion N, or max_expansion = N under [data]"
         }
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
             "the file seems damaged or cut short: fetch or compress it again"

@@ -7,8 +7,8 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use loam_corpus::clean::Step;
 use loam_corpus::{
-    Dropped, ExamplePlan, Framing, HeldOutPlan, InspectOptions, PreparePlan, Prepared, SourcePlan, TokenizerKind,
-    TokenizerPlan, inspect, prepare,
+    Bytes, Dropped, ExamplePlan, Framing, HeldOutPlan, InspectOptions, PreparePlan, Prepared, SourcePlan,
+    TokenizerKind, TokenizerPlan, inspect, prepare,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -31,6 +31,7 @@ fn plan(folder: &Path, source: &[Step], held_out: &[Step]) -> PreparePlan {
         held_out: vec![HeldOutPlan { clean: held_out.to_vec(), ..HeldOutPlan::new("h", held) }],
         tokenizer: TokenizerPlan::Train { kind: TokenizerKind::Word, vocabulary: 6, framing: Framing::Plain },
         conversations: None,
+        bytes: Bytes::default(),
     }
 }
 
@@ -123,6 +124,7 @@ fn both_sides_of_a_pair_are_cleaned_and_must_be_left() {
         held_out: vec![HeldOutPlan { examples, clean: ALL.to_vec(), ..HeldOutPlan::new("h", paths) }],
         tokenizer: TokenizerPlan::Train { kind: TokenizerKind::Word, vocabulary: 60, framing: Framing::Pairs },
         conversations: None,
+        bytes: Bytes::default(),
     };
     let prepared = made(&plan, &folder.path().join("out"));
     let stream = prepared.train_examples(0).unwrap();

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use loam_corpus::{
-    Framing, HeldOutPlan, InspectOptions, PreparePlan, ReadOptions, SourcePlan, TokenizerKind, TokenizerPlan, inspect,
-    prepare, read_documents,
+    Bytes, Framing, HeldOutPlan, InspectOptions, PreparePlan, ReadOptions, SourcePlan, TokenizerKind, TokenizerPlan,
+    inspect, prepare, read_documents,
 };
 
 /// The folder of language-model data, or a line that says why the test is left out.
@@ -42,6 +42,7 @@ fn wikitext_is_prepared_with_its_own_held_out_file() {
         held_out: vec![HeldOutPlan::new("wikitext", path(&folder, "wikitext2.valid.raw.gz"))],
         tokenizer: TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: 2048, framing: Framing::Plain },
         conversations: None,
+        bytes: Bytes::default(),
     };
     let prepared = prepare(&plan, &out.path().join("prepared"), &mut |_| {}).unwrap();
     let again = prepare(&plan, &out.path().join("again"), &mut |_| {}).unwrap();

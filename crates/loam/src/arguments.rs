@@ -3,6 +3,7 @@
 mod word2vec;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use loam_corpus::{Bytes, Damage, TextEncoding};
 use loam_nn::precision::Precision;
 use std::path::PathBuf;
 
@@ -437,9 +438,11 @@ pub struct TokenizerTrainArguments {
     /// Number of token ids
     #[arg(long, default_value_t = 8192, value_name = "N")]
     pub vocab: usize,
-    /// Field of JSON records that holds the text [default: text]
+    /// Field of records that holds the text [default: text]
     #[arg(long, value_name = "FIELD")]
     pub text_field: Option<String>,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
     /// Folder for the tokenizer
     #[arg(short, long, value_name = "DIR")]
     pub out: PathBuf,
@@ -465,14 +468,17 @@ pub enum DataCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Reads .txt .md .jsonl .json, plain or .gz, folders and globs.\n\n\
+#[command(
+    after_help = "Reads .txt .md .jsonl .json .csv .tsv .parquet .arrow .html .xml (MediaWiki) .warc .wet, plain or as .gz .bz2 \
+                        .xz .zst, as files, folders and globs.\n\n\
                         Examples:\n  loam data inspect corpus/\n  \
-                        loam data inspect reviews.jsonl --text-field body --tokenizer runs/demo/model")]
+                        loam data inspect reviews.jsonl --text-field body --tokenizer runs/demo/model"
+)]
 pub struct InspectArguments {
     /// Text files, folders and globs
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
-    /// Field of JSON records that holds the text [default: text]
+    /// Field of records that holds the text [default: text]
     #[arg(long, value_name = "FIELD")]
     pub text_field: Option<String>,
     /// Documents to show
@@ -484,6 +490,29 @@ pub struct InspectArguments {
     /// Steps of cleaning, shown before and after: strip_tags, letters, lowercase, split_words, stop_words, stem
     #[arg(long, value_delimiter = ',', value_name = "STEP,...")]
     pub clean: Vec<String>,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
+}
+
+/// How the bytes of files become text.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ReadingArguments {
+    /// Encoding of the files: auto, utf-8, gb18030, big5, shift_jis, latin1, ...
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub encoding: TextEncoding,
+    /// Bytes that are no text: refuse stops at the first, replace puts U+FFFD in their place
+    #[arg(long, default_value = "refuse", value_name = "WAY")]
+    pub damage: Damage,
+    /// How many times its size a compressed file may grow to
+    #[arg(long, default_value_t = loam_corpus::LARGEST_EXPANSION, value_name = "N")]
+    pub max_expansion: u64,
+}
+
+impl ReadingArguments {
+    /// As the library takes them.
+    pub fn bytes(&self) -> Bytes {
+        Bytes { encoding: self.encoding, damage: self.damage, expansion: self.max_expansion }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -225,6 +225,8 @@ impl Observer for Watcher {
             Progress::Tokenizing { source, documents, tokens, .. } => {
                 self.doing(&format!("tokenizing {source}: {} documents, {} tokens", count(*documents), count(*tokens)))
             }
+            Progress::PassedOver(note) => self.warning(&note.to_string()),
+            Progress::PassedOverMore(more) => self.warning(&format!("{} more like these", count(*more))),
             Progress::Finishing => self.doing("writing the tokens to disk"),
         }
     }

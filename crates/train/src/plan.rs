@@ -207,7 +207,13 @@ pub fn prepare_plan(recipe: &Recipe, learned: Kind, conversations: Option<Conver
             framing: if has_conversations(recipe) { Framing::Chat } else { learned.framing() },
         },
     };
-    PreparePlan { sources: sources.collect(), held_out: held_out.collect(), tokenizer, conversations }
+    PreparePlan {
+        sources: sources.collect(),
+        held_out: held_out.collect(),
+        tokenizer,
+        conversations,
+        bytes: recipe.data.bytes,
+    }
 }
 
 #[cfg(test)]

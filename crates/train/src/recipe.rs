@@ -17,6 +17,7 @@ mod write;
 pub use error::{Place, RecipeError};
 
 use crate::schedule::Schedule;
+use loam_corpus::Bytes;
 use loam_corpus::clean::Step;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,6 +62,9 @@ pub struct DataRecipe {
     pub held_out_target: BTreeMap<String, Vec<String>>,
     /// Steps of cleaning, in order, of every held-out domain, and of every source that names none of its own.
     pub clean: Vec<Step>,
+    /// How the bytes of all files become text: `data.encoding`, `data.damage`, `data.max_expansion`.
+    #[serde(flatten)]
+    pub bytes: Bytes,
 }
 
 /// One training source: the unit that the ledger books to.

@@ -3,7 +3,7 @@
 //! A sentence is a line of text; windows do not reach over its ends.
 
 use crate::error::TrainError;
-use loam_corpus::{CorpusError, ReadOptions, WordSplit, count_words, read_documents};
+use loam_corpus::{Bytes, CorpusError, ReadOptions, WordSplit, count_words, read_documents};
 use loam_models::word2vec::{self, EncodedText, Trained, Vocabulary, Word2VecConfig};
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -21,6 +21,8 @@ pub struct Plan {
     pub paths: Vec<String>,
     /// The field of JSON records that holds the text.
     pub text_field: Option<String>,
+    /// How bytes become text.
+    pub bytes: Bytes,
     /// How text is cut into words.
     pub split: WordSplit,
     /// Rarer words get no vector.
@@ -108,7 +110,7 @@ pub fn train(plan: &Plan, watch: &mut (dyn FnMut(Stage) -> bool + Send)) -> Resu
 }
 
 fn texts(plan: &Plan) -> Result<impl Iterator<Item = Result<String, CorpusError>>, TrainError> {
-    let options = ReadOptions { text_field: plan.text_field.clone(), ..ReadOptions::default() };
+    let options = ReadOptions { text_field: plan.text_field.clone(), bytes: plan.bytes, ..ReadOptions::default() };
     let documents = read_documents(&plan.paths, &options)?;
     Ok(documents.map(|document| document.map(|document| document.text)))
 }

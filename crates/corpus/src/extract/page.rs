@@ -11,8 +11,8 @@ const DEEPEST: usize = 400;
 const LONGEST: usize = 8 << 20;
 /// Elements that have no end, so that nothing stands in them.
 const VOID: [&[u8]; 14] = [
-    b"area", b"base", b"br", b"col", b"embed", b"hr", b"img", b"input", b"link", b"meta", b"param", b"source", b"track",
-    b"wbr",
+    b"area", b"base", b"br", b"col", b"embed", b"hr", b"img", b"input", b"link", b"meta", b"param", b"source",
+    b"track", b"wbr",
 ];
 
 /// The main text of a page, lists, tables, and code included; empty where there is none.

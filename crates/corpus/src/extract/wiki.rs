@@ -10,7 +10,17 @@ use crate::clean::strip_tags;
 
 /// Elements whose content is no prose.
 const UNREAD: [&str; 12] = [
-    "ref", "gallery", "timeline", "score", "imagemap", "graph", "mapframe", "maplink", "templatedata", "inputbox", "hiero",
+    "ref",
+    "gallery",
+    "timeline",
+    "score",
+    "imagemap",
+    "graph",
+    "mapframe",
+    "maplink",
+    "templatedata",
+    "inputbox",
+    "hiero",
     "references",
 ];
 /// Brackets within brackets, at most.
@@ -171,8 +181,29 @@ fn link_words(link: &str) -> &str {
 /// Namespaces of files and categories in the larger languages, and the codes of languages.
 fn is_unread_space(space: &str) -> bool {
     const SPACES: [&str; 24] = [
-        "file", "image", "category", "media", "文件", "图像", "圖像", "檔案", "分类", "分類", "datei", "bild", "kategorie",
-        "fichier", "catégorie", "archivo", "categoría", "immagine", "categoria", "файл", "категория", "ファイル", "カテゴリ",
+        "file",
+        "image",
+        "category",
+        "media",
+        "文件",
+        "图像",
+        "圖像",
+        "檔案",
+        "分类",
+        "分類",
+        "datei",
+        "bild",
+        "kategorie",
+        "fichier",
+        "catégorie",
+        "archivo",
+        "categoría",
+        "immagine",
+        "categoria",
+        "файл",
+        "категория",
+        "ファイル",
+        "カテゴリ",
         "plik",
     ];
     let space = space.trim().to_lowercase();
@@ -238,7 +269,8 @@ mod tests {
 
     #[test]
     fn what_is_never_closed_costs_no_more() {
-        for part in ["{{", "[[", "<ref>", "{|", "[http://a ", "<!--", "'''", "[[a|", "]]", "}}", "<ref", "{{a[[b<ref>"] {
+        for part in ["{{", "[[", "<ref>", "{|", "[http://a ", "<!--", "'''", "[[a|", "]]", "}}", "<ref", "{{a[[b<ref>"]
+        {
             wiki_text(&part.repeat(100_000));
         }
         assert_eq!(wiki_text("a {{ b {{c}} d"), "a  b  d");

@@ -21,7 +21,7 @@ use crate::clean::{NoText, Step, clean};
 use crate::duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, content_hash};
 use crate::error::CorpusError;
 use crate::prepare::Dropped;
-use crate::read::{Document, Documents, ReadOptions, Split, find_files};
+use crate::read::{Bytes, Document, Documents, ReadOptions, Split, find_files};
 use crate::tokenizer::Tokenizer;
 use lengths::Histogram;
 
@@ -40,12 +40,14 @@ pub struct InspectOptions {
     pub tokenizer: Option<Tokenizer>,
     /// Steps of cleaning; what is told is of the text after them.
     pub clean: Vec<Step>,
+    /// How bytes become text.
+    pub bytes: Bytes,
 }
 
 impl Default for InspectOptions {
     fn default() -> Self {
         let (text_field, split, tokenizer, clean) = (None, Split::Auto, None, Vec::new());
-        Self { text_field, split, preview: 3, preview_characters: 400, tokenizer, clean }
+        Self { text_field, split, preview: 3, preview_characters: 400, tokenizer, clean, bytes: Bytes::default() }
     }
 }
 
@@ -100,6 +102,9 @@ pub struct Inspection {
     pub skipped_files: Vec<String>,
     /// Why files could not be read to their end, a message a file. Training stops at the first of them.
     pub problems: Vec<String>,
+    /// What could not be read within files and was passed over, with its place, a message each.
+    #[serde(default)]
+    pub passed_over: Vec<String>,
     /// Documents with text.
     pub documents: u64,
     /// Documents without text, which training leaves out.
@@ -188,9 +193,14 @@ fn is_cjk(character: char) -> bool {
 pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspection, CorpusError> {
     let found = find_files(patterns)?;
     let files = found.files.len() as u64;
-    let read =
-        ReadOptions { text_field: options.text_field.clone(), split: options.split.clone(), ..ReadOptions::default() };
+    let read = ReadOptions {
+        text_field: options.text_field.clone(),
+        split: options.split.clone(),
+        bytes: options.bytes,
+        ..ReadOptions::default()
+    };
     let mut documents = Documents::new(found.files, read).with_fields().past_errors();
+    let notes = documents.notes();
     let mut gathered = Gathered::default();
     let tokenizer = options.tokenizer.as_ref();
     in_batches(
@@ -209,6 +219,8 @@ pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspecti
     if gathered.counter.documents() + gathered.empty == 0 && !problems.is_empty() {
         return Err(problems.swap_remove(0));
     }
+    let (passed_over, more) = notes.take();
+    let more = (more > 0).then(|| format!("{more} more like these"));
     let total = gathered.characters.iter().sum::<u64>();
     let share = |count: u64| if total > 0 { count as f64 / total as f64 } else { 0.0 };
     let counter = gathered.counter;
@@ -216,6 +228,7 @@ pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspecti
         files,
         skipped_files: found.skipped.iter().map(|path| path.display().to_string()).collect(),
         problems: problems.iter().map(ToString::to_string).collect(),
+        passed_over: passed_over.iter().map(ToString::to_string).chain(more).collect(),
         documents: counter.documents(),
         empty_documents: gathered.empty,
         dropped: gathered

@@ -86,8 +86,13 @@ fn prepared(folder: &Path, lengths: &[(usize, f64)]) -> Prepared {
     let held_out = vec![HeldOutPlan::new("h", write("h.txt", 50))];
     let tokenizer =
         train_tokenizer(TokenizerKind::Bpe, 260, Framing::Plain, [Ok("w1 w2".to_owned())].into_iter(), &mut |_, _| {});
-    let plan =
-        PreparePlan { sources, held_out, tokenizer: TokenizerPlan::Ready(tokenizer.unwrap()), conversations: None };
+    let plan = PreparePlan {
+        sources,
+        held_out,
+        tokenizer: TokenizerPlan::Ready(tokenizer.unwrap()),
+        conversations: None,
+        bytes: crate::read::Bytes::default(),
+    };
     prepare(&plan, &folder.join("out"), &mut |_| {}).unwrap()
 }
 

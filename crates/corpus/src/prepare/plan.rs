@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::clean::Step;
 use crate::error::CorpusError;
-use crate::read::{ReadOptions, Records, Split, Turn, find_paired_files};
+use crate::read::{Bytes, Note, ReadOptions, Records, Split, Turn, find_paired_files};
 use crate::tokenizer::{Framing, Tokenizer, TokenizerKind};
 
 /// A training source.
@@ -77,6 +77,7 @@ pub(super) fn read_options(
     text_field: Option<&String>,
     split: &Split,
     examples: Option<&ExamplePlan>,
+    bytes: Bytes,
 ) -> Result<ReadOptions, CorpusError> {
     let records = match examples {
         Some(ExamplePlan::Conversations) => Records::Conversations,
@@ -86,7 +87,7 @@ pub(super) fn read_options(
         }
         Some(ExamplePlan::Files(paths)) => Records::PairFiles { targets: find_paired_files(paths)?.files },
     };
-    Ok(ReadOptions { text_field: text_field.cloned(), split: split.clone(), records, ..ReadOptions::default() })
+    Ok(ReadOptions { text_field: text_field.cloned(), split: split.clone(), records, bytes, ..ReadOptions::default() })
 }
 
 impl SourcePlan {
@@ -152,6 +153,8 @@ pub struct PreparePlan {
     pub tokenizer: TokenizerPlan,
     /// What writes conversations, where a source has them.
     pub conversations: Option<ConversationWriter>,
+    /// How the bytes of all files become text.
+    pub bytes: Bytes,
 }
 
 /// What [`crate::prepare`] is doing; bytes are of normalized and cleaned text, counts are running totals.
@@ -200,6 +203,10 @@ pub enum Progress {
         /// Tokens so far.
         tokens: u64,
     },
+    /// Something in a file could not be read and was passed over.
+    PassedOver(Note),
+    /// So many more things were passed over.
+    PassedOverMore(u64),
     /// Syncing the folder to the disk.
     Finishing,
 }

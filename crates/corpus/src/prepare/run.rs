@@ -36,7 +36,7 @@ pub fn prepare(
         sources.push(Input::find(
             &source.name,
             &source.paths,
-            read_options(source.text_field.as_ref(), &source.split, source.examples.as_ref())?,
+            read_options(source.text_field.as_ref(), &source.split, source.examples.as_ref(), plan.bytes)?,
             &source.clean,
             progress,
         )?);
@@ -46,7 +46,7 @@ pub fn prepare(
         domains.push(Input::find(
             &domain.name,
             &domain.paths,
-            read_options(domain.text_field.as_ref(), &domain.split, domain.examples.as_ref())?,
+            read_options(domain.text_field.as_ref(), &domain.split, domain.examples.as_ref(), plan.bytes)?,
             &domain.clean,
             progress,
         )?);

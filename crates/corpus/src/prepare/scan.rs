@@ -14,7 +14,9 @@ use crate::batches::in_batches;
 use crate::clean::{NoText, Step, clean};
 use crate::duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCounts, content_hash};
 use crate::error::CorpusError;
-use crate::read::{Document, Documents, FileList, ReadOptions, Records, cut_near, find_files, find_paired_files};
+use crate::read::{
+    Document, Documents, FileList, Notes, ReadOptions, Records, cut_near, find_files, find_paired_files,
+};
 
 /// A source with fewer documents holds out its end.
 const FEWEST_DOCUMENTS: u64 = 200;
@@ -219,6 +221,17 @@ pub(super) struct Scanned {
     pub(super) counts: SealedCounts,
 }
 
+/// Tells what readers passed over since the last time.
+fn tell(notes: &Notes, progress: &mut dyn FnMut(&Progress)) {
+    let (notes, more) = notes.take();
+    for note in notes {
+        progress(&Progress::PassedOver(note));
+    }
+    if more > 0 {
+        progress(&Progress::PassedOverMore(more));
+    }
+}
+
 struct Counted {
     counter: DuplicateCounter,
     /// Documents and bytes of both sides; bytes as read, before normalization and cleaning.
@@ -246,7 +259,10 @@ fn count(
         let path: Arc<std::path::Path> = piece.document.path;
         Some((raw, text, hash, held_out, path))
     };
-    in_batches(input.pieces(division), Piece::bytes, work, |batch| {
+    let pieces = input.pieces(division);
+    let notes = pieces.documents.notes();
+    in_batches(pieces, Piece::bytes, work, |batch| {
+        tell(&notes, progress);
         for (raw, text, hash, held_out, path) in batch {
             counted.raw_bytes += raw;
             if text.is_empty() {
@@ -266,6 +282,7 @@ fn count(
         progress(&Progress::Reading { source: input.name.clone(), documents: counted.documents, bytes });
         Ok(())
     })?;
+    tell(&notes, progress);
     if counted.documents == 0 {
         return Err(input.no_text("source"));
     }

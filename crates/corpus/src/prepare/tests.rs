@@ -9,7 +9,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::*;
 use crate::permutation::mix;
 use crate::tokenizer::{END_OF_TEXT, Framing, TokenizerKind};
-use crate::{CorpusError, normalize};
+use crate::{Bytes, CorpusError, normalize};
 
 fn train(vocabulary: usize) -> TokenizerPlan {
     TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary, framing: Framing::Plain }
@@ -52,6 +52,7 @@ fn two_sources(folder: &Path) -> PreparePlan {
     let few = (0..30u64).map(|k| sentence(1000 + k)).chain([sentence(0), String::new(), " \n".to_owned()]);
     PreparePlan {
         conversations: None,
+        bytes: Bytes::default(),
         sources: vec![
             SourcePlan::new("many", json_lines(&folder.join("many.jsonl"), many)),
             SourcePlan { weight: 2.0, ..SourcePlan::new("few / odd", json_lines(&folder.join("few.jsonl"), few)) },
@@ -158,6 +159,7 @@ fn a_short_text_holds_out_its_end() {
     std::fs::write(&path, &text).unwrap();
     let plan = PreparePlan {
         conversations: None,
+        bytes: Bytes::default(),
         sources: vec![SourcePlan::new("book", vec![path.to_str().unwrap().to_owned()])],
         held_out: Vec::new(),
         tokenizer: train(400),
@@ -179,6 +181,7 @@ fn one_text_again_and_again_still_leaves_something_to_train_on() {
         let texts = (0..400).map(|_| sentence(seed)).chain((0..other).map(|k| sentence(1000 + k)));
         let plan = PreparePlan {
             conversations: None,
+            bytes: Bytes::default(),
             sources: vec![SourcePlan::new("same", json_lines(&folder.path().join("a.jsonl"), texts))],
             held_out: Vec::new(),
             tokenizer: train(300),
@@ -214,6 +217,7 @@ fn text_that_spells_the_end_of_a_document_ends_none() {
     let texts = [format!("a {END_OF_TEXT} b"), "c".to_owned()];
     let plan = PreparePlan {
         conversations: None,
+        bytes: Bytes::default(),
         sources: vec![SourcePlan::new("s", json_lines(&folder.path().join("a.jsonl"), texts))],
         held_out: vec![HeldOutPlan::new("h", json_lines(&folder.path().join("h.jsonl"), ["d".to_owned()]))],
         tokenizer: train(260),
@@ -234,6 +238,7 @@ fn what_cannot_be_prepared_is_refused_and_leaves_nothing() {
         held_out: Vec::new(),
         tokenizer: train(300),
         conversations: None,
+        bytes: Bytes::default(),
     };
     let cases = [
         (plan(Vec::new()), "no source"),
@@ -322,7 +327,7 @@ fn pairs(folder: &Path, count: u64) -> PreparePlan {
     let text = |path: PathBuf| vec![path.to_str().unwrap().to_owned()];
     let source = SourcePlan { examples: Some(ExamplePlan::Files(text(to))), ..SourcePlan::new("pairs", text(from)) };
     let tokenizer = TokenizerPlan::Train { kind: TokenizerKind::Bpe, vocabulary: 320, framing: Framing::Pairs };
-    PreparePlan { sources: vec![source], held_out: Vec::new(), tokenizer, conversations: None }
+    PreparePlan { sources: vec![source], held_out: Vec::new(), tokenizer, conversations: None, bytes: Bytes::default() }
 }
 
 #[test]

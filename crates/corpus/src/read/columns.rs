@@ -40,7 +40,8 @@ impl ColumnDocuments {
     pub(super) fn parquet(path: &Path, fields: Fields) -> Result<Self, CorpusError> {
         let damaged = |error: &dyn std::fmt::Display| damaged(path, "Parquet", error);
         let file = File::open(path).map_err(CorpusError::io("open", path))?;
-        let builder = guarded(path, || ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(&error)))?;
+        let builder =
+            guarded(path, || ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(&error)))?;
         let text = only_text(path, builder.schema(), &fields)?;
         let builder = match &text {
             Some(name) => {
@@ -100,27 +101,25 @@ impl ColumnDocuments {
             let (row, number) = (self.row, self.number);
             self.row += 1;
             self.number += 1;
-            let found = match self.text.as_ref().and_then(|name| batch.column_by_name(name)) {
-                Some(column) => string(column.as_ref(), row).unwrap_or_default().to_owned().into(),
-                None => {
-                    let schema = batch.schema();
-                    let record: Map<String, Value> = schema
-                        .fields()
-                        .iter()
-                        .zip(batch.columns())
-                        .map(|(field, column)| (field.name().clone(), value(column.as_ref(), row)))
-                        .collect();
-                    if let Some(counts) = counts.as_deref_mut() {
-                        counts.count(&record);
+            let found =
+                match self.text.as_ref().and_then(|name| batch.column_by_name(name)) {
+                    Some(column) => string(column.as_ref(), row).unwrap_or_default().to_owned().into(),
+                    None => {
+                        let schema = batch.schema();
+                        let record: Map<String, Value> = schema
+                            .fields()
+                            .iter()
+                            .zip(batch.columns())
+                            .map(|(field, column)| (field.name().clone(), value(column.as_ref(), row)))
+                            .collect();
+                        if let Some(counts) = counts.as_deref_mut() {
+                            counts.count(&record);
+                        }
+                        self.fields.of(Value::Object(record)).map_err(|Problem { message, hint }| {
+                            CorpusError::Record { path: self.path.clone(), line: number + 1, message, hint }
+                        })?
                     }
-                    self.fields.of(Value::Object(record)).map_err(|Problem { message, hint }| CorpusError::Record {
-                        path: self.path.clone(),
-                        line: number + 1,
-                        message,
-                        hint,
-                    })?
-                }
-            };
+                };
             if found.has_text() {
                 return Ok(Some((number, found)));
             }

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{CoderResult, Decoder, UTF_8, UTF_16BE, UTF_16LE};
+use serde::{Deserialize, Serialize};
 
 /// Bytes that are looked at before an encoding is settled.
 const PROBE: usize = 64 << 10;
@@ -17,7 +18,8 @@ const PROBE: usize = 64 << 10;
 const FEWEST: usize = 10;
 
 /// The encoding of a source's files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum TextEncoding {
     /// Found by looking, file by file.
     #[default]
@@ -35,8 +37,24 @@ impl FromStr for TextEncoding {
             return Ok(Self::Detect);
         }
         encoding_rs::Encoding::for_label(text.as_bytes()).map(Self::Named).ok_or_else(|| {
-            format!("no encoding \"{text}\"; there are auto, utf-8, utf-16le, gb18030, big5, shift_jis, euc-kr, latin1, …")
+            format!(
+                "no encoding \"{text}\"; there are auto, utf-8, utf-16le, gb18030, big5, shift_jis, euc-kr, latin1, …"
+            )
         })
+    }
+}
+
+impl TryFrom<String> for TextEncoding {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<TextEncoding> for String {
+    fn from(encoding: TextEncoding) -> Self {
+        encoding.to_string()
     }
 }
 
@@ -275,7 +293,8 @@ mod tests {
         for mark in [true, false] {
             for big in [true, false] {
                 let units = mark.then_some(0xFEFF).into_iter().chain("plain words, é".encode_utf16());
-                let bytes: Vec<u8> = units.flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect();
+                let bytes: Vec<u8> =
+                    units.flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect();
                 assert_eq!(read(&bytes, TextEncoding::Detect), "plain words, é", "{mark} {big}");
             }
         }

@@ -169,10 +169,8 @@ pub(super) fn text_field<'a>(
 
 /// What to do where no field can be told to be the text.
 pub(super) fn mapping_hint<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let fields: Vec<String> = fields
-        .take(20)
-        .map(|(name, kind)| format!("{} ({kind})", name.chars().take(40).collect::<String>()))
-        .collect();
+    let fields: Vec<String> =
+        fields.take(20).map(|(name, kind)| format!("{} ({kind})", name.chars().take(40).collect::<String>())).collect();
     format!(
         "its fields are {}; name the one with the text as text_field, or two with a pair as input_field and target_field",
         fields.join(", ")

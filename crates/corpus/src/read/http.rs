@@ -37,7 +37,8 @@ pub(super) fn page(answer: &[u8]) -> Result<Option<Found>, String> {
     }
     let mut header = Vec::new();
     lines.for_each(|line| push_field(&mut header, line));
-    let is = |name: &str, value: &str| field(&header, name).is_some_and(|found| found.to_ascii_lowercase().contains(value));
+    let is =
+        |name: &str, value: &str| field(&header, name).is_some_and(|found| found.to_ascii_lowercase().contains(value));
     let content_type = field(&header, "Content-Type").unwrap_or_default().to_ascii_lowercase();
     if !is_text(&content_type, body) {
         return Ok(None);
@@ -142,7 +143,9 @@ fn join_chunks(mut body: &[u8]) -> Option<Vec<u8>> {
 fn decompress(body: &[u8], encoding: &str) -> std::io::Result<Option<Vec<u8>>> {
     let reader: Box<dyn Read> = match encoding {
         "gzip" | "x-gzip" => Box::new(flate2::bufread::MultiGzDecoder::new(body)),
-        "deflate" if body.first().is_some_and(|byte| byte & 0x0F == 8) => Box::new(flate2::bufread::ZlibDecoder::new(body)),
+        "deflate" if body.first().is_some_and(|byte| byte & 0x0F == 8) => {
+            Box::new(flate2::bufread::ZlibDecoder::new(body))
+        }
         "deflate" => Box::new(flate2::bufread::DeflateDecoder::new(body)),
         "br" => Box::new(brotli::Decompressor::new(body, 4096)),
         "zstd" => Box::new(zstd::stream::read::Decoder::with_buffer(body)?),

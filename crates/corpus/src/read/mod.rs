@@ -27,14 +27,15 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use compression::{Compression, LARGEST_EXPANSION};
 pub use conversations::Turn;
 pub use encoding::TextEncoding;
 pub use fields::JsonFields;
-pub(crate) use files::{SUPPORTED, find_paired_files};
 pub use files::{FileFormat, FileKind, FileList, find_files};
+pub(crate) use files::{SUPPORTED, find_paired_files};
 pub use notes::{Note, Notes};
 pub(crate) use splitter::cut_near;
 
@@ -71,7 +72,8 @@ pub struct Document {
 }
 
 /// What to do with bytes that are no text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Damage {
     /// Stop with an error that names the first.
     #[default]
@@ -92,14 +94,26 @@ impl FromStr for Damage {
     }
 }
 
+impl Damage {
+    /// What a recipe calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Replace => "replace",
+        }
+    }
+}
+
 /// How the bytes of files become text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Bytes {
     /// Their encoding.
     pub encoding: TextEncoding,
     /// What to do with bytes that are no text.
     pub damage: Damage,
     /// How many times its size a compressed file may grow to.
+    #[serde(rename = "max_expansion")]
     pub expansion: u64,
 }
 
@@ -334,7 +348,13 @@ impl Documents {
     }
 
     /// Opens two files whose lines are paired.
-    fn open_pair(&self, number: usize, path: &Path, kind: FileKind, targets: &[PathBuf]) -> Result<Reader, CorpusError> {
+    fn open_pair(
+        &self,
+        number: usize,
+        path: &Path,
+        kind: FileKind,
+        targets: &[PathBuf],
+    ) -> Result<Reader, CorpusError> {
         let target = targets.get(number).ok_or_else(|| {
             CorpusError::invalid(
                 format!("no file of targets belongs to {}", path.display()),
@@ -348,8 +368,9 @@ impl Documents {
                 "name the fields of its records with input_field and target_field",
             ));
         }
-        let stream =
-            |path: &Path, kind: FileKind| stream::TextStream::open(path, kind.compression, &self.options.bytes, &self.notes);
+        let stream = |path: &Path, kind: FileKind| {
+            stream::TextStream::open(path, kind.compression, &self.options.bytes, &self.notes)
+        };
         Ok(Reader::Pairs(pairs::PairLines::parallel(stream(path, kind)?, stream(target, other)?)))
     }
 

@@ -34,7 +34,12 @@ pub(super) struct TextStream {
 
 impl TextStream {
     /// Opens a file and takes off its compression and encoding.
-    pub(super) fn open(path: &Path, compression: Compression, bytes: &Bytes, notes: &Notes) -> Result<Self, CorpusError> {
+    pub(super) fn open(
+        path: &Path,
+        compression: Compression,
+        bytes: &Bytes,
+        notes: &Notes,
+    ) -> Result<Self, CorpusError> {
         let raw = compression::open(path, compression, bytes.expansion)?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -150,8 +155,8 @@ impl TextStream {
         } else {
             (
                 format!("not UTF-8 (byte 0x{:02X})", rest.first().copied().unwrap_or_default()),
-                "name its encoding (--encoding gb18030, encoding = \"gb18030\" of the source), or have what is no text \
-                 replaced (--damage replace)",
+                "name its encoding (--encoding gb18030, encoding = \"gb18030\" under [data]), or have what is no text \
+                 replaced (--damage replace, damage = \"replace\")",
             )
         };
         CorpusError::InvalidText { path: self.path.clone(), offset, message, hint: hint.to_owned() }
@@ -209,7 +214,10 @@ impl Read for TextReader {
             }
         }
         if self.record > self.longest {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("a record longer than {} MiB", self.longest >> 20)));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("a record longer than {} MiB", self.longest >> 20),
+            ));
         }
         let waiting = &self.text.as_bytes()[self.given..];
         let count = buffer.len().min(waiting.len());

@@ -72,7 +72,10 @@ impl TableDocuments {
                     return Value::String(cell.to_owned());
                 }
                 let cell = cell.trim();
-                cell.parse::<i64>().map(Value::from).or_else(|_| cell.parse::<f64>().map(Value::from)).unwrap_or_default()
+                cell.parse::<i64>()
+                    .map(Value::from)
+                    .or_else(|_| cell.parse::<f64>().map(Value::from))
+                    .unwrap_or_default()
             };
             let record: Map<String, Value> =
                 self.names.iter().cloned().zip(row.iter().zip(&self.numeric).map(value)).collect();

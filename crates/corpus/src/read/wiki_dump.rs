@@ -58,7 +58,9 @@ impl WikiDump {
                     let name = element.local_name().as_ref().to_owned();
                     if !self.begun {
                         if name != "mediawiki" {
-                            return Err(self.error(position, &format!("the element <{name}> where a dump has <mediawiki>")));
+                            return Err(
+                                self.error(position, &format!("the element <{name}> where a dump has <mediawiki>"))
+                            );
                         }
                         self.begun = true;
                     } else if name == "page" {

@@ -1,5 +1,6 @@
 //! Flags of `loam word2vec`.
 
+use super::ReadingArguments;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -20,7 +21,7 @@ pub enum Word2VecCommand {
     after_help = "Words that stand in like company get like vectors (Mikolov et al. 2013). Skip-gram learns rare words better; CBOW \
                   is several times as fast. A sentence is a line; words end at spaces and punctuation, and of Chinese \
                   every character is a word, unless the text was cut by others and --whitespace keeps their words.\n\n\
-                  Reads .txt .md .jsonl .json, plain or .gz, as files, folders, globs, or hf:datasets/org/name. The file \
+                  Reads what `loam data inspect` reads: files, folders, globs, or hf:datasets/org/name. The file \
                   opens in gensim: KeyedVectors.load_word2vec_format(FILE, binary=...). The same text, seed, \
                   machine, and --threads give the same vectors; below --size 256 any number of threads does. Ctrl-C \
                   writes the vectors as far as they came and stops.\n\n\
@@ -72,9 +73,11 @@ pub struct Word2VecTrainArguments {
     /// Write the binary format, also where the file is not called .bin
     #[arg(long)]
     pub binary: bool,
-    /// Field of JSON records that holds the text [default: text]
+    /// Field of records that holds the text [default: text]
     #[arg(long, value_name = "FIELD")]
     pub text_field: Option<String>,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
     /// Seed of first vectors, windows, and samples
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,

@@ -14,6 +14,7 @@ pub fn run(arguments: &InspectArguments, _: &Global, terminal: Terminal) -> anyh
         preview: arguments.rows,
         clean: steps(&arguments.clean)?,
         tokenizer: arguments.tokenizer.as_deref().map(Tokenizer::open).transpose()?,
+        bytes: arguments.reading.bytes(),
         ..InspectOptions::default()
     };
     let inspection = inspect(&arguments.paths, &options)?;
@@ -46,6 +47,9 @@ fn tell(found: &Inspection, terminal: Terminal) -> io::Result<()> {
     }
     for Dropped { reason, documents } in &found.dropped {
         terminal.result(format_args!("left out by training: {} documents: {reason}", count(*documents)))?;
+    }
+    for note in &found.passed_over {
+        terminal.warning(note);
     }
     for problem in &found.problems {
         terminal.warning(format_args!(

@@ -27,7 +27,11 @@ pub fn train(arguments: &TokenizerTrainArguments, _: &Global, terminal: Terminal
     if arguments.out.is_file() {
         return Err(Misuse(format!("{} is a file; -o takes a folder", arguments.out.display())).into());
     }
-    let options = ReadOptions { text_field: arguments.text_field.clone(), ..ReadOptions::default() };
+    let options = ReadOptions {
+        text_field: arguments.text_field.clone(),
+        bytes: arguments.reading.bytes(),
+        ..ReadOptions::default()
+    };
     let documents = read_documents(&arguments.paths, &options)?;
     let texts = documents.map(|document| document.map(|document| normalize(&document.text).into_owned()));
     let mut watcher = Watcher::new(terminal);

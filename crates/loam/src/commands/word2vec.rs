@@ -57,6 +57,7 @@ fn train(arguments: &Word2VecTrainArguments, terminal: Terminal) -> anyhow::Resu
     let plan = Plan {
         paths: arguments.paths.clone(),
         text_field: arguments.text_field.clone(),
+        bytes: arguments.reading.bytes(),
         split: WordSplit { lowercase: arguments.lowercase, spaces: arguments.whitespace },
         min_count: arguments.min_count,
         most_words: arguments.max_vocab,

@@ -6,6 +6,9 @@ use strsim::damerau_levenshtein;
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("data.train", "short form: the files of one source called \"train\""),
     ("data.clean", "of all text: strip_tags, letters, lowercase, split_words, stop_words, stem"),
+    ("data.encoding", "of all files: auto, utf-8, gb18030, big5, shift_jis, …"),
+    ("data.damage", "bytes that are no text: refuse stops at the first, replace puts U+FFFD"),
+    ("data.max_expansion", "times its size that a compressed file may grow to"),
     ("data.source.name", "what the ledger calls it"),
     ("data.source.path", "files, folders, globs"),
     ("data.source.weight", "1 draws it as large as it is, 2 twice as often, 0 never"),

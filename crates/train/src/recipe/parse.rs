@@ -8,6 +8,7 @@ use super::{
     RecordFormat, SourceRecipe, Split, TokenizerKind, TokenizerRecipe, TrainRecipe,
 };
 use loam_corpus::clean::Step;
+use loam_corpus::{Bytes, Damage, TextEncoding};
 use std::path::{Path, PathBuf};
 
 /// Reads and checks a recipe; `path` is where its text comes from.
@@ -59,7 +60,13 @@ impl Settings {
 
     fn data(&self, whole: &Place) -> Result<DataRecipe, RecipeError> {
         let clean = self.optional::<Steps>("data.clean")?.map_or_else(Vec::new, |steps| steps.0);
-        let mut data = DataRecipe { clean, ..DataRecipe::default() };
+        let usual = Bytes::default();
+        let bytes = Bytes {
+            encoding: self.get("data.encoding", usual.encoding)?,
+            damage: self.get("data.damage", usual.damage)?,
+            expansion: self.get("data.max_expansion", usual.expansion)?,
+        };
+        let mut data = DataRecipe { clean, bytes, ..DataRecipe::default() };
         if let Some(Paths(path)) = self.optional("data.train")? {
             data.sources.push(SourceRecipe::new("train", path));
         }
@@ -297,6 +304,19 @@ impl FromToml for Steps {
         let names =
             Names::from_toml(setting).map_err(|_| "a list of steps: [\"strip_tags\", \"letters\"]".to_owned())?;
         names.0.iter().map(|name| name.parse()).collect::<Result<_, _>>().map(Steps)
+    }
+}
+
+impl FromToml for TextEncoding {
+    fn from_toml(setting: &Setting) -> Result<TextEncoding, String> {
+        let name = String::from_toml(setting).map_err(|_| "the name of an encoding, or \"auto\"".to_owned())?;
+        name.parse()
+    }
+}
+
+impl FromToml for Damage {
+    fn from_toml(setting: &Setting) -> Result<Damage, String> {
+        String::from_toml(setting)?.parse()
     }
 }
 

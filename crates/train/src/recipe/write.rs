@@ -11,10 +11,14 @@ const REASON_COLUMN: usize = 38;
 /// See [`Recipe::to_toml`].
 pub(super) fn to_toml(recipe: &Recipe) -> String {
     let mut text = "# Every value of this run. `loam train` with this file does it again.\n".to_owned();
+    section(&mut text, "[data]");
     if !recipe.data.clean.is_empty() {
-        section(&mut text, "[data]");
         line(&mut text, "data.clean", Value::Set(steps(&recipe.data.clean)));
     }
+    let bytes = recipe.data.bytes;
+    line(&mut text, "data.encoding", Value::Set(string(&bytes.encoding.to_string())));
+    line(&mut text, "data.damage", Value::Set(string(bytes.damage.name())));
+    line(&mut text, "data.max_expansion", Value::Set(bytes.expansion.to_string()));
     for source in &recipe.data.sources {
         section(&mut text, "[[data.source]]");
         for (key, _) in KEYS {
