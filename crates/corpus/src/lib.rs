@@ -13,6 +13,7 @@
 mod batches;
 mod cargo_sources;
 pub mod clean;
+pub mod deduplicate;
 mod documents;
 mod duplicates;
 mod error;
