@@ -28,8 +28,7 @@ impl<const WORDS: usize> InOrder<WORDS> {
         }
         self.last = Some(document);
         self.found.clear();
-        loop {
-            let Some(record) = self.head.take().map(Ok).or_else(|| self.sorted.next()).transpose()? else { break };
+        while let Some(record) = self.head.take().map(Ok).or_else(|| self.sorted.next()).transpose()? {
             if record[0] > document {
                 self.head = Some(record);
                 break;

@@ -91,7 +91,7 @@ impl MinHasher {
     /// # Errors
     /// [`CorpusError::Invalid`] where a number is nought or too large.
     pub fn new(options: &MinHashOptions) -> Result<Self, CorpusError> {
-        let orders = options.bands.checked_mul(options.rows).unwrap_or(usize::MAX);
+        let orders = options.bands.saturating_mul(options.rows);
         if !(1..=MOST_ORDERS).contains(&orders) {
             return Err(CorpusError::invalid(
                 format!("{} bands of {} rows", options.bands, options.rows),
@@ -229,11 +229,11 @@ impl MinHashWorker<'_> {
         hasher.each_shingle(text, window, |shingle| {
             block.push(shingle);
             if block.len() == BLOCK {
-                arch.dispatch(|| lower(&hasher.orders, minima, block));
+                arch.dispatch(Lower { orders: &hasher.orders, minima, shingles: block });
                 block.clear();
             }
         });
-        arch.dispatch(|| lower(&hasher.orders, minima, block));
+        arch.dispatch(Lower { orders: &hasher.orders, minima, shingles: block });
     }
 }
 
@@ -241,18 +241,28 @@ impl MinHashWorker<'_> {
 const MULTIPLIER: u64 = 0x8EBC_6AF0_9C88_C6E3;
 
 /// Lowers the minima to those of `shingles` where these are less.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled for the registers of the closure that calls it")]
-fn lower(orders: &[Orders], minima: &mut [[u64; LANES]], shingles: &[u64]) {
-    for (orders, minima) in orders.iter().zip(minima) {
-        let mut least = *minima;
-        for &shingle in shingles {
-            for lane in 0..LANES {
-                let value = orders.multiply[lane].wrapping_mul(shingle).wrapping_add(orders.add[lane]);
-                least[lane] = least[lane].min(value);
+struct Lower<'a> {
+    orders: &'a [Orders],
+    minima: &'a mut [[u64; LANES]],
+    shingles: &'a [u64],
+}
+
+impl pulp::WithSimd for Lower<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compiled for the registers of the caller; a closure would not be")]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        for (orders, minima) in self.orders.iter().zip(self.minima) {
+            let mut least = *minima;
+            for &shingle in self.shingles {
+                let lanes = orders.multiply.iter().zip(&orders.add);
+                for (least, (multiply, add)) in least.iter_mut().zip(lanes) {
+                    *least = (*least).min(multiply.wrapping_mul(shingle).wrapping_add(*add));
+                }
             }
+            *minima = least;
         }
-        *minima = least;
     }
 }
 
@@ -291,7 +301,7 @@ mod tests {
     }
 
     fn words(numbers: impl Iterator<Item = u64>) -> String {
-        numbers.map(|number| format!("w{number} ")).collect()
+        numbers.map(|number| format!("w{number} ")).collect::<Vec<_>>().concat()
     }
 
     /// Two texts of single-word shingles that share `shared` and have `own` each.
@@ -404,7 +414,7 @@ mod tests {
         let text = words(0..50);
         assert_ne!(hasher(2, 2, 1).signature(&text), hasher(2, 2, 2).signature(&text));
         for (bands, rows, words) in [(0, 8, 5), (8, 0, 5), (usize::MAX, 2, 5), (1, 1, 0), (1, 1, 1 << 20)] {
-            let options = MinHashOptions { bands, rows, words, ..MinHashOptions::default() };
+            let options = MinHashOptions { words, bands, rows, ..MinHashOptions::default() };
             assert!(matches!(MinHasher::new(&options), Err(CorpusError::Invalid { .. })));
         }
     }

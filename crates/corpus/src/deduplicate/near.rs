@@ -152,7 +152,7 @@ mod tests {
             }
             all.push(words);
         }
-        let text = |words: &Vec<u64>| words.iter().map(|word| format!("w{word} ")).collect();
+        let text = |words: &Vec<u64>| words.iter().map(|word| format!("w{word} ")).collect::<Vec<_>>().concat();
         all.iter().enumerate().map(|(number, words)| (number as u64, text(words))).collect()
     }
 

@@ -219,7 +219,9 @@ mod tests {
     fn equal_to_a_set_in_memory_spilling_or_not() {
         let mut draws = Draws::new(8);
         let texts: Vec<String> = (0..400)
-            .map(|_| (0..draws.draw() % 12).map(|_| format!("line {}\n", draws.draw() % 900)).collect())
+            .map(|_| {
+                (0..draws.draw() % 12).map(|_| format!("line {}\n", draws.draw() % 900)).collect::<Vec<_>>().concat()
+            })
             .collect();
         for memory in [300, 1 << 20] {
             let mut repeated =

@@ -135,6 +135,7 @@ impl Passages {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "ranges are what is found")]
 mod tests {
     use super::*;
 
@@ -159,10 +160,8 @@ mod tests {
             .collect();
         for (order, &(number, place, window)) in windows.iter().enumerate() {
             if let Some(&(first, begin, _)) = windows[..order].iter().find(|(_, _, earlier)| *earlier == window) {
-                for token in place..place + length {
-                    if first != number || token >= begin + length {
-                        removed[number][token] = true;
-                    }
+                for (token, removed) in removed[number].iter_mut().enumerate().skip(place).take(length) {
+                    *removed |= first != number || token >= begin + length;
                 }
             }
         }
