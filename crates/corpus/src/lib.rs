@@ -4,7 +4,8 @@
 //! token can be traced to its document. So this crate streams: files are read as documents with source,
 //! path and offset ([`read_documents`]), brought to one spelling ([`normalize`]) and cleaned ([`mod@clean`]), counted for
 //! copies ([`DuplicateCounter`]), tokenized ([`Tokenizer`]), laid down as flat files of token ids with a row per
-//! document ([`prepare`]), and read back in an order that can be resumed from anywhere ([`Loader`]).
+//! document ([`prepare`]), and read back in an order that can be resumed from anywhere ([`Loader`]). What repeats across
+//! documents, or stands in evaluation sets, is found by [`deduplicate`].
 //! Memory has a bound that does not depend on the corpus, and the same input gives the same output, bit
 //! for bit, whatever the thread count.
 
@@ -13,6 +14,7 @@
 mod batches;
 mod cargo_sources;
 pub mod clean;
+pub mod deduplicate;
 mod documents;
 mod duplicates;
 mod error;
