@@ -1,0 +1,1 @@
+//! Each rule from both sides of its limit.
