@@ -150,7 +150,15 @@ def own_texts():
                                        "king queen baker miller sailor farmer teacher painter doctor singer".split()))
     ]
     whole = "\n".join(varied)
+    letters = "bcdfghklmnprst"
+    # Words that hardly repeat, by a multiplicative order modulo a prime.
+    fresh = [letters[n % 14] + "aeiou"[n % 5] + letters[n // 14 % 14] + "aeiou"[n // 7 % 5] + letters[n // 3 % 14]
+             for n in (pow(7, k, 1009) for k in range(400))]
+    prose = "\n".join(f"The {' '.join(fresh[k:k + 14])} and {' '.join(fresh[k + 14:k + 20])}." for k in range(0, 400, 20))
+    tables = "\n".join(" ".join(str(n * k % 12) for k in range(3, 15)) for n in range(30))
     return [
+        prose, prose + "\n" + prose[:500], prose + "\n\n" + prose, prose.replace(".\n", ". "), prose + "\n" + tables, tables,
+        prose.replace(" and ", " and then and then "), prose.replace("\n", "\n\n") + "\n- a\n- b\n- c", prose.upper(),
         "", " ", "\n\n", "word", SENTENCE, whole, whole.replace("\n", "\r\n"), whole.replace("\n", "\n\n"),
         whole.replace("\n", "\u2028"), whole.replace(" ", "\u00a0"), whole.replace(" ", "\t"), whole.replace("\n", " "),
         whole + "\n" + whole, "\n\n".join([whole] * 3), "\n".join([SENTENCE] * 10), whole + "\n#" * 30,

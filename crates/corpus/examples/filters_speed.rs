@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{name:18} {speed:8.1} MB/s");
     }
     let redactor = Redactor::default();
-    let speed = best(bytes, || texts.iter().map(|text| redactor.redact(text).counts.iter().sum::<u32>() as usize).sum());
+    let speed =
+        best(bytes, || texts.iter().map(|text| redactor.redact(text).counts.iter().sum::<u32>() as usize).sum());
     println!("{:18} {speed:8.1} MB/s", "redaction");
     Ok(())
 }

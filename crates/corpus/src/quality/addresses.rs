@@ -48,9 +48,7 @@ fn ends_well(rest: &str) -> bool {
 fn is_domain(host: &str) -> bool {
     let Some((labels, top)) = host.rsplit_once('.') else { return false };
     let length = top.chars().count();
-    let label = |label: &str| {
-        label.starts_with(is_host) && label.ends_with(is_host) && label.chars().nth(64).is_none()
-    };
+    let label = |label: &str| label.starts_with(is_host) && label.ends_with(is_host) && label.chars().nth(64).is_none();
     (2..=63).contains(&length) && top.chars().all(is_lower) && labels.split('.').all(label)
 }
 

@@ -154,9 +154,10 @@ pub(super) fn apply<'t>(
             }
         }
         if let Some(fewest) = settings.line_words {
-            let count = match settings.chinese {
-                true => own.iter().filter(|word| !word.is_symbols()).count(),
-                false => spaced(bare, fewest as usize + 1),
+            let count = if settings.chinese {
+                own.iter().filter(|word| !word.is_symbols()).count()
+            } else {
+                spaced(bare, fewest as usize + 1)
             };
             if (count as f64) < fewest {
                 return state.count(Line::Short);
@@ -219,18 +220,7 @@ pub(super) fn apply<'t>(
     } else {
         any_lines(text).for_each(|line| judge(line, line.as_ptr() as usize - base));
     }
-    let line = |line: Line| state.lines[line as usize] as f64;
-    values.extend([
-        (Measure::LongWordLines, line(Line::LongWord)),
-        (Measure::CitedLines, line(Line::Cited)),
-        (Measure::UnpunctuatedLines, line(Line::Unpunctuated)),
-        (Measure::ShortLines, line(Line::Short)),
-        (Measure::LoremIpsumLines, line(Line::LoremIpsum)),
-        (Measure::JavascriptLines, line(Line::Javascript)),
-        (Measure::CurlyBracketLines, line(Line::CurlyBracket)),
-        (Measure::PolicyLines, line(Line::Policy)),
-        (Measure::Sentences, state.sentences as f64),
-    ]);
+    state.measured(values);
     let left = stripped(kept);
     let text = if left == text { Cow::Borrowed(text) } else { Cow::Owned(left.to_owned()) };
     Kept { text, words: state.kept_words, first: state.first }
@@ -269,6 +259,21 @@ impl<'w> State<'w> {
         let last = first + ahead(first, end);
         self.at = last;
         &self.words[first..last]
+    }
+
+    fn measured(&self, values: &mut Vec<(Measure, f64)>) {
+        let line = |line: Line| self.lines[line as usize] as f64;
+        values.extend([
+            (Measure::LongWordLines, line(Line::LongWord)),
+            (Measure::CitedLines, line(Line::Cited)),
+            (Measure::UnpunctuatedLines, line(Line::Unpunctuated)),
+            (Measure::ShortLines, line(Line::Short)),
+            (Measure::LoremIpsumLines, line(Line::LoremIpsum)),
+            (Measure::JavascriptLines, line(Line::Javascript)),
+            (Measure::CurlyBracketLines, line(Line::CurlyBracket)),
+            (Measure::PolicyLines, line(Line::Policy)),
+            (Measure::Sentences, self.sentences as f64),
+        ]);
     }
 
     fn count(&mut self, line: Line) {

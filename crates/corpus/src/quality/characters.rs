@@ -75,7 +75,8 @@ pub(super) fn is_icon(character: char) -> bool {
 /// Unicode category P.
 pub(super) fn is_punctuation(character: char) -> bool {
     if character.is_ascii() {
-        return character.is_ascii_punctuation() && !matches!(character, '$' | '+' | '<' | '=' | '>' | '^' | '`' | '|' | '~');
+        return character.is_ascii_punctuation()
+            && !matches!(character, '$' | '+' | '<' | '=' | '>' | '^' | '`' | '|' | '~');
     }
     within(tables::PUNCTUATION, character)
 }

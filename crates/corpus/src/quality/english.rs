@@ -6,11 +6,11 @@ use super::specials::Specials;
 
 /// What follows a number directly and is a word of its own.
 const UNITS: &[&str] = &[
-    "km", "km²", "km³", "m", "m²", "m³", "dm", "dm²", "dm³", "cm", "cm²", "cm³", "mm", "mm²", "mm³", "ha", "µm", "nm", "yd",
-    "in", "ft", "kg", "g", "mg", "µg", "t", "lb", "oz", "m/s", "km/h", "kmh", "mph", "hPa", "Pa", "mbar", "mb", "MB", "kb",
-    "KB", "gb", "GB", "tb", "TB", "T", "G", "M", "K", "%", "км", "км²", "км³", "м", "м²", "м³", "дм", "дм²", "дм³", "см",
-    "см²", "см³", "мм", "мм²", "мм³", "нм", "кг", "г", "мг", "м/с", "км/ч", "кПа", "Па", "мбар", "Кб", "КБ", "кб", "Мб",
-    "МБ", "мб", "Гб", "ГБ", "гб", "Тб", "ТБ", "US$", "C$", "A$",
+    "km", "km²", "km³", "m", "m²", "m³", "dm", "dm²", "dm³", "cm", "cm²", "cm³", "mm", "mm²", "mm³", "ha", "µm", "nm",
+    "yd", "in", "ft", "kg", "g", "mg", "µg", "t", "lb", "oz", "m/s", "km/h", "kmh", "mph", "hPa", "Pa", "mbar", "mb",
+    "MB", "kb", "KB", "gb", "GB", "tb", "TB", "T", "G", "M", "K", "%", "км", "км²", "км³", "м", "м²", "м³", "дм",
+    "дм²", "дм³", "см", "см²", "см³", "мм", "мм²", "мм³", "нм", "кг", "г", "мг", "м/с", "км/ч", "кПа", "Па", "мбар",
+    "Кб", "КБ", "кб", "Мб", "МБ", "мб", "Гб", "ГБ", "гб", "Тб", "ТБ", "US$", "C$", "A$",
 ];
 
 /// Bytes of the dots at the start.
@@ -65,9 +65,9 @@ fn suffix(text: &str) -> usize {
         _ if is_affix(last) || is_icon(last) => last.len_utf8(),
         '+' => usize::from(ends_in_digit(before)),
         _ => {
-            let follows = |unit: &&&str| text.strip_suffix(**unit).is_some_and(ends_in_digit);
-            // Only one of them can begin behind a digit.
-            let unit = UNITS.iter().find(follows).map_or(0, |unit| unit.len());
+            let from = text.bytes().rposition(|byte| byte.is_ascii_digit()).map_or(text.len(), |digit| digit + 1);
+            let unit = &text[from..];
+            let unit = if UNITS.contains(&unit) { unit.len() } else { 0 };
             if unit == 0 && is_currency(last) && ends_in_digit(before) { last.len_utf8() } else { unit }
         }
     }
@@ -211,7 +211,11 @@ pub(super) fn second_pass(span: &str, specials: &Specials, ends: &mut Vec<u32>, 
             }
             let Some(special) = specials.find(&span[start..end]) else { continue };
             let same = special.plain.len() == last + 1 - first
-                && special.plain.iter().zip(&ends[first..]).all(|(plain, end)| *plain as usize + start == *end as usize);
+                && special
+                    .plain
+                    .iter()
+                    .zip(&ends[first..])
+                    .all(|(plain, end)| *plain as usize + start == *end as usize);
             if same {
                 found.push((first, last + 1));
             }

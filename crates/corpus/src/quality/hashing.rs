@@ -85,9 +85,4 @@ impl Counts {
     pub(super) fn at(&self, place: u32) -> u32 {
         self.entries[place as usize].count
     }
-
-    /// Marks a place: true where it was marked before. Its number is lost.
-    pub(super) fn mark(&mut self, place: u32) -> bool {
-        std::mem::replace(&mut self.entries[place as usize].count, 0) == 0
-    }
 }

@@ -1,15 +1,19 @@
 //! Lines and paragraphs, by each of the definitions that the filters have of them.
 
 use memchr::memchr;
+use memchr::memmem::find;
 
 use super::characters::length;
 use super::hashing::{Counts, hash};
 
-/// True where a text may have line ends other than `\n`.
-fn may_have_others(text: &str) -> bool {
-    let other = |byte: u8| matches!(byte, 0x0B..=0x0D | 0x1C..=0x1E | 0xC2 | 0xE2);
+/// True where a text has line ends other than `\n`.
+fn has_others(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let other = |byte: u8| matches!(byte, 0x0B..=0x0D | 0x1C..=0x1E);
     // Without a way out of the inner loop, it is compiled to vector instructions.
-    text.as_bytes().chunks(512).any(|chunk| chunk.iter().fold(false, |found, &byte| found | other(byte)))
+    let plain = bytes.chunks(512).any(|chunk| chunk.iter().fold(false, |found, &byte| found | other(byte)));
+    let wide = || ["\u{85}", "\u{2028}", "\u{2029}"].iter().any(|end| find(bytes, end.as_bytes()).is_some());
+    plain || (!text.is_ascii() && wide())
 }
 
 /// The bytes of a line end at `at`; 0 where none is.
@@ -26,7 +30,7 @@ fn line_end(bytes: &[u8], at: usize) -> usize {
 /// The lines of a text without their ends, by every line end that Unicode and Python know. What follows the last is a line
 /// where there is something.
 pub(super) fn any_lines(text: &str) -> impl Iterator<Item = &str> {
-    let others = may_have_others(text);
+    let others = has_others(text);
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {

@@ -5,9 +5,7 @@
 //! records without reading the text again ([`Filters::judge`]). Verdicts are those of datatrove 0.10: the same order, the
 //! same words, the same lines, the same sides of the limits. `benches/peers/datatrove_filters.py` compares them.
 //!
-//! Two things are done otherwise. Words in a row are equal where their words are; datatrove compares them without what
-//! stands between, so that `ab c` is `a bc` to it. And texts without any word fail rules where datatrove would divide by
-//! zero.
+//! One thing is done otherwise: texts without any word fail rules where datatrove would divide by zero.
 //!
 //! What a word is depends on the language ([`Segmentation`]). Chinese has no spaces, and rules made for English drop all of
 //! it, so that [`Filters::adapt_chinese`] (on by default) asks other things of it: words may have one character; the stop

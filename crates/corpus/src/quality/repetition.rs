@@ -1,10 +1,11 @@
 //! Gopher's measures of repetition: lines and paragraphs that stood before, and words in a row that did.
 //!
-//! Runs of n words are found from those of n - 1: a run can only be repeated where the shorter one that it begins with is.
-//! So pairs are counted at every word, and the longer the runs, the fewer places there are to look at.
+//! Few places of a text begin something that is repeated, and only those are looked at. A run of three words is repeated
+//! only where its first two are; longer runs, which datatrove compares by their characters without the spaces (`ab c` is
+//! `a bc`), only where their first sixteen bytes are.
 
 use super::characters::stripped;
-use super::hashing::{Counts, joined};
+use super::hashing::{Counts, hash, joined};
 use super::lines::{Repeats, blocks, repeats};
 use super::rules::Measure;
 use super::words::{Word, total_length};
@@ -13,8 +14,11 @@ use super::words::{Word, total_length};
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     pub(super) counts: Counts,
-    /// The first word of each run that may be repeated, the hash of the run, its place in the table.
+    /// Runs that may be repeated.
     runs: Vec<Run>,
+    /// The text without white space, and where each word begins in it.
+    dense: Vec<u8>,
+    starts: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,8 @@ struct Run {
 /// Most frequent runs are asked for up to so many words, repeated ones beyond.
 const LONGEST_TOP: usize = 4;
 const LONGEST: usize = 10;
+/// Bytes that tell most runs apart.
+const OPENING: usize = 16;
 
 const RUNS: [Measure; 9] = [
     Measure::Top2Gram,
@@ -61,17 +67,17 @@ pub(super) fn measure(
     values.push((Measure::DuplicateParagraphCharacters, both(paragraphs).1));
     values.push((Measure::DuplicateLines, both(lines).0));
     values.push((Measure::DuplicateLineCharacters, both(lines).1));
-    runs(words, buffers, |n, repeated| values.push((RUNS[n - 2], share(repeated, characters))));
+    let mut measured = |n: usize, repeated| values.push((RUNS[n - 2], share(repeated, characters)));
+    frequent(words, buffers, &mut measured);
+    repeated(text, words, buffers, &mut measured);
 }
 
-/// Code points of the most frequent run of two, three and four words, with the spaces between them, times its number; and
-/// of the runs of five to ten words that stood before, which do not overlap.
-fn runs(words: &[Word], buffers: &mut Buffers, mut measured: impl FnMut(usize, usize)) {
-    let Buffers { counts, runs } = buffers;
+/// Code points of the most frequent run of two, three and four words, with the spaces between them, times its number.
+fn frequent(words: &[Word], buffers: &mut Buffers, measured: &mut impl FnMut(usize, usize)) {
+    let Buffers { counts, runs, .. } = buffers;
     runs.clear();
     runs.extend(words.iter().zip(0..).map(|(word, first)| Run { hash: word.hash, first, place: 0 }));
-    let length = |first: u32, n: usize| total_length(&words[first as usize..first as usize + n]);
-    for n in 2..=LONGEST {
+    for n in 2..=LONGEST_TOP {
         while runs.last().is_some_and(|run| run.first as usize + n > words.len()) {
             runs.pop();
         }
@@ -83,29 +89,57 @@ fn runs(words: &[Word], buffers: &mut Buffers, mut measured: impl FnMut(usize, u
             (run.place, count) = counts.add(run.hash);
             most = most.max(count);
         }
-        if n <= LONGEST_TOP {
-            let top = match most {
-                _ if words.len() < n => 0,
-                // Of runs that are equally frequent the first counts.
-                0 | 1 => length(0, n) + n - 1,
-                _ => {
-                    let top = runs.iter().find(|run| counts.at(run.place) == most);
-                    top.map_or(0, |run| (length(run.first, n) + n - 1) * most as usize)
-                }
-            };
-            measured(n, top);
-        }
-        runs.retain(|run| counts.at(run.place) > 1);
-        if n > LONGEST_TOP {
-            let mut repeated = 0;
-            let mut next = 0;
-            for run in runs.iter().filter(|_| most > 1) {
-                if run.first as usize >= next && counts.mark(run.place) {
-                    repeated += length(run.first, n);
-                    next = run.first as usize + n;
-                }
+        let length = |first: usize| total_length(&words[first..first + n]) + n - 1;
+        let top = match most {
+            _ if words.len() < n => 0,
+            // Of runs that are equally frequent the first counts.
+            0 | 1 => length(0),
+            _ => {
+                let top = runs.iter().find(|run| counts.at(run.place) == most);
+                top.map_or(0, |run| length(run.first as usize) * most as usize)
             }
-            measured(n, repeated);
+        };
+        measured(n, top);
+        runs.retain(|run| counts.at(run.place) > 1);
+    }
+}
+
+/// Code points of the runs of five to ten words that stood before, none of which overlap.
+fn repeated(text: &str, words: &[Word], buffers: &mut Buffers, measured: &mut impl FnMut(usize, usize)) {
+    let Buffers { counts, runs, dense, starts } = buffers;
+    dense.clear();
+    starts.clear();
+    for word in words {
+        starts.push(dense.len() as u32);
+        dense.extend_from_slice(&text.as_bytes()[word.start..word.start + word.bytes as usize]);
+    }
+    starts.push(dense.len() as u32);
+    let shortest = LONGEST_TOP + 1;
+    let begin = |word: u32| starts[word as usize] as usize;
+
+    runs.clear();
+    counts.start(words.len());
+    for first in 0..(words.len() + 1).saturating_sub(shortest) as u32 {
+        let start = begin(first);
+        let hash = hash(&dense[start..dense.len().min(start + OPENING)]);
+        runs.push(Run { hash, first, place: counts.add(hash).0 });
+    }
+    // Shorter runs are not told apart by their opening, which is longer.
+    runs.retain(|run| counts.at(run.place) > 1 || begin(run.first + shortest as u32) - begin(run.first) < OPENING);
+
+    for n in shortest..=LONGEST {
+        while runs.last().is_some_and(|run| run.first as usize + n > words.len()) {
+            runs.pop();
         }
+        counts.start(runs.len());
+        let (mut characters, mut next) = (0, 0);
+        for run in runs.iter() {
+            let first = run.first as usize;
+            if first >= next && counts.add(hash(&dense[begin(run.first)..begin(run.first + n as u32)])).1 > 1 {
+                characters += total_length(&words[first..first + n]);
+                next = first + n;
+            }
+        }
+        measured(n, characters);
     }
 }

@@ -283,13 +283,11 @@ fn named<T: Copy>(what: &str, all: &[T], name: fn(T) -> &'static str, text: &str
         let distance = |one: T| strsim::damerau_levenshtein(&plain, name(one));
         let nearest = all.iter().copied().min_by_key(|&one| distance(one));
         let near = nearest.filter(|&one| distance(one) <= (name(one).len() / 3).max(1));
-        match near {
-            Some(near) => format!("there is no {what} \"{text}\"; did you mean \"{}\"?", name(near)),
-            None => {
-                let names: Vec<_> = all.iter().map(|&one| name(one)).collect();
-                format!("there is no {what} \"{text}\"; there are {}", names.join(", "))
-            }
-        }
+        let Some(near) = near else {
+            let names: Vec<_> = all.iter().map(|&one| name(one)).collect();
+            return format!("there is no {what} \"{text}\"; there are {}", names.join(", "));
+        };
+        format!("there is no {what} \"{text}\"; did you mean \"{}\"?", name(near))
     })
 }
 

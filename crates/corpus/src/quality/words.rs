@@ -38,6 +38,7 @@ pub(super) struct Word {
     pub(super) hash: u64,
     /// Its first byte.
     pub(super) start: usize,
+    pub(super) bytes: u32,
     /// Code points.
     pub(super) length: u32,
     pub(super) flags: u8,
@@ -67,11 +68,12 @@ impl Word {
             last = character;
         }
         let stop = characters == 1 && ends_sentence(last);
-        let flags = Self::LETTER * u8::from(letter)
-            | Self::SYMBOLS * u8::from(symbols)
-            | Self::STOP * u8::from(stop)
-            | Self::PUNCTUATION * u8::from(punctuation);
-        Self { hash: hash(text.as_bytes()), start, length: characters, flags }
+        let flag = |flag: u8, set: bool| if set { flag } else { 0 };
+        let flags = flag(Self::LETTER, letter)
+            | flag(Self::SYMBOLS, symbols)
+            | flag(Self::STOP, stop)
+            | flag(Self::PUNCTUATION, punctuation);
+        Self { hash: hash(text.as_bytes()), start, bytes: text.len() as u32, length: characters, flags }
     }
 
     pub(super) fn has_letter(self) -> bool {
@@ -228,17 +230,15 @@ fn span(
     if let Some(special) = specials.find_hashed(span, hashed) {
         return push(span, start, &special.ends, words);
     }
-    let plain = |hash: u64, bytes: usize, start: usize| {
-        let flags = Word::LETTER;
-        Word { hash, start, length: bytes as u32, flags }
-    };
+    let plain =
+        |hash: u64, bytes: usize, flags: u8| Word { hash, start, bytes: bytes as u32, length: bytes as u32, flags };
     // Most words are letters, and most of the others are letters with one mark behind them.
     if before | last == LETTER {
-        words.push(plain(hashed, bytes.len(), start));
+        words.push(plain(hashed, bytes.len(), Word::LETTER));
         return;
     }
     if before | last == DIGIT {
-        words.push(Word { hash: hashed, start, length: bytes.len() as u32, flags: 0 });
+        words.push(plain(hashed, bytes.len(), 0));
         return;
     }
     if before == LETTER && last == OTHER {
@@ -256,7 +256,7 @@ fn span(
             let hashed = hash(body.as_bytes());
             match specials.find_hashed(body, hashed) {
                 Some(special) => push(body, start, &special.ends, words),
-                None => words.push(plain(hashed, body.len(), start)),
+                None => words.push(plain(hashed, body.len(), Word::LETTER)),
             }
             words.push(Word::new(&span[body.len()..], start + body.len()));
             return;

@@ -73,11 +73,18 @@ fn domain(bytes: &[u8]) -> Option<usize> {
 /// True for addresses that the public network knows.
 pub(super) fn is_public_ipv4(address: Ipv4Addr) -> bool {
     let [a, b, c, d] = address.octets();
+    // RFC 6890: this network, private, shared, loopback, link-local, benchmarks, documentation, reserved.
     let special = match (a, b, c) {
-        (0 | 10 | 127 | 240..=255, ..) | (169, 254, _) | (192, 168, _) => true,
-        (100, 64..=127, _) | (172, 16..=31, _) | (198, 18 | 19, _) => true,
         (192, 0, 0) => !matches!(d, 9 | 10),
-        (192, 0, 2) | (198, 51, 100) | (203, 0, 113) => true,
+        (0 | 10 | 127 | 240..=255, ..)
+        | (100, 64..=127, _)
+        | (169, 254, _)
+        | (172, 16..=31, _)
+        | (192, 168, _)
+        | (192, 0, 2)
+        | (198, 18 | 19, _)
+        | (198, 51, 100)
+        | (203, 0, 113) => true,
         _ => false,
     };
     !special
@@ -122,10 +129,8 @@ pub(super) fn ipv6(text: &str, private: bool, hits: &mut Vec<Hit>) {
         if !alone || !(number || colons > 3) {
             continue;
         }
-        if let Ok(address) = run.parse::<Ipv6Addr>() {
-            if private || is_public_ipv6(address) {
-                hits.push(Hit { start, end: start + run.len(), kind: Redaction::Ipv6 });
-            }
+        if run.parse::<Ipv6Addr>().is_ok_and(|address| private || is_public_ipv6(address)) {
+            hits.push(Hit { start, end: start + run.len(), kind: Redaction::Ipv6 });
         }
     }
 }

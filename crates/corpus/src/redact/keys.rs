@@ -149,10 +149,21 @@ fn private_keys(text: &str, finders: &Finders, hits: &mut Vec<Hit>) {
         let dashes = finders.end.find(&bytes[from..]).map(|dashes| from + dashes);
         let closes = dashes.filter(|&dashes| bytes[dashes..].starts_with(b"-----END ") && dashes - from < LONGEST_KEY);
         let end = closes.and_then(|dashes| head(dashes + "-----END ".len()));
-        next = end.unwrap_or_else(|| {
-            let lines = run(&bytes[from..], |byte| byte.is_ascii_alphanumeric() || b"+/=\r\n".contains(&byte));
-            from + text[from..from + lines].trim_end().len()
-        });
+        next = end.unwrap_or_else(|| from + key_lines(&text[from..]));
         hits.push(Hit { start, end: next, kind: Redaction::PrivateKey });
     }
+}
+
+/// Bytes of the lines at the start that hold nothing but base64, without the last line end.
+fn key_lines(text: &str) -> usize {
+    let base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    let mut end = 0;
+    for line in text.split_inclusive('\n').skip(1) {
+        let bare = line.trim_ascii_end();
+        if bare.is_empty() || !bare.bytes().all(base64) {
+            break;
+        }
+        end = bare.as_ptr() as usize - text.as_ptr() as usize + bare.len();
+    }
+    end
 }

@@ -236,7 +236,9 @@ impl Redactor {
             clean.push_str(&text[copied..start]);
             let examples = kind.examples();
             clean.push_str(match self.replacement {
-                Replacement::Example if !examples.is_empty() => examples[counts[kind as usize] as usize % examples.len()],
+                Replacement::Example if !examples.is_empty() => {
+                    examples[counts[kind as usize] as usize % examples.len()]
+                }
                 _ => kind.mask(),
             });
             counts[kind as usize] += 1;

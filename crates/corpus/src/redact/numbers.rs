@@ -64,7 +64,9 @@ fn ends(text: &str, at: usize) -> bool {
 fn continues(text: &str, at: usize) -> bool {
     let mut before = text[..at].chars().rev();
     match before.next() {
-        Some('.' | '-' | ',' | '/' | '+') => before.next().is_some_and(|before| joins(before) || matches!(before, '.' | '-')),
+        Some('.' | '-' | ',' | '/' | '+') => {
+            before.next().is_some_and(|before| joins(before) || matches!(before, '.' | '-'))
+        }
         Some(before) => matches!(before, '$' | '€' | '£' | '¥' | '￥' | '#' | '_' | '='),
         None => false,
     }
@@ -121,7 +123,7 @@ fn is_region(region: u32) -> bool {
 }
 
 fn is_date(year: u32, month: u32, day: u32) -> bool {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days = match month {
         4 | 6 | 9 | 11 => 30,
         2 => 28 + u32::from(leap),
@@ -150,16 +152,22 @@ fn chinese_id(text: &str, at: usize) -> Option<usize> {
     (fits && !continues(text, at) && ends(text, at + 18)).then_some(at + 18)
 }
 
-/// Digits in groups, with the same mark between all of them: the digits, the lengths of the groups, and the end.
+/// Digits in groups, with the same mark between all of them.
 struct Groups {
     digits: Vec<u8>,
+    /// Digits of each group.
     lengths: Vec<usize>,
-    end: usize,
+    /// Where each group ends.
+    ends: Vec<usize>,
 }
+
+/// A group this long is the last: what follows it is another number.
+const LAST_GROUP: usize = 7;
 
 fn groups(text: &str, at: usize, marks: &[u8]) -> Groups {
     let bytes = &text.as_bytes()[..text.len().min(at + LONGEST)];
-    let mut found = Groups { digits: Vec::with_capacity(LONGEST), lengths: Vec::with_capacity(8), end: at };
+    let (digits, lengths, ends) = (Vec::with_capacity(LONGEST), Vec::with_capacity(8), Vec::with_capacity(8));
+    let mut found = Groups { digits, lengths, ends };
     let mut mark = None;
     let mut place = at;
     loop {
@@ -167,16 +175,30 @@ fn groups(text: &str, at: usize, marks: &[u8]) -> Groups {
         if length == 0 {
             break;
         }
-        found.digits.extend_from_slice(&bytes[place..place + length]);
+        let end = place + length;
+        found.digits.extend_from_slice(&bytes[place..end]);
         found.lengths.push(length);
-        found.end = place + length;
-        let Some(next) = bytes.get(found.end).copied().filter(|next| marks.contains(next)) else { break };
+        found.ends.push(end);
+        let Some(next) = bytes.get(end).copied().filter(|next| length < LAST_GROUP && marks.contains(next)) else {
+            break;
+        };
         if *mark.get_or_insert(next) != next {
             break;
         }
-        place = found.end + 1;
+        place = end + 1;
     }
     found
+}
+
+impl Groups {
+    /// The end of the most groups from the first on that are a number of the kind asked for.
+    fn longest(&self, fits: impl Fn(&[u8], &[usize]) -> bool) -> Option<usize> {
+        (1..=self.lengths.len()).rev().find_map(|count| {
+            let lengths = &self.lengths[..count];
+            let digits = &self.digits[..lengths.iter().sum()];
+            fits(digits, lengths).then(|| self.ends[count - 1])
+        })
+    }
 }
 
 fn passes_luhn(digits: &[u8]) -> bool {
@@ -189,7 +211,7 @@ fn passes_luhn(digits: &[u8]) -> bool {
             doubled / 10 + doubled % 10
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// Prefixes and lengths that cards in use have.
@@ -199,22 +221,27 @@ fn is_issued(digits: &[u8]) -> bool {
         13 => digits[0] == b'4',
         14 => matches!(two, 36 | 38 | 39) || matches!(four, 3000..=3059),
         15 => matches!(two, 34 | 37),
-        16 => digits[0] == b'4' || matches!(two, 51..=55 | 60 | 62 | 64 | 65 | 81) || matches!(four, 2221..=2720 | 3528..=3589),
+        16 => {
+            digits[0] == b'4'
+                || matches!(two, 51..=55 | 60 | 62 | 64 | 65 | 81)
+                || matches!(four, 2221..=2720 | 3528..=3589)
+        }
         17..=19 => matches!(two, 62) || (digits.len() == 19 && digits[0] == b'4'),
         _ => false,
     }
 }
 
 fn card(text: &str, at: usize) -> Option<usize> {
-    let Groups { digits, lengths, end } = groups(text, at, b" -");
-    let grouped = match lengths[..] {
-        [_] | [4, 6, 5] | [4, 6, 4] => true,
-        [ref first @ .., last] => first.len() > 2 && first.iter().all(|&length| length == 4) && last <= 4,
-        [] => false,
-    };
-    let varied = digits.iter().any(|digit| *digit != digits[0]);
-    let fits = grouped && digits.len() > 12 && varied && is_issued(&digits) && passes_luhn(&digits);
-    (fits && !continues(text, at) && ends(text, end)).then_some(end)
+    let end = groups(text, at, b" -").longest(|digits, lengths| {
+        let grouped = match *lengths {
+            [_] | [4, 6, 4 | 5] => true,
+            [ref first @ .., last] => first.len() > 2 && first.iter().all(|&length| length == 4) && last <= 4,
+            [] => false,
+        };
+        let varied = digits.iter().any(|digit| *digit != digits[0]);
+        grouped && digits.len() > 12 && varied && is_issued(digits) && passes_luhn(digits)
+    })?;
+    (!continues(text, at) && ends(text, end)).then_some(end)
 }
 
 /// Where a phone number starts and ends whose first digit is here.
@@ -234,41 +261,48 @@ fn phone(text: &str, at: usize) -> Option<(usize, usize)> {
     Some((at - usize::from(opened), end))
 }
 
-/// Behind a `+`: eight to fifteen digits (E.164), in groups with one mark between, some of them in brackets.
+/// Behind a `+`: eight to fifteen digits (E.164), in groups with a mark between, some of them in brackets. Numbers of North
+/// America have eleven, Chinese ones thirteen.
 fn international(text: &str, at: usize) -> Option<usize> {
     let bytes = &text.as_bytes()[..text.len().min(at + LONGEST)];
-    let (mut digits, mut end, mut place) = (0, at, at);
-    let mut open = false;
-    while let Some(&byte) = bytes.get(place) {
-        match byte {
-            b'0'..=b'9' => {
-                digits += 1;
-                end = place + 1;
-            }
-            b'(' if !open => open = true,
-            b')' if open => open = false,
-            b' ' | b'-' | b'.' if place > end + usize::from(bytes[place - 1] == b')') => break,
-            b' ' | b'-' | b'.' => {}
-            _ => break,
+    let most = match bytes[at..] {
+        [b'1', ..] => 11,
+        [b'8', b'6', ..] => 13,
+        _ => 15,
+    };
+    let (mut digits, mut place, mut open) = (0, at, false);
+    let mut end = None;
+    loop {
+        let group = bytes[place..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        digits += group;
+        place += group;
+        if group == 0 || digits > most {
+            break;
         }
-        place += 1;
+        if bytes.get(place) == Some(&b')') && open {
+            (open, place) = (false, place + 1);
+        }
+        if digits >= 8 && !open {
+            end = Some(place);
+        }
+        place += usize::from(matches!(bytes.get(place), Some(b' ' | b'-' | b'.')));
+        if bytes.get(place) == Some(&b'(') && !open {
+            (open, place) = (true, place + 1);
+        }
     }
-    ((8..=15).contains(&digits) && bytes[at] != b'0' && !open).then_some(end)
+    end.filter(|_| bytes[at] != b'0')
 }
 
 /// `139 1234 5678`, `13912345678`, `86-139-1234-5678`, `010-12345678`, `0755 1234567`.
 fn chinese(text: &str, at: usize) -> Option<usize> {
-    let Groups { digits, lengths, end } = groups(text, at, b" -");
     let mobile = |digits: &[u8]| digits.len() == 11 && digits[0] == b'1' && (b'3'..=b'9').contains(&digits[1]);
-    let fits = match lengths[..] {
-        [11] | [3, 4, 4] => mobile(&digits),
-        [2, 11] | [2, 3, 4, 4] => digits.starts_with(b"86") && mobile(&digits[2..]),
-        [13] => digits.starts_with(b"86") && mobile(&digits[2..]),
+    groups(text, at, b" -").longest(|digits, lengths| match lengths {
+        [11] | [3, 4, 4] => mobile(digits),
+        [13] | [2, 11] | [2, 3, 4, 4] => digits.starts_with(b"86") && mobile(&digits[2..]),
         [3, 8] => digits[0] == b'0' && matches!(digits[1], b'1' | b'2'),
         [4, 7 | 8] => digits[0] == b'0' && (b'3'..=b'9').contains(&digits[1]),
         _ => false,
-    };
-    fits.then_some(end)
+    })
 }
 
 /// An area code and the exchange: neither begins with 0 or 1 (North American Numbering Plan).
@@ -278,13 +312,11 @@ fn is_american(digits: &[u8]) -> bool {
 
 /// `555-234-5678`, `555.234.5678`, `1-555-234-5678`.
 fn american(text: &str, at: usize) -> Option<usize> {
-    let Groups { digits, lengths, end } = groups(text, at, b"-.");
-    let fits = match lengths[..] {
-        [3, 3, 4] => is_american(&digits),
+    groups(text, at, b"-.").longest(|digits, lengths| match lengths {
+        [3, 3, 4] => is_american(digits),
         [1, 3, 3, 4] => digits[0] == b'1' && is_american(&digits[1..]),
         _ => false,
-    };
-    fits.then_some(end)
+    })
 }
 
 /// `(555) 234-5678`, `(010) 1234 5678`.
@@ -296,12 +328,12 @@ fn after_bracket(text: &str, at: usize) -> Option<usize> {
     }
     let next = at + area + 1;
     let next = next + usize::from(matches!(bytes.get(next), Some(b' ' | b'-')));
-    let Groups { digits, lengths, end } = groups(text, next, b" -.");
-    let all = [&bytes[at..at + area], &digits].concat();
-    let fits = match lengths[..] {
-        [3, 4] => area == 3 && is_american(&all),
-        [8] | [4, 4] | [7] | [3 | 4, _] => (3..=4).contains(&area) && all[0] == b'0' && (10..=12).contains(&all.len()),
-        _ => false,
-    };
-    fits.then_some(end)
+    groups(text, next, b" -.").longest(|digits, lengths| {
+        let all = [&bytes[at..at + area], digits].concat();
+        match lengths {
+            [3, 4] => area == 3 && is_american(&all),
+            [7 | 8] | [4, 4] => (3..=4).contains(&area) && all[0] == b'0' && (10..=12).contains(&all.len()),
+            _ => false,
+        }
+    })
 }
