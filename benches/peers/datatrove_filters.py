@@ -4,7 +4,7 @@
     python benches/peers/datatrove_filters.py FILE > theirs.jsonl
     cargo run --release -p loam-corpus --example filters_verdicts -- FILE > ours.jsonl
     python benches/peers/datatrove_filters.py FILE --ours ours.jsonl     lists every difference
-    python benches/peers/datatrove_filters.py FILE --speed               times each filter alone
+    python benches/peers/datatrove_filters.py FILE --speed               times each filter alone, by the time of the processor
     python benches/peers/datatrove_filters.py --documents PATH... > FILE makes such a file of text files
     python benches/peers/datatrove_filters.py --fixture > FILE           verdicts on texts of our own, for the tests
 
@@ -112,21 +112,20 @@ def compare(texts, filters, ours):
 
 def speed(texts, filters):
     size = sum(len(text.encode()) for text in texts) / 1e6
-    everything = 0.0
     for name, one in filters.items():
         verdict(name, one, "Warm up: load the tokenizer.")
-        start = time.perf_counter()
+        start = time.process_time()
         for text in texts:
             # Each filter splits words by itself, but for texts that were split a moment ago.
             split_into_parts.cache_clear()
             verdict(name, one, text)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         print(f"{name:18} {size / seconds:8.3f} MB/s")
-    start = time.perf_counter()
+    start = time.process_time()
     for text in texts:
         for name, one in filters.items():
             verdict(name, one, text)
-    everything = time.perf_counter() - start
+    everything = time.process_time() - start
     print(f"{'all four':18} {size / everything:8.3f} MB/s (words of a text kept from filter to filter)")
 
 
