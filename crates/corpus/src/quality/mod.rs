@@ -24,6 +24,7 @@ mod repetition;
 mod rules;
 mod settings;
 mod specials;
+#[rustfmt::skip]
 mod tables;
 mod words;
 

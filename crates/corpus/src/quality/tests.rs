@@ -63,7 +63,7 @@ fn published_limits_hold_from_both_sides() {
     assert_eq!(judged(Preset::C4, &sentences(5)).verdict, None);
     assert_eq!(judged(Preset::C4, &sentences(4)).verdict, Some(Rule::C4Sentences));
 
-    // Seven lines of fifty are more than 0.12 of them, six are not less.
+    // Six lines of fifty are 0.12 of them.
     let lines = |ended: usize| {
         let mark = |at: usize| if at < ended { "." } else { "" };
         (0..50)
@@ -192,6 +192,7 @@ fn hostile_texts_take_linear_time() {
 
 #[test]
 fn verdicts_are_those_of_datatrove() {
+    // Made by `python benches/peers/datatrove_filters.py --fixture`.
     let fixture = include_str!("../../tests/fixtures/datatrove_filters.json");
     let documents: Vec<serde_json::Value> = serde_json::from_str(fixture).unwrap();
     for document in documents {
