@@ -2,7 +2,8 @@
 //!
 //! Training data is text of any shape and size, and what it did to a model can only be told when every
 //! token can be traced to its document. So this crate streams: files are read as documents with source,
-//! path and offset ([`read_documents`]), brought to one spelling ([`normalize`]) and cleaned ([`mod@clean`]), counted for
+//! path and offset ([`read_documents`]), brought to one spelling ([`normalize`]) and cleaned ([`mod@clean`]), judged by the
+//! published filters ([`quality`]), freed of what tells who a person is ([`redact`]), counted for
 //! copies ([`DuplicateCounter`]), tokenized ([`Tokenizer`]), laid down as flat files of token ids with a row per
 //! document ([`prepare`]), and read back in an order that can be resumed from anywhere ([`Loader`]). What repeats across
 //! documents, or stands in evaluation sets, is found by [`deduplicate`].
@@ -25,7 +26,9 @@ mod loader;
 mod normalize;
 mod permutation;
 mod prepare;
+pub mod quality;
 mod read;
+pub mod redact;
 mod rust_source;
 mod shard;
 mod tokenizer;

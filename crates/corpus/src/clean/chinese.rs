@@ -24,3 +24,19 @@ pub(super) fn words_of(run: &str) -> Vec<&str> {
     }
     words
 }
+
+/// The parts of any text, together the whole of it: words where it is Chinese, numbers and words of other scripts, and
+/// characters by themselves.
+pub(crate) fn cut_chinese(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').flat_map(|line| {
+        let mut rest = line;
+        std::iter::from_fn(move || {
+            let end = rest.char_indices().nth(LONGEST_RUN).map_or(rest.len(), |(end, _)| end);
+            let (part, after) = rest.split_at(end);
+            rest = after;
+            (!part.is_empty()).then(|| JIEBA.cut(part, true))
+        })
+        .flatten()
+        .map(|token| token.word)
+    })
+}

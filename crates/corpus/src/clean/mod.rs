@@ -20,6 +20,8 @@ pub use letters::{letters, lowercase};
 pub use tags::strip_tags;
 pub use words::{Language, split_words, stem, stop_words};
 
+pub(crate) use chinese::cut_chinese;
+
 use crate::normalize::normalize;
 
 /// One step of cleaning.
