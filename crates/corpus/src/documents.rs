@@ -7,14 +7,18 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
+use serde_json::{Map, Value};
+
 use crate::duplicates::ContentHash;
 use crate::error::CorpusError;
+use crate::read::cell_value;
 
 /// Rows held before they are handed to the writer.
 const BATCH: usize = 4096;
@@ -44,6 +48,40 @@ pub(crate) struct DocumentRow {
     pub(crate) dropped: Option<String>,
     /// Position of its first token in its stream.
     pub(crate) token_start: i64,
+}
+
+/// The rows of a `documents.parquet` whose id begins with `wanted`, or whose path contains it, at most `most`, each as the
+/// columns that it has; whatever wrote the file.
+///
+/// # Errors
+/// [`CorpusError::Io`] where the file cannot be read, [`CorpusError::Damaged`] where it is none.
+pub fn find_documents(file: &Path, wanted: &str, most: usize) -> Result<Vec<Map<String, Value>>, CorpusError> {
+    let damaged = |error: &dyn std::fmt::Display| {
+        CorpusError::damaged(file, format!("not a whole table of documents: {error}"), "prepare the data again")
+    };
+    let open = File::open(file).map_err(CorpusError::io("open", file))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(open).map_err(|error| damaged(&error))?;
+    let mut found = Vec::new();
+    for batch in builder.build().map_err(|error| damaged(&error))? {
+        let batch = batch.map_err(|error| damaged(&error))?;
+        let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+        let (Some(ids), Some(paths)) = (text("id"), text("path")) else {
+            return Err(damaged(&"it has no columns id and path"));
+        };
+        for row in 0..batch.num_rows() {
+            if !ids.value(row).starts_with(wanted) && !paths.value(row).contains(wanted) {
+                continue;
+            }
+            if found.len() == most {
+                return Ok(found);
+            }
+            let schema = batch.schema();
+            let cells = schema.fields().iter().zip(batch.columns());
+            let cells = cells.map(|(field, column)| (field.name().clone(), cell_value(column.as_ref(), row)));
+            found.push(cells.filter(|(_, value)| !value.is_null()).collect());
+        }
+    }
+    Ok(found)
 }
 
 /// The identity of a document: 128 bits of BLAKE3 over source, path and offset.

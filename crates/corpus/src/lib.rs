@@ -22,9 +22,11 @@ mod error;
 pub mod extract;
 mod guard;
 mod inspect;
+mod language;
 mod loader;
 mod normalize;
 mod permutation;
+pub mod pipeline;
 mod prepare;
 pub mod quality;
 mod read;
@@ -36,12 +38,14 @@ mod words;
 mod write;
 
 pub use cargo_sources::{CargoCaps, CargoCorpus, CargoSources};
+pub use documents::find_documents;
 pub use duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCounts, content_hash};
 pub use error::CorpusError;
 pub use inspect::{InspectOptions, Inspection, Lengths, Oddity, OddityKind, PreviewDocument, Scripts, inspect};
 pub use loader::{
     Fit, IGNORE, Loader, MicroBatch, PairBatch, PairLoader, Place, Position, Sequence, evaluation_sequences, fitting,
 };
+pub use language::{Identified, identify_language, language_codes};
 pub use normalize::normalize;
 pub use prepare::{
     ConversationWriter, Dropped, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary, Marked, PreparePlan,

@@ -46,6 +46,8 @@ pub(crate) struct FolderInMaking {
     aside: PathBuf,
     lock: Option<File>,
     finished: bool,
+    /// Whether it stays where it is not finished, for the next run to go on with.
+    resumable: bool,
 }
 
 impl FolderInMaking {
@@ -53,6 +55,29 @@ impl FolderInMaking {
     /// to be an older one of ours, which will be replaced; another folder with content is an error.
     pub(crate) fn start(target: &Path, marker: &str) -> Result<Self, CorpusError> {
         refuse_foreign(target, marker)?;
+        let (aside, lock) = Self::open_aside(target)?;
+        let making = Self { target: target.to_path_buf(), aside, lock: Some(lock), finished: false, resumable: false };
+        making.clear()?;
+        Ok(making)
+    }
+
+    /// As [`FolderInMaking::start`], of which an unfinished folder stays. One that an earlier run left is gone on with where
+    /// its file `stamp` holds these bytes; the second value says so.
+    pub(crate) fn resume(target: &Path, marker: &str, stamp: &str, bytes: &[u8]) -> Result<(Self, bool), CorpusError> {
+        refuse_foreign(target, marker)?;
+        let (aside, lock) = Self::open_aside(target)?;
+        let making = Self { target: target.to_path_buf(), aside, lock: Some(lock), finished: false, resumable: true };
+        let stamp = making.aside.join(stamp);
+        let same = std::fs::read(&stamp).is_ok_and(|found| found == bytes);
+        if !same {
+            making.clear()?;
+            replace_file(&stamp, bytes)?;
+        }
+        Ok((making, same))
+    }
+
+    /// The folder beside `target` in which it is made, and its lock.
+    fn open_aside(target: &Path) -> Result<(PathBuf, File), CorpusError> {
         let name = target.file_name().ok_or_else(|| {
             CorpusError::invalid(format!("{}: not a place for a new folder", target.display()), "name a folder to make")
         })?;
@@ -66,9 +91,7 @@ impl FolderInMaking {
         let lock_path = aside.join(LOCK);
         let lock = File::create(&lock_path).map_err(CorpusError::io("write", &lock_path))?;
         wait_for(&lock, target)?;
-        let making = Self { target: target.to_path_buf(), aside, lock: Some(lock), finished: false };
-        making.clear()?;
-        Ok(making)
+        Ok((aside, lock))
     }
 
     /// Removes what a killed run left.
@@ -117,7 +140,7 @@ impl FolderInMaking {
 
 impl Drop for FolderInMaking {
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.finished && !self.resumable {
             self.lock = None;
             // What stays is cleared by the next run.
             let _ = std::fs::remove_dir_all(&self.aside);

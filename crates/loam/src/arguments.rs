@@ -465,6 +465,73 @@ pub enum Kind {
 pub enum DataCommand {
     /// Show text as a model would see it, and what is odd about it
     Inspect(InspectArguments),
+    /// Clean, filter, redact, and deduplicate text, with a reason for every document that goes
+    Prepare(PrepareArguments),
+    /// Say what happened to a document, and why
+    Why(WhyArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Writes DIR/text/*.parquet (what is left), DIR/documents.parquet (a row for every document: verdict, values, \
+                        cluster) and DIR/summary.json. One that was stopped goes on where it was when it is called again.\n\n\
+                        Steps from flags are taken in this order: clean, language, filter, redact, decontaminate, deduplicate. A \
+                        recipe (PATH.toml) has [[source]] and [[step]] tables in any order:\n\n  \
+                        [[source]]\n  name = \"web\"\n  path = [\"crawl/*.warc.gz\"]\n  \
+                        [[step]]\n  kind = \"language\"          # clean, filter, redact, decontaminate, deduplicate\n  \
+                        keep = [\"en\", \"zh\"]\n\n\
+                        Examples:\n  \
+                        loam data prepare crawl/*.warc.gz --language en --filter all --deduplicate exact,near -o clean\n  \
+                        loam data prepare recipe.toml -o clean\n  \
+                        loam query \"select dropped, count(*), sum(bytes) from documents group by 1 order by 2 desc\" clean\n  \
+                        loam train clean/text/*.parquet")]
+pub struct PrepareArguments {
+    /// Files, folders and globs, or one recipe that ends in .toml
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// Folder for the result
+    #[arg(short, long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Field of records that holds the text [default: text]
+    #[arg(long, value_name = "FIELD")]
+    pub text_field: Option<String>,
+    /// Where documents of text files end: auto, file, line, paragraph, separator:STRING
+    #[arg(long, default_value = "auto", value_name = "HOW")]
+    pub split: String,
+    /// Steps of cleaning: strip_tags, letters, lowercase, split_words, stop_words, stem
+    #[arg(long, value_delimiter = ',', value_name = "STEP,...")]
+    pub clean: Vec<String>,
+    /// Languages to keep: en, zh, ...
+    #[arg(long, value_delimiter = ',', value_name = "CODE,...")]
+    pub language: Vec<String>,
+    /// Published filters: all, or gopher_repetition, gopher_quality, c4, fineweb
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    pub filter: Vec<String>,
+    /// What to take out: all, or email, phone, ip, card, ...
+    #[arg(long, value_delimiter = ',', value_name = "KIND,...")]
+    pub redact: Vec<String>,
+    /// Files of evaluation sets whose texts must not be trained on
+    #[arg(long, value_name = "FILE")]
+    pub decontaminate: Vec<String>,
+    /// What must not stand there twice: url, exact, line, paragraph, near
+    #[arg(long, value_delimiter = ',', value_name = "WHAT,...")]
+    pub deduplicate: Vec<String>,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  loam data why clean 3fa9        a document by its id, or the beginning of it\n  \
+                        loam data why clean news.jsonl  documents of a file")]
+pub struct WhyArguments {
+    /// What `loam data prepare` or `loam train` wrote
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// A document's id, the beginning of one, or a part of its path
+    #[arg(value_name = "DOCUMENT")]
+    pub document: String,
+    /// Documents to tell of at most
+    #[arg(short = 'n', long, default_value_t = 10, value_name = "N")]
+    pub rows: usize,
 }
 
 #[derive(Debug, Args)]

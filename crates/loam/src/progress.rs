@@ -270,7 +270,8 @@ impl Observer for Watcher {
         }
     }
 
-    fn warning(&mut self, message: &str) {
+    /// Warns without breaking the line of progress.
+    pub fn warning(&mut self, message: &str) {
         self.done();
         self.terminal.warning(message);
     }

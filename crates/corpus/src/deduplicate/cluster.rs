@@ -6,11 +6,14 @@
 //! It takes four bytes for each document number up to the highest, and four more where the one that stays is chosen by length
 //! or score.
 
+use serde::{Deserialize, Serialize};
+
 use super::external_sort::{ExternalSorter, Scratch};
 use crate::error::CorpusError;
 
 /// Which document of a cluster stays. Among equals, the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Keep {
     /// The one of the lowest number.
     #[default]

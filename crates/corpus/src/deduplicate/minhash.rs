@@ -12,6 +12,8 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::arithmetic::{Draws, fold, scramble};
 use super::words::{Cut, each_word, is_mostly_spaceless};
 use crate::duplicates::content_hash;
@@ -27,7 +29,8 @@ const MOST_ORDERS: usize = 1 << 16;
 const LONGEST_SHINGLE: usize = 1 << 10;
 
 /// What a shingle is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Characters where more than half of a text's letters are of scripts without spaces or Hangul, else words.
     #[default]
@@ -39,7 +42,8 @@ pub enum Unit {
 }
 
 /// How texts are compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct MinHashOptions {
     /// What a shingle is made of.
     pub unit: Unit,

@@ -166,7 +166,7 @@ fn string(column: &dyn Array, row: usize) -> Option<&str> {
 }
 
 /// A cell as JSON has it: strings, numbers, truths, and lists and structures of them; what else there is, as it is printed.
-fn value(column: &dyn Array, row: usize) -> Value {
+pub(crate) fn value(column: &dyn Array, row: usize) -> Value {
     use arrow::datatypes::{Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
     use arrow::datatypes::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
     if column.is_null(row) {

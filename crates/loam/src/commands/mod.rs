@@ -11,6 +11,7 @@ pub mod fill_mask;
 pub mod generate;
 pub mod inspect;
 pub mod inspect_model;
+pub mod prepare;
 pub mod query;
 pub mod report;
 pub mod runs;
@@ -18,6 +19,7 @@ pub mod score;
 pub mod texts;
 pub mod tokenizer;
 pub mod train;
+pub mod why;
 pub mod word2vec;
 
 use std::fmt;

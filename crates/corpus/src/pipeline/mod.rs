@@ -1,0 +1,31 @@
+//! The pipeline: documents through steps in the order of a recipe, with a reason for every one that goes.
+//!
+//! Steps that look at one document at a time (clean, language, filter, redact, decontaminate) run together, in parallel,
+//! while documents are read. Steps that compare documents (duplicates of any kind) need all of them, so that what comes
+//! before is laid down, compared, and read again. Between the two, and at the end, everything is Parquet: a row for every
+//! document, those that went included, with every value that was measured.
+//!
+//! ```text
+//! DIR/text/SOURCE-00000.parquet   what is left, with where it came from
+//! DIR/documents.parquet           a row for every document: verdict, rule, values, cluster
+//! DIR/summary.json                how many documents and bytes came and went, by source and reason
+//! ```
+//!
+//! Memory is that of the batches under way and, for steps that compare, about 8 bytes a document and what
+//! [`Scratch`](crate::deduplicate::Scratch) allows. A file's rows are laid down whole or not at all, so that a run that was killed goes on with
+//! the first file that was not finished. The same plan over the same files gives the same bytes, on any number of threads.
+
+mod compare;
+mod parts;
+mod plan;
+mod row;
+mod run;
+mod step;
+mod summary;
+
+pub use plan::{Duplicates, OutputPlan, PipelinePlan, PipelineSource, StepPlan};
+pub use run::{PipelineProgress, run_pipeline};
+pub use summary::{PipelineSummary, Reason, SourceCounts};
+
+#[cfg(test)]
+mod tests;

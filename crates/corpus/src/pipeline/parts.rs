@@ -1,0 +1,101 @@
+//! Rows on the disk: a file of Parquet for each file that was read, whole or not there.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use super::row::{Row, from_batch, schema, to_batch};
+use crate::error::CorpusError;
+
+/// Bytes of a row group, about, so that writing holds no more.
+const GROUP_BYTES: usize = 64 << 20;
+/// Rows of a batch that is read.
+const BATCH: usize = 512;
+
+/// Writes rows into a file that gets its name when it is whole.
+pub(super) struct RowWriter {
+    target: PathBuf,
+    partial: PathBuf,
+    schema: Arc<Schema>,
+    writer: ArrowWriter<File>,
+    waiting: usize,
+}
+
+impl RowWriter {
+    pub(super) fn create(target: &Path, text: bool) -> Result<Self, CorpusError> {
+        let partial = target.with_extension("partial");
+        let file = File::create(&partial).map_err(CorpusError::io("write", &partial))?;
+        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let schema = schema(text);
+        let writer =
+            ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|error| wrong(&partial, "write", error))?;
+        Ok(Self { target: target.to_path_buf(), partial, schema, writer, waiting: 0 })
+    }
+
+    pub(super) fn write(&mut self, rows: &[Row]) -> Result<(), CorpusError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let batch = to_batch(rows, &self.schema);
+        self.writer.write(&batch).map_err(|error| wrong(&self.partial, "write", error))?;
+        self.waiting += rows.iter().map(|row| row.bytes as usize + 200).sum::<usize>();
+        if self.waiting > GROUP_BYTES {
+            self.writer.flush().map_err(|error| wrong(&self.partial, "write", error))?;
+            self.waiting = 0;
+        }
+        Ok(())
+    }
+
+    /// Bytes written and waiting.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    pub(super) fn finish(mut self) -> Result<(), CorpusError> {
+        self.writer.finish().map_err(|error| wrong(&self.partial, "write", error))?;
+        self.writer.inner().sync_all().map_err(CorpusError::io("write", &self.partial))?;
+        std::fs::rename(&self.partial, &self.target).map_err(CorpusError::io("rename", &self.partial))
+    }
+}
+
+/// Reads the rows of a file, batch by batch.
+pub(super) struct RowReader {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+}
+
+impl RowReader {
+    pub(super) fn open(path: &Path) -> Result<Self, CorpusError> {
+        let file = File::open(path).map_err(CorpusError::io("open", path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(path, "read", error))?;
+        let reader = builder.with_batch_size(BATCH).build().map_err(|error| wrong(path, "read", error))?;
+        Ok(Self { path: path.to_path_buf(), reader })
+    }
+}
+
+impl Iterator for RowReader {
+    type Item = Result<Vec<Row>, CorpusError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.reader.next()?;
+        Some(batch.map(|batch| from_batch(&batch)).map_err(|error| wrong(&self.path, "read", error.into())))
+    }
+}
+
+fn wrong(path: &Path, action: &'static str, error: parquet::errors::ParquetError) -> CorpusError {
+    use parquet::errors::ParquetError;
+    let source = match error {
+        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+            Ok(error) => *error,
+            Err(other) => std::io::Error::other(other),
+        },
+        other => std::io::Error::other(other),
+    };
+    CorpusError::Io { action, path: path.to_path_buf(), source }
+}

@@ -1,0 +1,132 @@
+//! Steps that look at one document at a time.
+
+use crate::clean::{NoText, Step, clean};
+use crate::deduplicate::{ContaminationIndex, ContaminationOptions};
+use crate::duplicates::content_hash;
+use crate::error::CorpusError;
+use crate::language::identify_language;
+use crate::quality::{Filters, Segmentation};
+use crate::read::{Bytes, ReadOptions, read_documents};
+use crate::redact::Redactor;
+
+use super::plan::StepPlan;
+use super::row::Row;
+
+/// A step, ready to be taken.
+pub(super) enum ReadyStep {
+    Clean(Vec<Step>),
+    Language { keep: Vec<String>, confidence: f64 },
+    Filter(Filters),
+    Redact(Redactor),
+    Decontaminate(Box<ContaminationIndex>),
+}
+
+impl ReadyStep {
+    /// Reads what the step needs: the evaluation sets.
+    pub(super) fn new(plan: &StepPlan, bytes: Bytes) -> Result<Self, CorpusError> {
+        Ok(match plan {
+            StepPlan::Clean { steps } => Self::Clean(steps.clone()),
+            StepPlan::Language { keep, confidence } => Self::Language { keep: keep.clone(), confidence: *confidence },
+            StepPlan::Filter(filters) => Self::Filter(filters.clone()),
+            StepPlan::Redact(redactor) => Self::Redact(redactor.clone()),
+            StepPlan::Decontaminate { sets, words, text_field } => {
+                let options = ContaminationOptions { words: *words, ..ContaminationOptions::default() };
+                let mut index = ContaminationIndex::new(options)?;
+                let reading = ReadOptions { text_field: text_field.clone(), bytes, ..ReadOptions::default() };
+                for (name, paths) in sets {
+                    let set = index.set(name)?;
+                    for document in read_documents(paths, &reading)? {
+                        index.add(set, &document?.text);
+                    }
+                }
+                Self::Decontaminate(Box::new(index))
+            }
+            StepPlan::Deduplicate { .. } => unreachable!("steps that compare are not taken document by document"),
+        })
+    }
+
+    /// Takes the step on a row that is still there.
+    fn take(&self, row: &mut Row) {
+        let Some(text) = &row.text else { return };
+        match self {
+            Self::Clean(steps) => match clean(text, steps) {
+                Ok(clean) => row.text = Some(clean.into_owned()),
+                Err(why @ NoText::After(_)) => row.drop_for("clean", Some(why.to_string())),
+                Err(_) => row.drop_for("empty", None),
+            },
+            Self::Language { keep, confidence } => {
+                let found = identify_language(text);
+                row.language = found.map(|found| found.code.to_owned());
+                row.confidence = found.map(|found| found.confidence);
+                if keep.is_empty() && *confidence == 0.0 {
+                    return;
+                }
+                match found {
+                    None => row.drop_for("language", Some("no letters to tell it by".to_owned())),
+                    Some(found) if !keep.is_empty() && !keep.iter().any(|code| code == found.code) => {
+                        row.drop_for("language", Some(found.code.to_owned()));
+                    }
+                    Some(found) if found.confidence < *confidence => {
+                        row.drop_for("language", Some(format!("{} with a confidence of {:.2}", found.code, found.confidence)));
+                    }
+                    Some(_) => {}
+                }
+            }
+            Self::Filter(filters) => {
+                let language = row.language.as_deref().or_else(|| Some(identify_language(text)?.code)).unwrap_or("en");
+                let segmentation = Segmentation::of(language);
+                let judged = filters.apply(text, segmentation);
+                let (values, verdict) = (judged.values, judged.verdict);
+                let kept = judged.text.into_owned();
+                for (measure, value) in values {
+                    match row.values.iter_mut().find(|(known, _)| *known == measure) {
+                        Some((_, old)) => *old = value,
+                        None => row.values.push((measure, value)),
+                    }
+                }
+                match verdict {
+                    Some(rule) => {
+                        let value = row.values.iter().find(|(measure, _)| *measure == rule.measure()).map(|(_, value)| *value);
+                        let limit = filters.limit(rule, segmentation);
+                        let detail = value.zip(limit).map(|(value, limit)| format!("{value} where the limit is {limit}"));
+                        row.drop_for(rule.name(), detail);
+                    }
+                    None => row.text = Some(kept),
+                }
+            }
+            Self::Redact(redactor) => {
+                let redacted = redactor.redact(text);
+                let count: u32 = redacted.counts.iter().sum();
+                if count > 0 {
+                    row.redacted += count;
+                    row.text = Some(redacted.text.into_owned());
+                }
+            }
+            Self::Decontaminate(index) => {
+                let found = index.check(text);
+                if !found.is_clean() {
+                    let sets: Vec<&str> = found.sets().map(|set| index.names()[set].as_str()).collect();
+                    let said = found.matches.first().map_or("", |first| first.text);
+                    let said: String = said.chars().take(120).collect();
+                    let detail = format!("{}: {said:?}", sets.join(", "));
+                    row.drop_for("contaminated", Some(detail));
+                }
+            }
+        }
+    }
+}
+
+/// Takes steps in order, until the document goes or is through.
+pub(super) fn take_steps(row: &mut Row, steps: &[ReadyStep]) {
+    for step in steps {
+        step.take(row);
+    }
+    if row.text.as_deref().is_some_and(|text| text.trim().is_empty()) {
+        row.drop_for("empty", None);
+    }
+    row.measure();
+    if let Some(text) = &row.text {
+        let hash = content_hash(text);
+        row.mark(&hash);
+    }
+}

@@ -1,0 +1,70 @@
+//! What came, and what went at which step.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::row::Row;
+
+/// Documents that went for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// How many.
+    pub documents: u64,
+    /// Bytes of their texts when they went.
+    pub bytes: u64,
+}
+
+/// One source in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceCounts {
+    /// Documents read.
+    pub read: u64,
+    /// Bytes of their texts.
+    pub bytes_read: u64,
+    /// Documents kept.
+    pub kept: u64,
+    /// Bytes of their texts.
+    pub bytes: u64,
+    /// Things that were redacted in those kept.
+    pub redacted: u64,
+    /// Lines and paragraphs that were taken out of those kept.
+    pub repeated: u64,
+    /// Those that went, by reason.
+    pub dropped: BTreeMap<String, Reason>,
+    /// Those kept by language, where it was told.
+    pub languages: BTreeMap<String, u64>,
+}
+
+/// What a pipeline did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineSummary {
+    /// By source.
+    pub sources: BTreeMap<String, SourceCounts>,
+    /// What in files could not be read and was passed over, a message each.
+    pub passed_over: Vec<String>,
+}
+
+impl PipelineSummary {
+    pub(super) fn add(&mut self, row: &Row) {
+        let counts = match self.sources.get_mut(&*row.source) {
+            Some(counts) => counts,
+            None => self.sources.entry(row.source.to_string()).or_default(),
+        };
+        counts.read += 1;
+        counts.bytes_read += row.bytes_read;
+        if let Some(reason) = &row.dropped {
+            let reason = counts.dropped.entry(reason.clone()).or_default();
+            reason.documents += 1;
+            reason.bytes += row.bytes;
+            return;
+        }
+        counts.kept += 1;
+        counts.bytes += row.bytes;
+        counts.redacted += u64::from(row.redacted);
+        counts.repeated += u64::from(row.repeated);
+        if let Some(language) = &row.language {
+            *counts.languages.entry(language.clone()).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `loam data prepare`.
+
+use super::Misuse;
+use crate::arguments::PrepareArguments;
+use crate::progress::Watcher;
+use crate::terminal::{Terminal, count};
+use anyhow::Context;
+use loam_corpus::pipeline::{
+    Duplicates, OutputPlan, PipelinePlan, PipelineProgress, PipelineSource, PipelineSummary, StepPlan, run_pipeline,
+};
+use loam_corpus::quality::{Filters, Preset};
+use loam_corpus::redact::{Redaction, Redactor};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub fn run(arguments: &PrepareArguments, terminal: Terminal) -> anyhow::Result<ExitCode> {
+    let plan = match &arguments.paths[..] {
+        [recipe] if Path::new(recipe).extension().is_some_and(|end| end.eq_ignore_ascii_case("toml")) => {
+            from_recipe(recipe, arguments)?
+        }
+        _ => from_flags(arguments)?,
+    };
+    let mut watcher = Watcher::new(terminal);
+    let begun = std::time::Instant::now();
+    let summary = run_pipeline(&plan, &arguments.out, &mut |progress| tell(progress, &mut watcher, begun))?;
+    watcher.done();
+    if terminal.json() {
+        terminal.result(serde_json::to_string(&summary)?)?;
+    } else {
+        print(&summary, terminal)?;
+        terminal.say(format_args!(
+            "what is left: {}; every document and its verdict: {}",
+            arguments.out.join("text").display(),
+            arguments.out.join("documents.parquet").display()
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A recipe alone: flags for steps would have no place among its own.
+fn from_recipe(path: &str, arguments: &PrepareArguments) -> anyhow::Result<PipelinePlan> {
+    let flags = [&arguments.clean, &arguments.language, &arguments.filter, &arguments.redact, &arguments.deduplicate];
+    if flags.iter().any(|flag| !flag.is_empty()) || !arguments.decontaminate.is_empty() {
+        return Err(Misuse(format!("{path} has steps of its own; leave the flags for steps out")).into());
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    toml::from_str(&text).map_err(|error| Misuse(format!("{path}: {error}")).into())
+}
+
+fn from_flags(arguments: &PrepareArguments) -> anyhow::Result<PipelinePlan> {
+    let misuse = |flag: &str, name: &str, expected: String| Misuse(format!("--{flag} {name}: expected {expected}"));
+    let mut steps = Vec::new();
+    if !arguments.clean.is_empty() {
+        let step = |name: &String| name.parse().map_err(|expected| misuse("clean", name, expected));
+        steps.push(StepPlan::Clean { steps: arguments.clean.iter().map(step).collect::<Result<_, _>>()? });
+    }
+    if !arguments.language.is_empty() || !arguments.filter.is_empty() {
+        steps.push(StepPlan::Language { keep: arguments.language.clone(), confidence: 0.0 });
+    }
+    if !arguments.filter.is_empty() {
+        let named = |name: &String| name.parse::<Preset>().map_err(|expected| misuse("filter", name, expected));
+        let all = arguments.filter.iter().any(|name| name == "all");
+        let presets = if all {
+            Preset::ALL.to_vec()
+        } else {
+            arguments.filter.iter().map(named).collect::<Result<_, _>>()?
+        };
+        steps.push(StepPlan::Filter(Filters::only(&presets)));
+    }
+    if !arguments.redact.is_empty() {
+        let named = |name: &String| name.parse::<Redaction>().map_err(|expected| misuse("redact", name, expected));
+        let all = arguments.redact.iter().any(|name| name == "all");
+        let kinds = if all {
+            Redaction::ALL.to_vec()
+        } else {
+            arguments.redact.iter().map(named).collect::<Result<_, _>>()?
+        };
+        steps.push(StepPlan::Redact(Redactor { kinds, ..Redactor::default() }));
+    }
+    if !arguments.decontaminate.is_empty() {
+        let name = |path: &String| Path::new(path).file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy().into_owned());
+        let mut sets: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for path in &arguments.decontaminate {
+            sets.entry(name(path)).or_default().push(path.clone());
+        }
+        steps.push(StepPlan::Decontaminate { sets, words: 13, text_field: None });
+    }
+    for name in &arguments.deduplicate {
+        let by = match name.as_str() {
+            "url" => Duplicates::Url,
+            "exact" => Duplicates::Exact,
+            "line" => Duplicates::Line,
+            "paragraph" => Duplicates::Paragraph,
+            "near" => Duplicates::Near,
+            _ => return Err(misuse("deduplicate", name, "url, exact, line, paragraph or near".to_owned()).into()),
+        };
+        steps.push(StepPlan::deduplicate(by));
+    }
+    let mut source = PipelineSource::new("data", arguments.paths.clone());
+    source.text_field.clone_from(&arguments.text_field);
+    source.split.clone_from(&arguments.split);
+    Ok(PipelinePlan { sources: vec![source], steps, read: arguments.reading.bytes(), output: OutputPlan::default() })
+}
+
+fn tell(progress: &PipelineProgress, watcher: &mut Watcher, begun: std::time::Instant) {
+    match progress {
+        PipelineProgress::Found { files, skipped, finished } => {
+            if *skipped > 0 {
+                watcher.warning(&format!("{skipped} files left out, not of a kind that Loam reads"));
+            }
+            if *finished > 0 {
+                watcher.warning(&format!("going on: {finished} of {files} files were read by an earlier run"));
+            }
+        }
+        PipelineProgress::Reading { file, files, documents, bytes, kept } => {
+            let rate = *bytes as f64 / 1e6 / begun.elapsed().as_secs_f64().max(1e-3);
+            watcher.doing(&format!(
+                "reading file {file} of {files}: {} documents, {} kept, {rate:.1} MB/s",
+                count(*documents),
+                count(*kept)
+            ));
+        }
+        PipelineProgress::Comparing { step, documents } => {
+            watcher.doing(&format!("{step}: {} documents", count(*documents)));
+        }
+        PipelineProgress::Writing { documents, kept } => {
+            watcher.doing(&format!("writing: {} documents, {} kept", count(*documents), count(*kept)));
+        }
+        PipelineProgress::PassedOver(note) => watcher.warning(&note.to_string()),
+        PipelineProgress::PassedOverMore(more) => watcher.warning(&format!("{} more like these", count(*more))),
+    }
+}
+
+fn print(summary: &PipelineSummary, terminal: Terminal) -> io::Result<()> {
+    for (name, source) in &summary.sources {
+        let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+        terminal.result(format_args!(
+            "{name}: {} of {} documents kept ({:.1} %), {} of {} bytes",
+            count(source.kept),
+            count(source.read),
+            share(source.kept, source.read),
+            count(source.bytes),
+            count(source.bytes_read)
+        ))?;
+        let mut dropped: Vec<_> = source.dropped.iter().collect();
+        dropped.sort_by(|a, b| b.1.documents.cmp(&a.1.documents).then(a.0.cmp(b.0)));
+        for (reason, counts) in dropped {
+            let part = share(counts.documents, source.read);
+            terminal.result(format_args!("  {reason:<34} {:>12}  {part:5.1} %", count(counts.documents)))?;
+        }
+        for (what, number) in [("redacted", source.redacted), ("repeated parts taken out", source.repeated)] {
+            if number > 0 {
+                terminal.result(format_args!("  {what:<34} {:>12}", count(number)))?;
+            }
+        }
+    }
+    Ok(())
+}
