@@ -34,10 +34,11 @@ impl Tables {
                 hint: "name a run's folder, or train one first".into(),
             });
         }
-        if let Some(path) = runs.iter().find(|path| !is_run(path)) {
+        // What `loam data prepare` writes has documents alone.
+        if let Some(path) = runs.iter().find(|path| !is_run(path) && is_missing(&path.join(DOCUMENTS))) {
             return Err(ReportError::NotARun {
                 path: path.clone(),
-                detail: format!("it holds neither {EVENTS} nor {METRICS}"),
+                detail: format!("it holds neither {EVENTS} nor {METRICS} nor {DOCUMENTS}"),
                 hint: "`loam runs` lists the runs that there are",
             });
         }

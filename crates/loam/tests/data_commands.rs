@@ -1,0 +1,121 @@
+//! `loam data prepare` and `loam data why` as their users meet them.
+
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn loam(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loam"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).env("NO_COLOR", "1");
+    command.output().expect("the program starts")
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn refused(folder: &Path, arguments: &[&str], code: i32, words: &[&str]) {
+    let output = loam(folder, arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    assert!(words.iter().all(|word| text.contains(word)), "{arguments:?}: {text} ({words:?})");
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+const PROSE: &str = "The old house stood at the end of the lane, and nobody had lived in it for many years. \
+                     People said that the last owner had gone away to sea, but that his books were still on the shelves. \
+                     When the wind blew from the west, you could hear the shutters knock against the walls of the kitchen. \
+                     We used to walk there in the summer, with the dog, and to sit on the steps until it was dark.";
+
+fn write_corpus(folder: &Path) {
+    let records = [
+        PROSE.to_owned(),
+        format!("{PROSE} Write to john.smith@corp.example.com."),
+        "Too short.".to_owned(),
+        "这是一个很短的中文句子，用来测试语言识别，没有别的意思。".to_owned(),
+        PROSE.to_owned(),
+    ];
+    let lines: String = records.iter().map(|text| format!("{}\n", serde_json::json!({ "text": text }))).collect();
+    fs::write(folder.join("a.jsonl"), lines).unwrap();
+}
+
+#[test]
+fn a_corpus_is_prepared_asked_and_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_corpus(at);
+    let flags = ["--language", "en", "--filter", "gopher_quality", "--redact", "all", "--deduplicate", "exact,near"];
+    let prepare = [&["data", "prepare", "a.jsonl", "-o", "clean"], &flags[..]].concat();
+    let table = said(&loam(at, &prepare));
+    assert!(table.starts_with("data: 1 of 5 documents kept (20.0 %)"), "{table}");
+    for reason in ["language", "gopher_min_words", "exact_duplicate", "near_duplicate"] {
+        assert!(table.contains(reason), "{reason}: {table}");
+    }
+    let summary: Value = serde_json::from_str(&said(&loam(at, &[&prepare[..], &["--json"]].concat()))).unwrap();
+    let written: Value = serde_json::from_slice(&fs::read(at.join("clean/summary.json")).unwrap()).unwrap();
+    assert_eq!(summary, written);
+    assert_eq!(summary["sources"]["data"]["dropped"]["language"]["documents"], 1);
+
+    let query = ["query", "select dropped, count(*) n from documents group by 1 order by 1", "clean", "--json"];
+    assert_eq!(said(&loam(at, &query)).lines().count(), 5);
+    let rows = said(&loam(at, &["data", "why", "clean", "a.jsonl", "--json"]));
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((rows.len(), &rows[2]["dropped"]), (5, &"gopher_min_words".into()));
+    let id = rows[3]["id"].as_str().unwrap();
+    let why = said(&loam(at, &["data", "why", "clean", id]));
+    assert!(why.starts_with(&format!("{id} went: language (zh)")), "{why}");
+    let shown = said(&loam(at, &["data", "inspect", "clean/text/data-00000.parquet", "--text-field", "text", "--json"]));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["documents"], &shown["preview"][0]["text"]), (&1.into(), &PROSE.into()));
+}
+
+#[test]
+fn a_recipe_has_its_own_order_and_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_corpus(at);
+    let recipe = "[[source]]\nname = \"tales\"\npath = [\"a.jsonl\"]\n\
+                  [[step]]\nkind = \"redact\"\nkinds = [\"email\"]\n\
+                  [[step]]\nkind = \"filter\"\npresets = [\"gopher_quality\"]\nlimits = { gopher_min_words = 1, gopher_stop_words = false }\n\
+                  [[step]]\nkind = \"deduplicate\"\nby = \"near\"\nkeep = \"longest\"\n";
+    fs::write(at.join("recipe.toml"), recipe).unwrap();
+    let summary = said(&loam(at, &["data", "prepare", "recipe.toml", "-o", "out", "--json"]));
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let tales = &summary["sources"]["tales"];
+    assert_eq!((&tales["kept"], &tales["redacted"]), (&3.into(), &1.into()), "{tales}");
+    let wrong = |from: &str, to: &str, words: &[&str]| {
+        fs::write(at.join("wrong.toml"), recipe.replacen(from, to, 1)).unwrap();
+        refused(at, &["data", "prepare", "wrong.toml", "-o", "out2"], 2, words);
+    };
+    wrong("kinds = ", "kind_of = ", &["wrong.toml", "kind_of"]);
+    wrong("\"near\"", "\"nearly\"", &["wrong.toml", "nearly"]);
+    wrong("gopher_min_words", "gopher_least_words", &["wrong.toml", "gopher_least_words"]);
+    wrong("name = \"tales\"\n", "", &["wrong.toml", "name"]);
+    refused(at, &["data", "prepare", "recipe.toml", "--filter", "c4", "-o", "out2"], 2, &["steps of its own"]);
+    refused(at, &["data", "prepare", "missing.toml", "-o", "out2"], 1, &["missing.toml"]);
+}
+
+#[test]
+fn bad_requests_are_refused_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_corpus(at);
+    let prepare = |more: &[&'static str]| [&["data", "prepare", "a.jsonl", "-o", "out"], more].concat();
+    refused(at, &prepare(&["--language", "english"]), 1, &["no language \"english\""]);
+    refused(at, &prepare(&["--filter", "gofer"]), 2, &["--filter gofer", "gopher_quality"]);
+    refused(at, &prepare(&["--redact", "mail"]), 2, &["--redact mail", "email"]);
+    refused(at, &prepare(&["--deduplicate", "fuzzy"]), 2, &["near"]);
+    refused(at, &prepare(&["--encoding", "klingon"]), 2, &["klingon"]);
+    refused(at, &["data", "why", "nowhere", "x"], 1, &["nowhere"]);
+    fs::create_dir(at.join("out")).unwrap();
+    fs::write(at.join("out/mine.txt"), "keep").unwrap();
+    refused(at, &prepare(&[]), 1, &["holds other files"]);
+    assert_eq!(fs::read_to_string(at.join("out/mine.txt")).unwrap(), "keep");
+    fs::write(at.join("bad.jsonl"), "{\"text\": \"a\"}\n{\"text\": }\n").unwrap();
+    refused(at, &["data", "prepare", "bad.jsonl", "-o", "other"], 1, &["bad.jsonl:2", "not valid JSON"]);
+    assert!(!at.join("other").exists());
+    said(&loam(at, &["data", "prepare", "a.jsonl", "-o", "other"]));
+    refused(at, &["data", "why", "other", "zzzz"], 1, &["no document \"zzzz\""]);
+}
