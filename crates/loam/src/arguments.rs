@@ -472,7 +472,8 @@ pub enum DataCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Writes DIR/text/*.parquet (what is left), DIR/documents.parquet (a row for every document: verdict, values, \
+#[command(
+    after_help = "Writes DIR/text/*.parquet (what is left), DIR/documents.parquet (a row for every document: verdict, values, \
                         cluster) and DIR/summary.json. One that was stopped goes on where it was when it is called again.\n\n\
                         Steps from flags are taken in this order: clean, language, filter, redact, decontaminate, deduplicate. A \
                         recipe (PATH.toml) has [[source]] and [[step]] tables in any order:\n\n  \
@@ -483,7 +484,8 @@ pub enum DataCommand {
                         loam data prepare crawl/*.warc.gz --language en --filter all --deduplicate exact,near -o clean\n  \
                         loam data prepare recipe.toml -o clean\n  \
                         loam query \"select dropped, count(*), sum(bytes) from documents group by 1 order by 2 desc\" clean\n  \
-                        loam train clean/text/*.parquet")]
+                        loam train clean/text/*.parquet"
+)]
 pub struct PrepareArguments {
     /// Files, folders and globs, or one recipe that ends in .toml
     #[arg(required = true, value_name = "PATH")]

@@ -66,7 +66,8 @@ fn a_corpus_is_prepared_asked_and_trained_on() {
     let id = rows[3]["id"].as_str().unwrap();
     let why = said(&loam(at, &["data", "why", "clean", id]));
     assert!(why.starts_with(&format!("{id} went: language (zh)")), "{why}");
-    let shown = said(&loam(at, &["data", "inspect", "clean/text/data-00000.parquet", "--text-field", "text", "--json"]));
+    let shown =
+        said(&loam(at, &["data", "inspect", "clean/text/data-00000.parquet", "--text-field", "text", "--json"]));
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&shown["documents"], &shown["preview"][0]["text"]), (&1.into(), &PROSE.into()));
 }

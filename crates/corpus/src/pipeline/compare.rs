@@ -33,8 +33,12 @@ impl Comparison {
             Duplicates::Url => Self::Url(ExactDuplicates::new(*keep, scratch)),
             Duplicates::Exact => Self::Exact(ExactDuplicates::new(*keep, scratch)),
             Duplicates::Near => {
-                let options =
-                    NearOptions { minhash: minhash.clone(), keep: *keep, verify: *similarity, scratch: scratch.clone() };
+                let options = NearOptions {
+                    minhash: minhash.clone(),
+                    keep: *keep,
+                    verify: *similarity,
+                    scratch: scratch.clone(),
+                };
                 Self::Near(Box::new(NearDuplicates::new(&options)?))
             }
             Duplicates::Line => parts(Part::Line),
@@ -98,7 +102,8 @@ impl Outcome {
                         row.cluster_size = Some(verdict.size);
                     }
                     if !verdict.kept {
-                        let detail = verdict.cluster.map(|cluster| format!("one of {} like document {cluster}", verdict.size));
+                        let detail =
+                            verdict.cluster.map(|cluster| format!("one of {} like document {cluster}", verdict.size));
                         row.drop_for(*reason, detail);
                     }
                 });

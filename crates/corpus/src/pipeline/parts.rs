@@ -33,8 +33,8 @@ impl RowWriter {
         let file = File::create(&partial).map_err(CorpusError::io("write", &partial))?;
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
         let schema = schema(text);
-        let writer =
-            ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|error| wrong(&partial, "write", error))?;
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
+            .map_err(|error| wrong(&partial, "write", error))?;
         Ok(Self { target: target.to_path_buf(), partial, schema, writer, waiting: 0 })
     }
 

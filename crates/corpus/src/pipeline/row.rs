@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt32Type, UInt64Type};
 
 use crate::duplicates::ContentHash;
@@ -130,7 +128,8 @@ pub(super) fn to_batch(rows: &[Row], schema: &Arc<Schema>) -> RecordBatch {
         "dropped" => borrowed(|row| row.dropped.as_deref()),
         "detail" => borrowed(|row| row.detail.as_deref()),
         name => {
-            let value = |row: &Row| row.values.iter().find(|(measure, _)| measure.name() == name).map(|(_, value)| *value);
+            let value =
+                |row: &Row| row.values.iter().find(|(measure, _)| measure.name() == name).map(|(_, value)| *value);
             Arc::new(Float64Array::from_iter(rows.iter().map(value)))
         }
     });

@@ -211,23 +211,28 @@ impl Work<'_> {
             let work = |document: Document| Some(row_of(document, &name, &path, keep_metadata, steps));
             let mut writer = RowWriter::create(&self.part(0, file), true)?;
             let mut finished = Finished::default();
-            in_batches(documents, |document| document.text.len(), work, |mut rows| {
-                for row in &mut rows {
-                    row.number = total.0;
-                    total.0 += 1;
-                    total.1 += row.bytes_read;
-                    total.2 += u64::from(row.text.is_some());
-                }
-                finished.documents += rows.len() as u64;
-                progress(&PipelineProgress::Reading {
-                    file: file + 1,
-                    files: self.files.len(),
-                    documents: total.0,
-                    bytes: total.1,
-                    kept: total.2,
-                });
-                writer.write(&rows)
-            })?;
+            in_batches(
+                documents,
+                |document| document.text.len(),
+                work,
+                |mut rows| {
+                    for row in &mut rows {
+                        row.number = total.0;
+                        total.0 += 1;
+                        total.1 += row.bytes_read;
+                        total.2 += u64::from(row.text.is_some());
+                    }
+                    finished.documents += rows.len() as u64;
+                    progress(&PipelineProgress::Reading {
+                        file: file + 1,
+                        files: self.files.len(),
+                        documents: total.0,
+                        bytes: total.1,
+                        kept: total.2,
+                    });
+                    writer.write(&rows)
+                },
+            )?;
             writer.finish()?;
             let (told, more) = notes.take();
             for note in told {
@@ -421,7 +426,8 @@ fn row_of(document: Document, source: &Arc<str>, path: &Arc<str>, keep_metadata:
     match clean(&text, &[]) {
         Ok(text) => row.text = Some(text.into_owned()),
         Err(_) => {
-            let why = (bytes_read > 0 && text.is_empty()).then(|| format!("no main text in {marked_up:?}").to_lowercase());
+            let why =
+                (bytes_read > 0 && text.is_empty()).then(|| format!("no main text in {marked_up:?}").to_lowercase());
             row.text = Some(String::new());
             row.drop_for("empty", why);
             return row;

@@ -67,7 +67,10 @@ impl ReadyStep {
                         row.drop_for("language", Some(found.code.to_owned()));
                     }
                     Some(found) if found.confidence < *confidence => {
-                        row.drop_for("language", Some(format!("{} with a confidence of {:.2}", found.code, found.confidence)));
+                        row.drop_for(
+                            "language",
+                            Some(format!("{} with a confidence of {:.2}", found.code, found.confidence)),
+                        );
                     }
                     Some(_) => {}
                 }
@@ -86,9 +89,11 @@ impl ReadyStep {
                 }
                 match verdict {
                     Some(rule) => {
-                        let value = row.values.iter().find(|(measure, _)| *measure == rule.measure()).map(|(_, value)| *value);
+                        let value =
+                            row.values.iter().find(|(measure, _)| *measure == rule.measure()).map(|(_, value)| *value);
                         let limit = filters.limit(rule, segmentation);
-                        let detail = value.zip(limit).map(|(value, limit)| format!("{value} where the limit is {limit}"));
+                        let detail =
+                            value.zip(limit).map(|(value, limit)| format!("{value} where the limit is {limit}"));
                         row.drop_for(rule.name(), detail);
                     }
                     None => row.text = Some(kept),

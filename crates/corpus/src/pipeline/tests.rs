@@ -54,10 +54,14 @@ fn everything(folder: &Path) -> PipelinePlan {
         json(&format!("{PROSE} Write to john.smith@corp.example.com now."), "https://a.example/2"),
         json("short", "https://a.example/3"),
         json(&PROSE.replace("house", "home"), "https://a.example/1#top"),
-        json("Dies ist ein deutscher Text, der von niemandem gelesen wird, weil er nur der Probe dient.", "https://a.example/5"),
+        json(
+            "Dies ist ein deutscher Text, der von niemandem gelesen wird, weil er nur der Probe dient.",
+            "https://a.example/5",
+        ),
         json("   ", "https://a.example/6"),
     ];
-    let more = [json(&long, "b1"), json(&near, "b2"), json(&long, "b3"), json(&format!("{PROSE}held out words {long}"), "b4")];
+    let more =
+        [json(&long, "b1"), json(&near, "b2"), json(&long, "b3"), json(&format!("{PROSE}held out words {long}"), "b4")];
     let evaluation = folder.join("evaluation.txt");
     std::fs::write(&evaluation, &long[long.len() - 150..]).unwrap();
     let sets = BTreeMap::from([("exam".to_owned(), vec![evaluation.to_str().unwrap().to_owned()])]);
@@ -70,7 +74,8 @@ fn everything(folder: &Path) -> PipelinePlan {
         StepPlan::deduplicate(Duplicates::Near),
         StepPlan::Decontaminate { sets, words: 13, text_field: None },
     ];
-    let mut plan = plan(vec![source(folder, "web.jsonl", &web.concat()), source(folder, "more.jsonl", &more.concat())], steps);
+    let mut plan =
+        plan(vec![source(folder, "web.jsonl", &web.concat()), source(folder, "more.jsonl", &more.concat())], steps);
     // Made-up words have none of English.
     let StepPlan::Filter(filters) = &mut plan.steps[2] else { unreachable!() };
     filters.limits.insert("gopher_stop_words".parse().unwrap(), crate::quality::Limit::Off);
@@ -86,7 +91,8 @@ fn every_document_has_a_verdict() {
     let why = |id: &str| find_documents(&out.join("documents.parquet"), id, 100).unwrap();
     let rows = why("");
     assert_eq!(rows.len(), 10);
-    let reasons: Vec<&str> = rows.iter().map(|row| row.get("dropped").and_then(|why| why.as_str()).unwrap_or("-")).collect();
+    let reasons: Vec<&str> =
+        rows.iter().map(|row| row.get("dropped").and_then(|why| why.as_str()).unwrap_or("-")).collect();
     let expected = [
         "-",
         "near_duplicate",
@@ -112,7 +118,8 @@ fn every_document_has_a_verdict() {
     let id = rows[3]["id"].as_str().unwrap();
     assert_eq!(why(&id[..12]).len(), 1);
     // Nothing of the way is left, and the same again gives the same bytes.
-    let names: Vec<String> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let names: Vec<String> =
+        std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(!names.iter().any(|name| name.contains("work") || name.contains("partial")), "{names:?}");
     let again = folder.path().join("again");
     for threads in [1, 3] {
@@ -127,7 +134,9 @@ fn every_document_has_a_verdict() {
 #[test]
 fn lines_that_stood_before_go_and_files_are_cut() {
     let folder = tempfile::tempdir().unwrap();
-    let text = (0..40).map(|n| format!("Line number {n} of this text.\nThe same line in each of them.\n\n")).collect::<String>();
+    let text = (0..40)
+        .map(|n| format!("Line number {n} of this text.\nThe same line in each of them.\n\n"))
+        .collect::<String>();
     let mut source = source(folder.path(), "a.txt", &text);
     source.split = "paragraph".to_owned();
     let mut plan = plan(vec![source], vec![StepPlan::deduplicate(Duplicates::Line)]);
@@ -135,7 +144,10 @@ fn lines_that_stood_before_go_and_files_are_cut() {
     let out = folder.path().join("out");
     let summary = run(&plan, &out);
     let found = texts(&out);
-    assert_eq!((found.len(), found[0].trim(), found[1].trim()), (40, "Line number 0 of this text.\nThe same line in each of them.", "Line number 1 of this text."));
+    assert_eq!(
+        (found.len(), found[0].trim(), found[1].trim()),
+        (40, "Line number 0 of this text.\nThe same line in each of them.", "Line number 1 of this text.")
+    );
     assert_eq!(summary.sources["a"].repeated, 39);
 }
 
@@ -164,7 +176,11 @@ fn a_stopped_run_is_gone_on_with() {
         assert!(!out.exists(), "nothing is there before it is whole");
         run(&plan, &out);
         for file in ["documents.parquet", "text/web-00000.parquet", "summary.json"] {
-            assert_eq!(std::fs::read(whole.join(file)).unwrap(), std::fs::read(out.join(file)).unwrap(), "{file} after {after}");
+            assert_eq!(
+                std::fs::read(whole.join(file)).unwrap(),
+                std::fs::read(out.join(file)).unwrap(),
+                "{file} after {after}"
+            );
         }
         after += 1;
     }

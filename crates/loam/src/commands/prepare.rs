@@ -62,25 +62,21 @@ fn from_flags(arguments: &PrepareArguments) -> anyhow::Result<PipelinePlan> {
     if !arguments.filter.is_empty() {
         let named = |name: &String| name.parse::<Preset>().map_err(|expected| misuse("filter", name, expected));
         let all = arguments.filter.iter().any(|name| name == "all");
-        let presets = if all {
-            Preset::ALL.to_vec()
-        } else {
-            arguments.filter.iter().map(named).collect::<Result<_, _>>()?
-        };
+        let presets =
+            if all { Preset::ALL.to_vec() } else { arguments.filter.iter().map(named).collect::<Result<_, _>>()? };
         steps.push(StepPlan::Filter(Filters::only(&presets)));
     }
     if !arguments.redact.is_empty() {
         let named = |name: &String| name.parse::<Redaction>().map_err(|expected| misuse("redact", name, expected));
         let all = arguments.redact.iter().any(|name| name == "all");
-        let kinds = if all {
-            Redaction::ALL.to_vec()
-        } else {
-            arguments.redact.iter().map(named).collect::<Result<_, _>>()?
-        };
+        let kinds =
+            if all { Redaction::ALL.to_vec() } else { arguments.redact.iter().map(named).collect::<Result<_, _>>()? };
         steps.push(StepPlan::Redact(Redactor { kinds, ..Redactor::default() }));
     }
     if !arguments.decontaminate.is_empty() {
-        let name = |path: &String| Path::new(path).file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy().into_owned());
+        let name = |path: &String| {
+            Path::new(path).file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy().into_owned())
+        };
         let mut sets: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for path in &arguments.decontaminate {
             sets.entry(name(path)).or_default().push(path.clone());
