@@ -270,8 +270,7 @@ impl Observer for Watcher {
         }
     }
 
-    /// Warns without breaking the line of progress.
-    pub fn warning(&mut self, message: &str) {
+    fn warning(&mut self, message: &str) {
         self.done();
         self.terminal.warning(message);
     }

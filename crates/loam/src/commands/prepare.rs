@@ -10,6 +10,7 @@ use loam_corpus::pipeline::{
 };
 use loam_corpus::quality::{Filters, Preset};
 use loam_corpus::redact::{Redaction, Redactor};
+use loam_train::Observer;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
