@@ -141,7 +141,10 @@ mod tests {
                 "Der schnelle braune Fuchs springt über den faulen Hund, und niemand weiß, warum er das tun sollte.",
             ),
             ("ja", "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。"),
-            ("ru", "Все счастливые семьи похожи друг на друга, каждая несчастливая семья несчастлива по-своему."),
+            (
+                "ru",
+                "Он вышел из дома рано утром и долго шёл по пыльной дороге, думая о том, что было бы, если бы мы вернулись.",
+            ),
         ] {
             assert_eq!(identify_language(text).unwrap().code, code);
             assert_eq!(identify_language(&text.repeat(200)).unwrap().code, code, "sampled");

@@ -67,6 +67,11 @@ impl Row {
     }
 }
 
+/// The column of a measure. The characters that filters saw are not those that are left.
+fn column_of(measure: Measure) -> &'static str {
+    if measure == Measure::Characters { "filtered_characters" } else { measure.name() }
+}
+
 /// The columns; `text` only where it is asked for.
 pub(super) fn schema(text: bool) -> Arc<Schema> {
     let column = |name: &str, kind: &DataType, nullable| Field::new(name, kind.clone(), nullable);
@@ -97,7 +102,7 @@ pub(super) fn schema(text: bool) -> Arc<Schema> {
         column("dropped", &string, true),
         column("detail", &string, true),
     ]);
-    fields.extend(Measure::ALL.iter().map(|measure| column(measure.name(), &real, true)));
+    fields.extend(Measure::ALL.iter().map(|measure| column(column_of(*measure), &real, true)));
     Arc::new(Schema::new(fields))
 }
 
@@ -129,7 +134,7 @@ pub(super) fn to_batch(rows: &[Row], schema: &Arc<Schema>) -> RecordBatch {
         "detail" => borrowed(|row| row.detail.as_deref()),
         name => {
             let value =
-                |row: &Row| row.values.iter().find(|(measure, _)| measure.name() == name).map(|(_, value)| *value);
+                |row: &Row| row.values.iter().find(|(measure, _)| column_of(*measure) == name).map(|(_, value)| *value);
             Arc::new(Float64Array::from_iter(rows.iter().map(value)))
         }
     });
@@ -156,7 +161,7 @@ pub(super) fn from_batch(batch: &RecordBatch) -> Vec<Row> {
     };
     let measures: Vec<_> = Measure::ALL
         .iter()
-        .filter_map(|measure| Some((*measure, column(measure.name())?.as_primitive_opt::<Float64Type>()?)))
+        .filter_map(|measure| Some((*measure, column(column_of(*measure))?.as_primitive_opt::<Float64Type>()?)))
         .collect();
     let owned = |name: &str, row: usize| text(name, row).map(str::to_owned);
     let mut known: [Option<Arc<str>>; 2] = [None, None];

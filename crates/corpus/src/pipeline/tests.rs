@@ -103,7 +103,7 @@ fn every_document_has_a_verdict() {
         "contaminated",
         "near_duplicate",
         "exact_duplicate",
-        "contaminated",
+        "near_duplicate",
     ];
     assert_eq!(reasons, expected, "{rows:#?}");
     assert_eq!(texts(&out), [PROSE]);

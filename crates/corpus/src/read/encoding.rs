@@ -75,7 +75,7 @@ pub(crate) fn detect(bytes: &[u8], whole: bool) -> &'static encoding_rs::Encodin
     if let Some(encoding) = unmarked_utf_16(bytes) {
         return encoding;
     }
-    let (characters, wrong) = utf_8_census(bytes, whole);
+    let (characters, wrong) = utf_8_census(bytes);
     if wrong == 0 || characters >= FEWEST * wrong || bytes.contains(&0) {
         return UTF_8;
     }
@@ -104,7 +104,7 @@ fn unmarked_utf_16(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
 }
 
 /// Characters beyond ASCII, and sequences that are none.
-fn utf_8_census(bytes: &[u8], whole: bool) -> (usize, usize) {
+fn utf_8_census(bytes: &[u8]) -> (usize, usize) {
     let (mut characters, mut wrong, mut rest) = (0, 0, bytes);
     loop {
         let (valid, error) = match std::str::from_utf8(rest) {
@@ -114,8 +114,8 @@ fn utf_8_census(bytes: &[u8], whole: bool) -> (usize, usize) {
         characters += valid.iter().filter(|byte| **byte >= 0xC0).count();
         match error.map(|error| (error.valid_up_to(), error.error_len())) {
             None => return (characters, wrong),
-            // A character that the end cuts is none only where nothing follows.
-            Some((_, None)) => return (characters, wrong + usize::from(whole)),
+            // A character that the end cuts says nothing: more may follow, or the file was cut.
+            Some((_, None)) => return (characters, wrong),
             Some((at, Some(length))) => {
                 wrong += 1;
                 rest = &rest[at + length..];
@@ -307,6 +307,7 @@ mod tests {
         assert_eq!(detect(&bytes, true), UTF_8);
         assert_eq!(detect("plain".as_bytes(), true), UTF_8);
         assert_eq!(detect(b"", true), UTF_8);
+        assert_eq!(detect(&"cut short 水".as_bytes()[..12], true), UTF_8);
     }
 
     #[test]

@@ -397,6 +397,8 @@ impl Documents {
                     return Ok(Some(if self.options.marked_up { document } else { document.extracted() }));
                 }
             }
+            // A reader tells what it passed over when it goes.
+            self.current = None;
             let Some((number, path)) = self.files.next() else { return Ok(None) };
             let reader = self.open(number, &path)?;
             self.current = Some((path.into(), reader));

@@ -99,17 +99,18 @@ impl TableDocuments {
             let cell = cell.trim();
             !cell.is_empty() && cell.parse::<f64>().is_err() && cell.chars().count() <= LONGEST_NAME
         };
-        let named = if self.asked.is_empty() {
-            has(&"text".to_owned()) || row.iter().all(like_a_name)
-        } else {
-            self.asked.iter().all(has) || !self.asked.iter().all(by_number)
+        let numbered = !self.asked.is_empty() && self.asked.iter().all(by_number);
+        // Columns are asked for by number where they have no names.
+        let names = match self.asked[..] {
+            [] => has(&"text".to_owned()) || row.iter().all(like_a_name),
+            _ => !numbered,
         };
-        if named {
-            self.names = row.iter().map(|cell| cell.trim().to_owned()).collect();
+        self.names = if names {
+            row.iter().map(|cell| cell.trim().to_owned()).collect()
         } else {
-            self.names = (1..=row.len()).map(|number| number.to_string()).collect();
-            self.first = Some(row);
-        }
+            (1..=row.len()).map(|number| number.to_string()).collect()
+        };
+        self.first = (!names).then_some(row);
         Ok(())
     }
 

@@ -168,10 +168,10 @@ fn bad_bytes_are_placed_exactly() {
     let half = files.write("half.txt", "abc水".as_bytes().split_last().unwrap().1);
     let message = error(&half);
     assert!(message.contains("half a UTF-8 character") && message.contains("byte 3"), "{message}");
-    let mut content = vec![b'a'; 70_000];
+    let mut content = "é".repeat(35_000).into_bytes();
     content[66_000] = 0xFF;
-    let message = error(&files.write("latin.txt", &content));
-    assert!(message.contains("latin.txt: not UTF-8 (byte 0xFF) at byte 66000"), "{message}");
+    let message = error(&files.write("damaged.txt", &content));
+    assert!(message.contains("damaged.txt: not UTF-8 (byte 0xFF) at byte 66000"), "{message}");
     content[66_000] = 0;
     let message = error(&files.write("binary.txt", &content));
     assert!(message.contains("looks like a binary file") && message.contains("66000"), "{message}");
@@ -321,5 +321,5 @@ fn conversations_are_read_in_every_form() {
     }
     let path = files.write("plain.txt", "x");
     let error = Documents::new(vec![path.into()], options).next().unwrap().unwrap_err().to_string();
-    assert!(error.contains("read from JSON records"), "{error}");
+    assert!(error.contains("read from records"), "{error}");
 }

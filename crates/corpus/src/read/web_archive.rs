@@ -123,6 +123,21 @@ impl Input {
         }
     }
 
+    /// Passes over the ends of lines that stand between records; false where the file ends.
+    fn next_record(&mut self) -> io::Result<bool> {
+        loop {
+            let waiting = self.waiting()?;
+            if waiting.is_empty() {
+                return Ok(false);
+            }
+            let blank = waiting.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            if blank == 0 {
+                return Ok(true);
+            }
+            self.consume(blank);
+        }
+    }
+
     /// A line without its end; none where the file ends, an error where it is no line of a header.
     fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
@@ -255,8 +270,9 @@ impl WebArchive {
     /// The next page or text, with the offset of its record.
     pub(super) fn next_text(&mut self) -> Result<Option<(u64, Found)>, CorpusError> {
         while !self.ended {
+            let begins = self.input.next_record();
             let offset = self.input.position();
-            match self.record() {
+            match begins.and_then(|begins| if begins { self.record(offset) } else { Ok(None) }) {
                 Ok(Some(record)) => {
                     self.lost = false;
                     let offset = record.offset;
@@ -280,20 +296,10 @@ impl WebArchive {
         Ok(None)
     }
 
-    fn record(&mut self) -> io::Result<Option<Record>> {
+    /// The record that begins here.
+    fn record(&mut self, offset: u64) -> io::Result<Option<Record>> {
         let broken = |message: String| Err(io::Error::new(ErrorKind::InvalidData, message));
-        let (offset, first) = loop {
-            // A member that follows begins where the one before ended, which only looking tells.
-            if self.input.waiting()?.is_empty() {
-                return Ok(None);
-            }
-            let offset = self.input.position();
-            match self.input.line()? {
-                None => return Ok(None),
-                Some(line) if line.trim_ascii().is_empty() => {}
-                Some(line) => break (offset, line),
-            }
-        };
+        let first = self.input.line()?.unwrap_or_default();
         if !first.starts_with(b"WARC/") {
             return broken("no record of a web archive begins here".to_owned());
         }
