@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::duplicates::ContentHash;
 use crate::error::CorpusError;
-use crate::read::cell_value;
+use crate::read::{cell_value, plain_types};
 
 /// Rows held before they are handed to the writer.
 const BATCH: usize = 4096;
@@ -60,7 +60,8 @@ pub fn find_documents(file: &Path, wanted: &str, most: usize) -> Result<Vec<Map<
         CorpusError::damaged(file, format!("not a whole table of documents: {error}"), "prepare the data again")
     };
     let open = File::open(file).map_err(CorpusError::io("open", file))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(open).map_err(|error| damaged(&error))?;
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new_with_options(open, plain_types()).map_err(|error| damaged(&error))?;
     let mut found = Vec::new();
     for batch in builder.build().map_err(|error| damaged(&error))? {
         let batch = batch.map_err(|error| damaged(&error))?;

@@ -99,7 +99,7 @@ fn columns_of_parquet_and_arrow() {
     let options = ReadOptions { metadata: true, ..ReadOptions::default() };
     let document = read_documents(&[path.clone()], &options).unwrap().next().unwrap().unwrap();
     assert_eq!(serde_json::to_string(&document.metadata).unwrap(), r#"{"id":0,"title":"text 0"}"#);
-    refused(&path, &field("body"), &["b.parquet", "no column \"body\"", "title (Utf8), text (LargeUtf8)"]);
+    refused(&path, &field("body"), &["b.parquet", "no column \"body\"", "title (Utf8), text (Utf8)"]);
     // A folder whose files are not of one kind says which.
     let other = batch(vec![("text", numbers), ("title", words)]);
     refused(&parquet(at, "c.parquet", &other), &field("text"), &["c.parquet", "is a number"]);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use crate::InfluenceError;
 
@@ -86,7 +86,10 @@ pub fn read(
         hint: "is this a run's folder, and did the run get far enough to write its tables?",
     })?;
     let parquet = |detail: String| InfluenceError::Parquet { path: PathBuf::from(path), detail, hint: TRUNCATED_HINT };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| parquet(error.to_string()))?;
+    // The schema that its writer had in memory adds nothing, and its reader panics where it is damaged.
+    let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, plain)
+        .map_err(|error| parquet(error.to_string()))?;
     let reader = builder.build().map_err(|error| parquet(error.to_string()))?;
     for batch in reader {
         let batch = batch.map_err(|error| parquet(error.to_string()))?;

@@ -79,7 +79,7 @@ fn a_recipe_has_its_own_order_and_limits() {
     write_corpus(at);
     let recipe = "[[source]]\nname = \"tales\"\npath = [\"a.jsonl\"]\n\
                   [[step]]\nkind = \"redact\"\nkinds = [\"email\"]\n\
-                  [[step]]\nkind = \"filter\"\npresets = [\"gopher_quality\"]\nlimits = { gopher_min_words = 1, gopher_stop_words = false }\n\
+                  [[step]]\nkind = \"filter\"\npresets = [\"gopher_quality\"]\nlimits = { gopher_min_words = 1, gopher_stop_words = false, gopher_alphabetic_words = false }\n\
                   [[step]]\nkind = \"deduplicate\"\nby = \"near\"\nkeep = \"longest\"\n";
     fs::write(at.join("recipe.toml"), recipe).unwrap();
     let summary = said(&loam(at, &["data", "prepare", "recipe.toml", "-o", "out", "--json"]));

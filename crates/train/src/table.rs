@@ -6,7 +6,7 @@ use crate::record::{LedgerRow, MetricRow};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{Float64Type, UInt64Type};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use std::fs::File;
@@ -158,7 +158,9 @@ pub fn write<R: Row>(path: &Path, rows: &[R]) -> Result<(), TrainError> {
 pub fn read<R: Row>(path: &Path, last_step: u64) -> Result<Vec<R>, TrainError> {
     let fail = |reason: String| TrainError::format(path, format!("is not a table of this run: {reason}"));
     let file = File::open(path).map_err(|source| TrainError::io(path, source))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+    // The schema that its writer had in memory adds nothing, and its reader panics where it is damaged.
+    let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, plain)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|error| fail(error.to_string()))?;
     let mut rows = Vec::new();

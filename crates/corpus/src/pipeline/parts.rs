@@ -12,6 +12,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::row::{Row, from_batch, schema, to_batch};
 use crate::error::CorpusError;
+use crate::read::plain_types;
 
 /// Bytes of a row group, about, so that writing holds no more.
 const GROUP_BYTES: usize = 64 << 20;
@@ -73,7 +74,8 @@ pub(super) struct RowReader {
 impl RowReader {
     pub(super) fn open(path: &Path) -> Result<Self, CorpusError> {
         let file = File::open(path).map_err(CorpusError::io("open", path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(path, "read", error))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, plain_types())
+            .map_err(|error| wrong(path, "read", error))?;
         let reader = builder.with_batch_size(BATCH).build().map_err(|error| wrong(path, "read", error))?;
         Ok(Self { path: path.to_path_buf(), reader })
     }

@@ -11,7 +11,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use serde_json::{Map, Value};
 
 use super::Found;
@@ -40,8 +40,9 @@ impl ColumnDocuments {
     pub(super) fn parquet(path: &Path, fields: Fields) -> Result<Self, CorpusError> {
         let damaged = |error: &dyn std::fmt::Display| damaged(path, "Parquet", error);
         let file = File::open(path).map_err(CorpusError::io("open", path))?;
-        let builder =
-            guarded(path, || ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(&error)))?;
+        let builder = guarded(path, || {
+            ParquetRecordBatchReaderBuilder::try_new_with_options(file, plain_types()).map_err(|error| damaged(&error))
+        })?;
         let text = only_text(path, builder.schema(), &fields)?;
         let builder = match &text {
             Some(name) => {
@@ -125,6 +126,12 @@ impl ColumnDocuments {
             }
         }
     }
+}
+
+/// Columns of Parquet as Parquet itself describes them. Beside that, a file may hold the schema that its writer had in
+/// memory, whose reader panics where it is damaged, and which adds nothing to texts and numbers.
+pub(crate) fn plain_types() -> ArrowReaderOptions {
+    ArrowReaderOptions::new().with_skip_arrow_metadata(true)
 }
 
 /// The column of the text, where texts without anything else are wanted.

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub(crate) use columns::value as cell_value;
+pub(crate) use columns::{plain_types, value as cell_value};
 pub use compression::{Compression, LARGEST_EXPANSION};
 pub use conversations::Turn;
 pub use encoding::TextEncoding;
