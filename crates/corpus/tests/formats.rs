@@ -86,7 +86,7 @@ fn columns_of_parquet_and_arrow() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));
-    let words: ArrayRef = Arc::new(StringArray::from_iter((0..1000).map(|n| (n != 3).then(|| format!("text {n}")))));
+    let words: ArrayRef = Arc::new((0..1000).map(|n| (n != 3).then(|| format!("text {n}"))).collect::<StringArray>());
     let simple = batch(vec![("id", numbers.clone()), ("body", words.clone())]);
     let rows = read_with(&parquet(at, "a.parquet", &simple), &ReadOptions::default()).unwrap();
     assert_eq!((rows.len(), &rows[999], rows[3].1.as_str()), (1000, &(999, "text 999".to_owned()), ""));
@@ -97,7 +97,7 @@ fn columns_of_parquet_and_arrow() {
     assert_eq!(read_with(&path, &field("title")).unwrap()[1].1, "text 1");
     assert_eq!(read_with(&path, &pair("title", "text")).unwrap().len(), 999);
     let options = ReadOptions { metadata: true, ..ReadOptions::default() };
-    let document = read_documents(&[path.clone()], &options).unwrap().next().unwrap().unwrap();
+    let document = read_documents(std::slice::from_ref(&path), &options).unwrap().next().unwrap().unwrap();
     assert_eq!(serde_json::to_string(&document.metadata).unwrap(), r#"{"id":0,"title":"text 0"}"#);
     refused(&path, &field("body"), &["b.parquet", "no column \"body\"", "title (Utf8), text (Utf8)"]);
     // A folder whose files are not of one kind says which.

@@ -189,7 +189,8 @@ fn a_panic_of_one_thread_frees_the_others() {
     for threads in [1, 2, 4] {
         let negatives = vec![VOCABULARY as u32; example.negatives.len()];
         let batch = Batch { negatives: &negatives, ..example.batch() };
-        let action = || stepped(Kind::Cbow, &[0.5; VOCABULARY * 600], &[0.5; VOCABULARY * 600], 600, &batch);
+        let rows = vec![0.5; VOCABULARY * 600];
+        let action = || stepped(Kind::Cbow, &rows, &rows, 600, &batch);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| with_threads(threads, action)));
         assert!(outcome.is_err(), "{threads} threads");
     }

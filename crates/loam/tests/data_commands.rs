@@ -37,8 +37,8 @@ fn write_corpus(folder: &Path) {
         "这是一个很短的中文句子，用来测试语言识别，没有别的意思。".to_owned(),
         PROSE.to_owned(),
     ];
-    let lines: String = records.iter().map(|text| format!("{}\n", serde_json::json!({ "text": text }))).collect();
-    fs::write(folder.join("a.jsonl"), lines).unwrap();
+    let lines: Vec<String> = records.iter().map(|text| serde_json::json!({ "text": text }).to_string()).collect();
+    fs::write(folder.join("a.jsonl"), lines.join("\n")).unwrap();
 }
 
 #[test]

@@ -60,9 +60,8 @@ mod tests {
         let sentence = "The quick brown fox jumps over the lazy dog and runs far away into the deep green wood. ";
         let page = format!(
             "<html><head><title>A fox</title></head><body><nav><ul><li><a href='/'>Home</a></li><li><a href='/x'>Contact \
-             us</a></li></ul></nav><article><h1>A fox</h1><p>{0}{0}{0}</p><p>{0}{0}</p><ul><li>{0}</li></ul><pre>let x = \
-             1;</pre></article><footer>Copyright 2020. All rights reserved.</footer></body></html>",
-            sentence
+             us</a></li></ul></nav><article><h1>A fox</h1><p>{sentence}{sentence}{sentence}</p><p>{sentence}{sentence}</p><ul><li>{sentence}</li></ul><pre>let x = \
+             1;</pre></article><footer>Copyright 2020. All rights reserved.</footer></body></html>"
         );
         let text = main_text(&page);
         assert!(text.contains("quick brown fox") && text.contains("let x = 1;"), "{text}");

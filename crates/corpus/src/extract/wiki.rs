@@ -47,8 +47,8 @@ fn without_unread(text: &str) -> String {
     while let Some(open) = lower[at..].find('<').map(|found| at + found) {
         kept.push_str(&text[at..open]);
         let rest = &lower[open..];
-        if rest.starts_with("<!--") {
-            at = rest[4..].find("-->").map_or(text.len(), |end| open + 4 + end + 3);
+        if let Some(comment) = rest.strip_prefix("<!--") {
+            at = comment.find("-->").map_or(text.len(), |end| open + 4 + end + 3);
             continue;
         }
         let name_of = |name: &&&str| {
@@ -70,15 +70,12 @@ fn without_unread(text: &str) -> String {
             continue;
         }
         let close = format!("</{name}");
-        match rest[tag..].find(&close) {
-            Some(end) => {
-                let end = open + tag + end + close.len();
-                at = lower[end..].find('>').map_or(text.len(), |more| end + more + 1);
-            }
-            None => {
-                endless.push(name);
-                at = open + tag + 1;
-            }
+        if let Some(end) = rest[tag..].find(&close) {
+            let end = open + tag + end + close.len();
+            at = lower[end..].find('>').map_or(text.len(), |more| end + more + 1);
+        } else {
+            endless.push(name);
+            at = open + tag + 1;
         }
     }
     kept.push_str(&text[at.min(text.len())..]);
@@ -144,15 +141,12 @@ fn links(text: &str) -> String {
             rest = after;
         } else if let Some(after) = rest.strip_prefix('[') {
             let address = after.starts_with("http://") || after.starts_with("https://") || after.starts_with("//");
-            match after.find([']', '\n']).filter(|end| address && after[*end..].starts_with(']')) {
-                Some(end) => {
-                    kept.push_str(after[..end].split_once(' ').map_or("", |(_, words)| words.trim()));
-                    rest = &after[end + 1..];
-                }
-                None => {
-                    kept.push('[');
-                    rest = after;
-                }
+            if let Some(end) = after.find([']', '\n']).filter(|end| address && after[*end..].starts_with(']')) {
+                kept.push_str(after[..end].split_once(' ').map_or("", |(_, words)| words.trim()));
+                rest = &after[end + 1..];
+            } else {
+                kept.push('[');
+                rest = after;
             }
         } else {
             kept.push(']');

@@ -108,8 +108,9 @@ pub(super) fn schema(text: bool) -> Arc<Schema> {
 
 /// Rows as a batch of [`schema`].
 pub(super) fn to_batch(rows: &[Row], schema: &Arc<Schema>) -> RecordBatch {
-    let borrowed = |of: fn(&Row) -> Option<&str>| -> ArrayRef { Arc::new(StringArray::from_iter(rows.iter().map(of))) };
-    let counts = |of: fn(&Row) -> Option<u64>| -> ArrayRef { Arc::new(UInt64Array::from_iter(rows.iter().map(of))) };
+    let borrowed =
+        |of: fn(&Row) -> Option<&str>| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<StringArray>()) };
+    let counts = |of: fn(&Row) -> Option<u64>| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<UInt64Array>()) };
     let small = |of: fn(&Row) -> u32| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(rows.iter().map(of))) };
     let columns = schema.fields().iter().map(|field| match field.name().as_str() {
         "number" => counts(|row| Some(row.number)),
@@ -125,7 +126,7 @@ pub(super) fn to_batch(rows: &[Row], schema: &Arc<Schema>) -> RecordBatch {
         "characters" => counts(|row| Some(row.characters)),
         "content_hash" => borrowed(|row| row.content_hash.as_deref()),
         "language" => borrowed(|row| row.language.as_deref()),
-        "confidence" => Arc::new(Float64Array::from_iter(rows.iter().map(|row| row.confidence))),
+        "confidence" => Arc::new(rows.iter().map(|row| row.confidence).collect::<Float64Array>()),
         "redacted" => small(|row| row.redacted),
         "repeated" => small(|row| row.repeated),
         "cluster" => counts(|row| row.cluster),
@@ -135,7 +136,7 @@ pub(super) fn to_batch(rows: &[Row], schema: &Arc<Schema>) -> RecordBatch {
         name => {
             let value =
                 |row: &Row| row.values.iter().find(|(measure, _)| column_of(*measure) == name).map(|(_, value)| *value);
-            Arc::new(Float64Array::from_iter(rows.iter().map(value)))
+            Arc::new(rows.iter().map(value).collect::<Float64Array>())
         }
     });
     RecordBatch::try_new(schema.clone(), columns.collect()).expect("the columns are those of the schema")

@@ -353,7 +353,9 @@ impl Work<'_> {
                 rows.iter_mut().for_each(Row::measure);
             }
             number += rows.len() as u64;
-            rows.iter().for_each(|row| summary.add(row));
+            for row in &rows {
+                summary.add(row);
+            }
             documents.write(&rows)?;
             rows.retain(|row| row.text.is_some());
             kept += rows.len() as u64;
@@ -423,16 +425,13 @@ fn row_of(document: Document, source: &Arc<str>, path: &Arc<str>, keep_metadata:
     };
     let marked_up = document.markup;
     let text = document.extracted().text;
-    match clean(&text, &[]) {
-        Ok(text) => row.text = Some(text.into_owned()),
-        Err(_) => {
-            let why =
-                (bytes_read > 0 && text.is_empty()).then(|| format!("no main text in {marked_up:?}").to_lowercase());
-            row.text = Some(String::new());
-            row.drop_for("empty", why);
-            return row;
-        }
-    }
+    let Ok(clean) = clean(&text, &[]) else {
+        let why = (bytes_read > 0 && text.is_empty()).then(|| format!("no main text in {marked_up:?}").to_lowercase());
+        row.text = Some(String::new());
+        row.drop_for("empty", why);
+        return row;
+    };
+    row.text = Some(clean.into_owned());
     take_steps(&mut row, steps);
     row
 }

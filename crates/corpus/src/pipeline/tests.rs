@@ -134,9 +134,9 @@ fn every_document_has_a_verdict() {
 #[test]
 fn lines_that_stood_before_go_and_files_are_cut() {
     let folder = tempfile::tempdir().unwrap();
-    let text = (0..40)
-        .map(|n| format!("Line number {n} of this text.\nThe same line in each of them.\n\n"))
-        .collect::<String>();
+    let lines: Vec<String> =
+        (0..40).map(|n| format!("Line number {n} of this text.\nThe same line in each of them.\n\n")).collect();
+    let text = lines.concat();
     let mut source = source(folder.path(), "a.txt", &text);
     source.split = "paragraph".to_owned();
     let mut plan = plan(vec![source], vec![StepPlan::deduplicate(Duplicates::Line)]);

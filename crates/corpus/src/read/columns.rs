@@ -102,25 +102,23 @@ impl ColumnDocuments {
             let (row, number) = (self.row, self.number);
             self.row += 1;
             self.number += 1;
-            let found =
-                match self.text.as_ref().and_then(|name| batch.column_by_name(name)) {
-                    Some(column) => string(column.as_ref(), row).unwrap_or_default().to_owned().into(),
-                    None => {
-                        let schema = batch.schema();
-                        let record: Map<String, Value> = schema
-                            .fields()
-                            .iter()
-                            .zip(batch.columns())
-                            .map(|(field, column)| (field.name().clone(), value(column.as_ref(), row)))
-                            .collect();
-                        if let Some(counts) = counts.as_deref_mut() {
-                            counts.count(&record);
-                        }
-                        self.fields.of(Value::Object(record)).map_err(|Problem { message, hint }| {
-                            CorpusError::Record { path: self.path.clone(), line: number + 1, message, hint }
-                        })?
-                    }
-                };
+            let found = if let Some(column) = self.text.as_ref().and_then(|name| batch.column_by_name(name)) {
+                string(column.as_ref(), row).unwrap_or_default().to_owned().into()
+            } else {
+                let schema = batch.schema();
+                let cells = schema.fields().iter().zip(batch.columns());
+                let record: Map<String, Value> =
+                    cells.map(|(field, column)| (field.name().clone(), value(column.as_ref(), row))).collect();
+                if let Some(counts) = counts.as_deref_mut() {
+                    counts.count(&record);
+                }
+                self.fields.of(Value::Object(record)).map_err(|Problem { message, hint }| CorpusError::Record {
+                    path: self.path.clone(),
+                    line: number + 1,
+                    message,
+                    hint,
+                })?
+            };
             if found.has_text() {
                 return Ok(Some((number, found)));
             }
@@ -136,7 +134,11 @@ pub(crate) fn plain_types() -> ArrowReaderOptions {
 
 /// The column of the text, where texts without anything else are wanted.
 fn only_text(path: &Path, schema: &Schema, fields: &Fields) -> Result<Option<String>, CorpusError> {
-    let Some(asked) = fields.only_text() else { return Ok(None) };
+    if !fields.only_text() {
+        return Ok(None);
+    }
+    let asked = fields.asked();
+    let asked = asked.first().map(String::as_str);
     let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let texts = schema.fields().iter().filter(|field| is_text(field.data_type())).map(|field| field.name().as_str());
     let has_text = schema.field_with_name("text").is_ok_and(|field| is_text(field.data_type()));

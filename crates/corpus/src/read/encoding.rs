@@ -112,15 +112,12 @@ fn utf_8_census(bytes: &[u8]) -> (usize, usize) {
             Err(error) => (&rest[..error.valid_up_to()], Some(error)),
         };
         characters += valid.iter().filter(|byte| **byte >= 0xC0).count();
-        match error.map(|error| (error.valid_up_to(), error.error_len())) {
-            None => return (characters, wrong),
-            // A character that the end cuts says nothing: more may follow, or the file was cut.
-            Some((_, None)) => return (characters, wrong),
-            Some((at, Some(length))) => {
-                wrong += 1;
-                rest = &rest[at + length..];
-            }
-        }
+        // A character that the end cuts says nothing: more may follow, or the file was cut.
+        let Some((at, Some(length))) = error.map(|error| (error.valid_up_to(), error.error_len())) else {
+            return (characters, wrong);
+        };
+        wrong += 1;
+        rest = &rest[at + length..];
     }
 }
 
@@ -253,18 +250,20 @@ impl Read for Utf8 {
 mod tests {
     use super::*;
 
+    /// A byte at a time, as the slowest input gives them.
+    struct Slow(Vec<u8>, usize);
+
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = usize::from(self.1 < self.0.len()).min(buffer.len());
+            buffer[..count].copy_from_slice(&self.0[self.1..self.1 + count]);
+            self.1 += count;
+            Ok(count)
+        }
+    }
+
     fn read(bytes: &[u8], encoding: TextEncoding) -> String {
         let mut text = String::new();
-        // A byte at a time, as the slowest input gives them.
-        struct Slow(Vec<u8>, usize);
-        impl Read for Slow {
-            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                let count = usize::from(self.1 < self.0.len()).min(buffer.len());
-                buffer[..count].copy_from_slice(&self.0[self.1..self.1 + count]);
-                self.1 += count;
-                Ok(count)
-            }
-        }
         Utf8::new(Box::new(Slow(bytes.to_vec(), 0)), encoding).read_to_string(&mut text).expect("UTF-8 comes out");
         text
     }

@@ -79,12 +79,9 @@ impl Fields {
         }
     }
 
-    /// The field that was asked for, where texts without their other fields are wanted.
-    pub(super) fn only_text(&self) -> Option<Option<&str>> {
-        match &self.what {
-            What::Text(field) if !self.metadata => Some(field.as_deref()),
-            _ => None,
-        }
+    /// Whether texts without their other fields are wanted.
+    pub(super) fn only_text(&self) -> bool {
+        !self.metadata && matches!(self.what, What::Text(_))
     }
 
     /// What a record holds.

@@ -54,14 +54,14 @@ enum Input {
     /// As they stand in the file, or out of a compression that has no members to jump to.
     Stream { input: Box<dyn BufRead + Send>, position: u64 },
     /// gzip, usually a member for every record.
-    Members { decoder: Option<BufReader<GzDecoder<Tracked>>>, member: u64, given: u64, expansion: u64 },
+    Members { decoder: Option<Box<BufReader<GzDecoder<Tracked>>>>, member: u64, given: u64, expansion: u64 },
 }
 
 impl Input {
     fn open(path: &Path, compression: Compression, expansion: u64) -> Result<Self, CorpusError> {
         if compression == Compression::Gzip {
             let file = BufReader::new(File::open(path).map_err(CorpusError::io("open", path))?);
-            let decoder = Some(BufReader::new(GzDecoder::new(Tracked { file, position: 0 })));
+            let decoder = Some(Box::new(BufReader::new(GzDecoder::new(Tracked { file, position: 0 }))));
             return Ok(Self::Members { decoder, member: 0, given: 0, expansion });
         }
         let input = Box::new(BufReader::new(compression::open(path, compression, expansion)?));
@@ -93,7 +93,7 @@ impl Input {
                     if file.fill_buf()?.is_empty() {
                         return Ok(&[]);
                     }
-                    *decoder = Some(BufReader::new(GzDecoder::new(file)));
+                    *decoder = Some(Box::new(BufReader::new(GzDecoder::new(file))));
                 }
                 let Some(open) = decoder else { return Ok(&[]) };
                 let taken = open.get_ref().get_ref().position;
@@ -219,7 +219,7 @@ impl Input {
                         file.file.seek(SeekFrom::Start(start))?;
                         file.position = start;
                         *member = start;
-                        *decoder = Some(BufReader::new(GzDecoder::new(file)));
+                        *decoder = Some(Box::new(BufReader::new(GzDecoder::new(file))));
                         return Ok(true);
                     }
                     let rest = window.len().saturating_sub(MEMBER.len() - 1);
