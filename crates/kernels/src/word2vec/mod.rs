@@ -130,7 +130,7 @@ impl Step<'_> {
 }
 
 /// Step after step: every row of `input` and `output`, `[vocabulary, width]`, goes down the summed gradients of a batch's
-/// losses, all taken at the rows as they were before it, `rate` times as far, less where [`Owners`] hold it back.
+/// losses, all taken at the rows as they were before it, `rate` times as far, less where [`Inertia`] holds it back.
 ///
 /// The loss of a word x that predicts the center y, among negative samples k: -ln σ(x·y) - Σ ln σ(-x·k). Under CBOW, x is
 /// the mean of the window's words, and each of them is changed by the whole gradient of that mean, as word2vec.c does.
