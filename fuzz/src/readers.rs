@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub type Reader = fn(&[u8]);
 
 /// All of them.
-pub const READERS: [(&str, Reader); 9] = [
+pub const READERS: [(&str, Reader); 10] = [
     ("gguf", gguf),
     ("safetensors", safetensors),
     ("index", index),
@@ -26,6 +26,7 @@ pub const READERS: [(&str, Reader); 9] = [
     ("template", template),
     ("precision", precision),
     ("word2vec", word2vec),
+    ("documents", documents),
 ];
 
 thread_local! {
@@ -180,5 +181,35 @@ pub fn word2vec(bytes: &[u8]) {
     }
     if !vectors.is_empty() {
         vectors.nearest(&[0], &[], 3, None);
+    }
+}
+
+/// Kinds of files that hold documents, in the order of the first byte.
+const DOCUMENT_FILES: [&str; 13] = [
+    "a.txt",
+    "a.jsonl",
+    "a.json",
+    "a.csv",
+    "a.tsv",
+    "a.parquet",
+    "a.arrow",
+    "a.html",
+    "a.xml",
+    "a.warc",
+    "a.warc.gz",
+    "a.txt.bz2",
+    "a.txt.zst",
+];
+
+/// A file of documents, read to its end past what is broken.
+pub fn documents(bytes: &[u8]) {
+    use loam_corpus::{Bytes, Damage, Documents, ReadOptions};
+    let Some((&which, rest)) = bytes.split_first() else { return };
+    let path = folder("documents", |_| {}).join(DOCUMENT_FILES[usize::from(which) % DOCUMENT_FILES.len()]);
+    put(&path, rest);
+    let bytes = Bytes { damage: Damage::Replace, ..Bytes::default() };
+    let options = ReadOptions { bytes, metadata: which >= 128, ..ReadOptions::default() };
+    for document in Documents::new(vec![path], options).past_errors() {
+        std::hint::black_box(document.is_ok());
     }
 }

@@ -105,6 +105,34 @@ fn tokenizer_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
+/// A small file of every kind that holds documents, behind the byte that says which.
+fn document_seeds() -> Vec<Vec<u8>> {
+    let record = "WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http\r\nContent-Length: 87\r\n\r\n\
+                  HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n<p>\r\n0\r\n\r\n\r\n";
+    let dump = "<mediawiki><page><title>A</title><ns>0</ns><id>1</id><revision><text>{{a|[[b]]}} '''c''' [[d|e]]\n{| \
+                |}&lt;ref>f&lt;/ref></text></revision></page></mediawiki>";
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, record.as_bytes()).unwrap();
+    let compressed = encoder.finish().unwrap();
+    let texts: [&[u8]; 13] = [
+        "one\n\ntwo 水\n".as_bytes(),
+        b"{\"text\": \"a\", \"n\": 1}\n{\"text\": \"b\"}\n",
+        b"[{\"text\": \"a\"}, {\"text\": \"b\"}]",
+        b"label,review\n1,\"a, b\"\n0,c\n",
+        b"text\tlabel\na\t1\n",
+        b"PAR1",
+        b"ARROW1",
+        b"<html><head><meta charset=gbk></head><body><article><p>a<table><tr><td>b</table></article>",
+        dump.as_bytes(),
+        record.as_bytes(),
+        &compressed,
+        b"BZh9",
+        &[0x28, 0xB5, 0x2F, 0xFD, 0x04, 0x00, 0x09, 0x00, 0x00, 0x61],
+    ];
+    let behind = |(which, text): (u8, &[u8])| [which, which + 130].map(|first| [&[first], text].concat());
+    (0..).zip(texts).flat_map(behind).collect()
+}
+
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -155,6 +183,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             seeds.extend([binary(b"\n"), binary(b"")]);
             seeds
         }
+        "documents" => document_seeds(),
         other => panic!("no seeds for {other}"),
     }
 }
