@@ -1,7 +1,7 @@
 //! `documents.parquet`: one row for every document, so that any number about a corpus can be asked of SQL.
 //!
 //! The row says where a document came from, what was measured about it, in which split it went (`train`, `held_out`, or
-//! `dropped`, with the reason in the column of this name) and which tokens it became. Later steps (filters, influence) join to it by `id`.
+//! `dropped`, with the reason in the column `rule`) and which tokens it became. Later steps (filters, influence) join to it by `id`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub(crate) struct DocumentRow {
     /// The held-out domain; training otherwise.
     pub(crate) domain: Option<String>,
     /// Why it is in no split.
-    pub(crate) dropped: Option<String>,
+    pub(crate) rule: Option<String>,
     /// Position of its first token in its stream.
     pub(crate) token_start: i64,
 }
@@ -122,7 +122,7 @@ impl DocumentWriter {
             text("duplicate_of", true),
             text("split", false),
             text("domain", true),
-            text("dropped", true),
+            text("rule", true),
             number("token_start"),
         ]));
         let file = File::create(path).map_err(CorpusError::io("write", path))?;
@@ -162,13 +162,13 @@ impl DocumentWriter {
             texts(|row| &row.content_hash),
             numbers(|row| row.copies),
             maybe(|row| row.duplicate_of.as_deref()),
-            texts(|row| match (&row.dropped, &row.domain) {
+            texts(|row| match (&row.rule, &row.domain) {
                 (Some(_), _) => "dropped",
                 (None, Some(_)) => "held_out",
                 (None, None) => "train",
             }),
             maybe(|row| row.domain.as_deref()),
-            maybe(|row| row.dropped.as_deref()),
+            maybe(|row| row.rule.as_deref()),
             numbers(|row| row.token_start),
         ];
         let batch = RecordBatch::try_new(self.schema.clone(), columns)

@@ -115,6 +115,8 @@ pub struct Loader {
     context: usize,
     sequences: usize,
     seed: u64,
+    /// Whether windows come in the order in which they stand.
+    ordered: bool,
     position: Position,
 }
 
@@ -142,7 +144,8 @@ impl Loader {
         }
         let position = Position { sequences: vec![0; sources], tokens: vec![0; sources] };
         let streams = prepared.train_streams().to_vec();
-        Ok(Self { streams, shares, context, sequences: sequences_per_micro_batch, seed, position })
+        let ordered = prepared.is_ordered();
+        Ok(Self { streams, shares, context, sequences: sequences_per_micro_batch, seed, ordered, position })
     }
 
     /// The source that is furthest behind its share; the first of equals.
@@ -177,7 +180,11 @@ impl Loader {
         let stream = &self.streams[source];
         for _ in 0..self.sequences {
             let number = self.position.sequences[source];
-            let (start, length) = window(stream.len(), self.context, self.seed, source, number);
+            let (start, length) = if self.ordered {
+                ordered_window(stream.len(), self.context, number)
+            } else {
+                window(stream.len(), self.context, self.seed, source, number)
+            };
             append_window(stream, start, length, self.context, &mut batch.inputs, &mut batch.targets);
             batch.tokens += length;
             batch.places.push(Place { number, start });
@@ -221,6 +228,12 @@ fn window(total: usize, context: usize, seed: u64, source: usize, number: u64) -
     let phase = if epoch == 0 { 0 } else { (mix(key ^ 0x7068_6173) % total as u64) as usize };
     let length = context.min(total - place * context);
     ((phase + place * context) % total, length)
+}
+
+/// [`window`] of a stream whose order is a curriculum: one after the other, in every epoch.
+fn ordered_window(total: usize, context: usize, number: u64) -> (usize, usize) {
+    let place = (number % total.div_ceil(context) as u64) as usize;
+    (place * context, context.min(total - place * context))
 }
 
 /// Consecutive windows of a held-out stream that do not overlap; every token is predicted once.

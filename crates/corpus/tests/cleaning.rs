@@ -80,7 +80,7 @@ fn tokens_records_and_counts_are_of_the_text_after_cleaning() {
     assert_eq!(splits.iter().filter(|split| *split == "train").count(), 3);
     assert_eq!(splits.iter().filter(|split| *split == "held_out").count(), 1);
     assert_eq!(splits.iter().filter(|split| *split == "dropped").count(), 4);
-    for (split, reason) in splits.iter().zip(texts(&rows, "dropped")) {
+    for (split, reason) in splits.iter().zip(texts(&rows, "rule")) {
         assert_eq!(split == "dropped", reason.is_some(), "{split} {reason:?}");
     }
     let characters = rows.column_by_name("characters").unwrap().as_primitive::<Int64Type>().values().to_vec();

@@ -473,18 +473,22 @@ pub enum DataCommand {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Writes DIR/text/*.parquet (what is left), DIR/documents.parquet (a row for every document: verdict, values, \
-                        cluster) and DIR/summary.json. One that was stopped goes on where it was when it is called again.\n\n\
+    after_help = "Writes DIR/text/*.parquet (what is left), DIR/held_out/*.parquet and DIR/tokens/ (where asked for), \
+                        DIR/documents.parquet (a row for every document: rule, values, cluster, split, tokens) and \
+                        DIR/summary.json. One that was stopped goes on where it was when it is called again.\n\n\
                         Steps from flags are taken in this order: clean, language, filter, redact, decontaminate, deduplicate. A \
                         recipe (PATH.toml) has [[source]] and [[step]] tables in any order:\n\n  \
                         [[source]]\n  name = \"web\"\n  path = [\"crawl/*.warc.gz\"]\n  \
                         [[step]]\n  kind = \"language\"          # clean, filter, redact, decontaminate, deduplicate\n  \
-                        keep = [\"en\", \"zh\"]\n\n\
+                        keep = [\"en\", \"zh\"]\n  \
+                        [tokenizer]                # then [split] held_out = 0.02, [mix] tokens, temperature, order_by\n  \
+                        kind = \"bpe\"\n  vocab = 8192\n\n\
                         Examples:\n  \
                         loam data prepare crawl/*.warc.gz --language en --filter all --deduplicate exact,near -o clean\n  \
                         loam data prepare recipe.toml -o clean\n  \
-                        loam query \"select dropped, count(*), sum(bytes) from documents group by 1 order by 2 desc\" clean\n  \
-                        loam train clean/text/*.parquet"
+                        loam query \"select rule, count(*), sum(bytes) from documents group by rule order by 2 desc\" clean\n  \
+                        loam data prepare text/ --deduplicate near --tokenizer bpe:8192 --budget 50000000 -o clean\n  \
+                        loam train clean -o runs/clean"
 )]
 pub struct PrepareArguments {
     /// Files, folders and globs, or one recipe that ends in .toml
@@ -514,9 +518,21 @@ pub struct PrepareArguments {
     /// Files of evaluation sets whose texts must not be trained on
     #[arg(long, value_name = "FILE")]
     pub decontaminate: Vec<String>,
-    /// What must not stand there twice: url, exact, line, paragraph, near
+    /// What must not stand there twice: url, exact, line, paragraph, near, passage
     #[arg(long, value_delimiter = ',', value_name = "WHAT,...")]
     pub deduplicate: Vec<String>,
+    /// Make tokens too, for `loam train DIR`: a tokenizer.json or its folder, or one to train: bpe:8192, unigram:32000, ...
+    #[arg(long, value_name = "PATH|KIND:N")]
+    pub tokenizer: Option<String>,
+    /// Part of the documents to hold out, with all that is like them [default: 0.02 with --tokenizer, else none]
+    #[arg(long, value_name = "PART")]
+    pub held_out: Option<f64>,
+    /// Tokens to train on; larger sources are cut to their share of them
+    #[arg(long, value_name = "TOKENS", requires = "tokenizer")]
+    pub budget: Option<u64>,
+    /// Column by which documents are shown in ascending order, instead of shuffled: characters, metadata.FIELD, ...
+    #[arg(long, value_name = "COLUMN", requires = "tokenizer")]
+    pub order_by: Option<String>,
     #[command(flatten)]
     pub reading: ReadingArguments,
 }

@@ -58,11 +58,11 @@ fn a_corpus_is_prepared_asked_and_trained_on() {
     assert_eq!(summary, written);
     assert_eq!(summary["sources"]["data"]["dropped"]["language"]["documents"], 1);
 
-    let query = ["query", "select dropped, count(*) n from documents group by 1 order by 1", "clean", "--json"];
+    let query = ["query", "select rule, count(*) n from documents group by 1 order by 1", "clean", "--json"];
     assert_eq!(said(&loam(at, &query)).lines().count(), 5);
     let rows = said(&loam(at, &["data", "why", "clean", "a.jsonl", "--json"]));
     let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((rows.len(), &rows[2]["dropped"]), (5, &"gopher_min_words".into()));
+    assert_eq!((rows.len(), &rows[2]["rule"]), (5, &"gopher_min_words".into()));
     let id = rows[3]["id"].as_str().unwrap();
     let why = said(&loam(at, &["data", "why", "clean", id]));
     assert!(why.starts_with(&format!("{id} went: language (zh)")), "{why}");

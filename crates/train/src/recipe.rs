@@ -62,6 +62,8 @@ pub struct DataRecipe {
     pub held_out_target: BTreeMap<String, Vec<String>>,
     /// Steps of cleaning, in order, of every held-out domain, and of every source that names none of its own.
     pub clean: Vec<Step>,
+    /// A folder that `loam data prepare` made with tokens, in the place of sources and tokenizer.
+    pub prepared: Option<PathBuf>,
     /// How the bytes of all files become text: `data.encoding`, `data.damage`, `data.max_expansion`.
     #[serde(flatten)]
     pub bytes: Bytes,

@@ -14,7 +14,7 @@ use crate::record::Event;
 use crate::run::Run;
 use crate::trainer::{Outcome, Trainer};
 use burn::tensor::Device;
-use loam_corpus::{ConversationWriter, Prepared};
+use loam_corpus::{ConversationWriter, Prepared, Tokenizer};
 use loam_models::bert::PretrainingBert;
 use loam_models::{Adaptable, Adapted, CausalModel, LoraConfig, MaskedBert, ModelError, SourceToTarget, weights};
 use loam_nn::precision;
@@ -95,7 +95,7 @@ pub fn start(
     let run = Run::create(folder)?;
     save_recipe(&run, recipe)?;
     let result = go(&run, recipe.clone(), session, observer, None);
-    if result.is_err() && !run.data().exists() {
+    if result.is_err() && !run.data().exists() && !run.documents().exists() {
         // Nothing was made yet that would be worth going on with: the same command, mended, should find no run here.
         for file in [run.recipe(), run.events()] {
             let _ = fs::remove_file(file);
@@ -215,6 +215,7 @@ fn advance(
     let prepared = prepare(run, &recipe, kind, conversations, observer)?;
     let tokenizer = prepared.tokenizer();
     let (tokenizer_kind, origin) = match (&recipe.model, &recipe.tokenizer) {
+        _ if recipe.data.prepared.is_some() => ("loaded".to_owned(), tokenizer_of(&prepared)),
         (ModelRecipe::From { from, .. }, _) => ("loaded".to_owned(), from.display().to_string()),
         (_, TokenizerRecipe::Load { path }) => ("loaded".to_owned(), path.display().to_string()),
         (_, TokenizerRecipe::Train { kind, .. }) => (kind.name().to_owned(), "trained".to_owned()),
@@ -395,6 +396,11 @@ fn chat(recipe: &Recipe, session: &Session) -> Result<Option<(ConversationWriter
     made.map(Some).map_err(TrainError::Request)
 }
 
+/// Where the tokenizer of prepared data lies.
+fn tokenizer_of(prepared: &Prepared) -> String {
+    prepared.directory().join("tokenizer").display().to_string()
+}
+
 /// The tokenized text, made now or left by an earlier session. What is there is whole: preparing renames last.
 fn prepare(
     run: &Run,
@@ -404,7 +410,9 @@ fn prepare(
     observer: &mut dyn Observer,
 ) -> Result<Prepared, TrainError> {
     let folder = run.data();
-    let prepared = if folder.exists() {
+    let prepared = if let Some(made) = &recipe.data.prepared {
+        open_prepared(made, recipe)?
+    } else if folder.exists() {
         Prepared::open(&folder)?
     } else {
         loam_corpus::prepare(&plan::prepare_plan(recipe, kind, conversations), &folder, &mut |progress| {
@@ -412,9 +420,41 @@ fn prepare(
         })?
     };
     if !run.documents().exists() {
-        let (from, aside) = (folder.join("documents.parquet"), run.folder().join(".documents.partial"));
+        let from = recipe.data.prepared.as_ref().unwrap_or(&folder).join("documents.parquet");
+        let aside = run.folder().join(".documents.partial");
         fs::copy(&from, &aside).map_err(|source| TrainError::io(&from, source))?;
         fs::rename(&aside, run.documents()).map_err(|source| TrainError::io(run.documents(), source))?;
+    }
+    Ok(prepared)
+}
+
+/// What `loam data prepare` made.
+fn open_prepared(folder: &Path, recipe: &Recipe) -> Result<Prepared, TrainError> {
+    let tokens = folder.join("tokens");
+    if !tokens.is_dir() {
+        return Err(TrainError::Request(format!(
+            "data.prepared = \"{}\" has no tokens; make them with: loam data prepare … --tokenizer bpe:8192 --held-out 0.02",
+            folder.display()
+        )));
+    }
+    let prepared = Prepared::open(&tokens)?;
+    if prepared.held_out().is_empty() {
+        return Err(TrainError::Request(format!(
+            "nothing of data.prepared = \"{}\" is held out to measure the model on; prepare it with --held-out 0.02, or \
+             with a source that has held_out = true",
+            folder.display()
+        )));
+    }
+    if let ModelRecipe::From { from, .. } = &recipe.model {
+        let own = loam_hub::model(&from.to_string_lossy())?.unwrap_or_else(|| from.clone());
+        if Tokenizer::open(&own)?.hash() != prepared.tokenizer().hash() {
+            return Err(TrainError::Request(format!(
+                "the tokens of data.prepared = \"{}\" were not made with the tokenizer of model.from = \"{}\"; prepare \
+                 them with --tokenizer {1}",
+                folder.display(),
+                from.display()
+            )));
+        }
     }
     Ok(prepared)
 }

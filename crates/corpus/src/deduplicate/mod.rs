@@ -33,7 +33,7 @@ pub use decontaminate::{
 pub use exact::ExactDuplicates;
 pub use external_sort::{ExternalSorter, Scratch, Sorted};
 pub use minhash::{MinHashOptions, MinHashWorker, MinHasher, Signature, Unit, jaccard};
-pub use near::{NearDuplicates, NearOptions};
+pub use near::{NearDuplicates, NearHasher, NearOptions};
 pub use parts::{Least, Part, PartRemover, RepeatedParts, Trimmed};
-pub use substring::{PASSAGE, Passages, RepeatedPassages};
+pub use substring::{PASSAGE, Passages, RepeatedPassages, without_words, words_as_tokens};
 pub use url::normalize_url;

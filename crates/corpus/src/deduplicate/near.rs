@@ -4,7 +4,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::cluster::{Clusters, Grouping, Keep};
 use super::external_sort::Scratch;
-use super::minhash::{MinHashOptions, MinHasher};
+use super::minhash::{MinHashOptions, MinHashWorker, MinHasher};
 use crate::error::CorpusError;
 
 /// How near duplicates are found.
@@ -35,7 +35,7 @@ pub struct NearOptions {
 /// ```
 #[derive(Debug)]
 pub struct NearDuplicates {
-    hasher: MinHasher,
+    hasher: NearHasher,
     grouping: Grouping<2>,
     verify: Option<f64>,
     /// The lowest byte of every order's least shingle, document by document.
@@ -55,7 +55,7 @@ impl NearDuplicates {
             ));
         }
         Ok(Self {
-            hasher: MinHasher::new(&options.minhash)?,
+            hasher: NearHasher::new(options)?,
             grouping: Grouping::new(options.keep, &options.scratch),
             verify: options.verify,
             sketches: Vec::new(),
@@ -75,30 +75,40 @@ impl NearDuplicates {
     /// # Errors
     /// As [`NearDuplicates::add`].
     pub fn add_all<T: AsRef<str> + Sync>(&mut self, documents: &[(u64, T)]) -> Result<(), CorpusError> {
-        let verify = self.verify.is_some();
-        let hashed: Vec<(Vec<u64>, Vec<u8>)> = documents
+        let keys: Vec<Vec<u8>> = documents
             .par_iter()
-            .map_init(
-                || self.hasher.worker(),
-                |worker, (_, text)| {
-                    let keys = worker.band_keys(text.as_ref()).to_vec();
-                    let sketch = if verify { worker.minima().map(|least| least as u8).collect() } else { Vec::new() };
-                    (keys, sketch)
-                },
-            )
+            .map_init(|| self.hasher.minima.worker(), |worker, (_, text)| self.hasher.key_by(worker, text.as_ref()))
             .collect();
-        for ((number, text), (keys, sketch)) in documents.iter().zip(hashed) {
-            self.grouping.document(*number, text.as_ref().len())?;
-            for key in keys {
-                self.grouping.push([key, *number])?;
+        for ((number, text), key) in documents.iter().zip(keys) {
+            self.add_key(*number, text.as_ref().len(), &key)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a document of so many bytes by the key that a [`NearHasher`] of the same options made of it.
+    ///
+    /// # Errors
+    /// As [`NearDuplicates::add`], and [`CorpusError::Invalid`] where the key is of other options.
+    pub fn add_key(&mut self, document: u64, bytes: usize, key: &[u8]) -> Result<(), CorpusError> {
+        let options = self.hasher.minima.options();
+        let (bands, sketch) = (8 * options.bands, if self.verify.is_some() { options.bands * options.rows } else { 0 });
+        if key.len() != bands + sketch {
+            return Err(CorpusError::invalid(
+                format!("a key of {} bytes where {} are expected", key.len(), bands + sketch),
+                "keys are made with the options that they are compared with",
+            ));
+        }
+        self.grouping.document(document, bytes)?;
+        let (bands, sketch) = key.split_at(bands);
+        for band in bands.as_chunks::<8>().0 {
+            self.grouping.push([u64::from_le_bytes(*band), document])?;
+        }
+        if !sketch.is_empty() {
+            let begin = document as usize * sketch.len();
+            if self.sketches.len() < begin + sketch.len() {
+                self.sketches.resize(begin + sketch.len(), 0);
             }
-            if verify {
-                let begin = *number as usize * sketch.len();
-                if self.sketches.len() < begin + sketch.len() {
-                    self.sketches.resize(begin + sketch.len(), 0);
-                }
-                self.sketches[begin..begin + sketch.len()].copy_from_slice(&sketch);
-            }
+            self.sketches[begin..begin + sketch.len()].copy_from_slice(sketch);
         }
         Ok(())
     }
@@ -116,7 +126,8 @@ impl NearDuplicates {
     /// # Errors
     /// [`CorpusError::Io`] where keys cannot be written or read.
     pub fn finish(self) -> Result<Clusters, CorpusError> {
-        let orders = self.hasher.options().bands * self.hasher.options().rows;
+        let options = self.hasher.minima.options();
+        let orders = options.bands * options.rows;
         let sketches = self.sketches;
         let sketch = |number: u64| &sketches[number as usize * orders..(number as usize + 1) * orders];
         let verify = self.verify;
@@ -128,6 +139,37 @@ impl NearDuplicates {
                 similarity >= threshold
             })
         })
+    }
+}
+
+/// Makes of a text what [`NearDuplicates`] compares, so that it can be made where the text is and compared elsewhere.
+#[derive(Debug)]
+pub struct NearHasher {
+    minima: MinHasher,
+    sketch: bool,
+}
+
+impl NearHasher {
+    /// For these options.
+    ///
+    /// # Errors
+    /// As [`MinHasher::new`].
+    pub fn new(options: &NearOptions) -> Result<Self, CorpusError> {
+        Ok(Self { minima: MinHasher::new(&options.minhash)?, sketch: options.verify.is_some() })
+    }
+
+    /// The keys of its bands, eight bytes each, and, where similarities are verified, the lowest byte of every order's least
+    /// shingle.
+    pub fn key(&self, text: &str) -> Vec<u8> {
+        self.key_by(&mut self.minima.worker(), text)
+    }
+
+    fn key_by(&self, worker: &mut MinHashWorker<'_>, text: &str) -> Vec<u8> {
+        let mut key: Vec<u8> = worker.band_keys(text).iter().flat_map(|band| band.to_le_bytes()).collect();
+        if self.sketch {
+            key.extend(worker.minima().map(|least| least as u8));
+        }
+        key
     }
 }
 

@@ -14,6 +14,7 @@ use std::ops::Range;
 use super::arithmetic::{Draws, PRIME, add_modulo, multiply_modulo, subtract_modulo};
 use super::external_sort::{ExternalSorter, Scratch};
 use super::in_order::InOrder;
+use super::words::{Cut, each_word};
 use crate::error::CorpusError;
 
 /// Tokens of a passage that Lee et al. remove.
@@ -105,6 +106,40 @@ impl RepeatedPassages {
         }
         Ok(Passages { ranges: InOrder::new(ranges.sort()?) })
     }
+}
+
+/// The words of a text as tokens to find passages of: runs of letters and digits in lower case, letters of scripts without
+/// spaces one by one. A token is 32 bits of a word's hash; that two passages of 50 words had the same by chance would take 50
+/// such accidents.
+pub fn words_as_tokens(text: &str) -> Vec<u32> {
+    let mut tokens = Vec::new();
+    each_word(text, Cut::Mixed, 0x5EED, |hash, _| tokens.push(hash as u32));
+    tokens
+}
+
+/// A text without these ranges of its words, which are those of [`words_as_tokens`], in ascending order and apart. What stands
+/// between a range and the next word goes with it; where that held the end of a line, a line ends there still.
+pub fn without_words(text: &str, ranges: &[Range<usize>]) -> String {
+    let mut places = Vec::new();
+    each_word(text, Cut::Mixed, 0x5EED, |_, place| places.push(place));
+    let mut left = String::with_capacity(text.len());
+    let mut from = 0;
+    for range in ranges {
+        let (Some(first), Some(last)) = (places.get(range.start), places.get(range.end.wrapping_sub(1))) else {
+            continue;
+        };
+        left.push_str(&text[from..first.start]);
+        from = places.get(range.end).map_or(text.len(), |next| next.start);
+        if text[last.end..from].contains('\n') && !left.is_empty() && !left.ends_with('\n') {
+            left.truncate(left.trim_end().len());
+            left.push('\n');
+        }
+    }
+    left.push_str(&text[from..]);
+    if !ranges.is_empty() {
+        left.truncate(left.trim_end().len());
+    }
+    left
 }
 
 /// Passages to remove, read back document by document.
@@ -227,6 +262,19 @@ mod tests {
         one.splice(40..40, passage.clone());
         other.splice(7..7, passage);
         assert_eq!(found(&[one, other, vec![], vec![1]], PASSAGE, 1 << 20), [vec![], vec![7..87], vec![], vec![]]);
+    }
+
+    #[test]
+    fn words_of_a_text_go_with_what_stands_behind_them() {
+        let text = "One two, three. Four five!\nSix 红楼梦 seven.\n";
+        assert_eq!(words_as_tokens(text).len(), 10);
+        assert_eq!(words_as_tokens("ONE — two"), words_as_tokens("one, TWO"));
+        assert_eq!(without_words(text, &[]), text);
+        assert_eq!(without_words(text, &[1..3]), "One Four five!\nSix 红楼梦 seven.");
+        assert_eq!(without_words(text, &[3..5, 7..8]), "One two, three.\nSix 红梦 seven.");
+        assert_eq!(without_words(text, &[5..10]), "One two, three. Four five!");
+        assert_eq!(without_words(text, &[0..10]), "");
+        assert_eq!(without_words(text, &[20..30]), text.trim_end());
     }
 
     #[test]

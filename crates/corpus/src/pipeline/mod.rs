@@ -6,9 +6,11 @@
 //! document, those that went included, with every value that was measured.
 //!
 //! ```text
-//! DIR/text/SOURCE-00000.parquet   what is left, with where it came from
-//! DIR/documents.parquet           a row for every document: verdict, rule, values, cluster
-//! DIR/summary.json                how many documents and bytes came and went, by source and reason
+//! DIR/text/SOURCE-00000.parquet      what is left, with where it came from
+//! DIR/held_out/SOURCE-00000.parquet  the part of it that is held out, where one is
+//! DIR/tokens/                        both as tokens, as a trainer reads them, where a tokenizer is asked for
+//! DIR/documents.parquet              a row for every document: rule, values, cluster, split, place of its tokens
+//! DIR/summary.json                   how many documents and bytes came and went, by source and rule
 //! ```
 //!
 //! Memory is that of the batches under way and, for steps that compare, about 8 bytes a document and what
@@ -16,16 +18,23 @@
 //! the first file that was not finished. The same plan over the same files gives the same bytes, on any number of threads.
 
 mod compare;
+mod finish;
+mod mix;
+mod order;
 mod parts;
 mod plan;
 mod row;
 mod run;
+mod split;
 mod step;
 mod summary;
+mod tokens;
 
-pub use plan::{Duplicates, OutputPlan, PipelinePlan, PipelineSource, StepPlan};
+pub use plan::{Duplicates, MixPlan, OutputPlan, PipelinePlan, PipelineSource, SplitPlan, StepPlan, TokensPlan};
 pub use run::{PipelineProgress, run_pipeline};
-pub use summary::{PipelineSummary, Reason, SourceCounts};
+pub use summary::{PipelineSummary, Reason, SourceCounts, TokenCounts};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;

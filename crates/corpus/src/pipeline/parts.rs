@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use super::row::{Row, from_batch, schema, to_batch};
+use super::row::{Columns, Row, from_batch, schema, to_batch};
 use crate::error::CorpusError;
 use crate::read::plain_types;
 
@@ -29,11 +29,11 @@ pub(super) struct RowWriter {
 }
 
 impl RowWriter {
-    pub(super) fn create(target: &Path, text: bool) -> Result<Self, CorpusError> {
+    pub(super) fn create(target: &Path, columns: Columns) -> Result<Self, CorpusError> {
         let partial = target.with_extension("partial");
         let file = File::create(&partial).map_err(CorpusError::io("write", &partial))?;
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-        let schema = schema(text);
+        let schema = schema(columns);
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
             .map_err(|error| wrong(&partial, "write", error))?;
         Ok(Self { target: target.to_path_buf(), partial, schema, writer, waiting: 0 })
@@ -45,7 +45,8 @@ impl RowWriter {
         }
         let batch = to_batch(rows, &self.schema);
         self.writer.write(&batch).map_err(|error| wrong(&self.partial, "write", error))?;
-        self.waiting += rows.iter().map(|row| row.bytes as usize + 200).sum::<usize>();
+        let bytes = |row: &Row| row.bytes as usize + 4 * row.ids.as_ref().map_or(0, Vec::len) + 400;
+        self.waiting += rows.iter().map(bytes).sum::<usize>();
         if self.waiting > GROUP_BYTES {
             self.writer.flush().map_err(|error| wrong(&self.partial, "write", error))?;
             self.waiting = 0;
@@ -73,9 +74,18 @@ pub(super) struct RowReader {
 
 impl RowReader {
     pub(super) fn open(path: &Path) -> Result<Self, CorpusError> {
+        Self::open_columns(path, None)
+    }
+
+    /// Only these columns.
+    pub(super) fn open_columns(path: &Path, columns: Option<&[&str]>) -> Result<Self, CorpusError> {
         let file = File::open(path).map_err(CorpusError::io("open", path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, plain_types())
+        let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, plain_types())
             .map_err(|error| wrong(path, "read", error))?;
+        if let Some(columns) = columns {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder = builder.with_projection(mask);
+        }
         let reader = builder.with_batch_size(BATCH).build().map_err(|error| wrong(path, "read", error))?;
         Ok(Self { path: path.to_path_buf(), reader })
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt32Type, UInt64Type};
 
 use crate::duplicates::ContentHash;
@@ -39,18 +41,61 @@ pub(super) struct Row {
     /// The lowest number of the documents that it is like, and how many they are.
     pub(super) cluster: Option<u64>,
     pub(super) cluster_size: Option<u64>,
-    /// The step that it went at, and its reason in words.
-    pub(super) dropped: Option<String>,
+    /// The rule that it went by, and its reason in words.
+    pub(super) rule: Option<String>,
     pub(super) detail: Option<String>,
+    /// Which side of the split it is on, where there is one.
+    pub(super) side: Option<Side>,
+    /// Tokens of its text, and the place of the first among those of its source's side.
+    pub(super) tokens: Option<u64>,
+    pub(super) token_start: Option<u64>,
+    /// On the way only: what the next comparison knows it by, and its tokens.
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) ids: Option<Vec<u32>>,
+}
+
+/// The sides of a split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Train,
+    HeldOut,
+}
+
+impl Side {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::HeldOut => "held_out",
+        }
+    }
+}
+
+/// Which columns a file of rows has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Columns {
+    /// On the way: all.
+    Work,
+    /// Of what is left.
+    Text,
+    /// Of every document.
+    Documents,
 }
 
 impl Row {
     /// Lets it go.
-    pub(super) fn drop_for(&mut self, reason: impl Into<String>, detail: Option<String>) {
+    pub(super) fn drop_for(&mut self, rule: impl Into<String>, detail: Option<String>) {
         self.measure();
         self.text = None;
-        self.dropped = Some(reason.into());
+        self.key = None;
+        self.ids = None;
+        self.side = None;
+        self.rule = Some(rule.into());
         self.detail = detail;
+    }
+
+    /// Whether it is still there; also of rows that were read without their texts.
+    pub(super) fn stays(&self) -> bool {
+        self.rule.is_none()
     }
 
     /// Counts its text as it stands.
@@ -68,12 +113,12 @@ impl Row {
 }
 
 /// The column of a measure. The characters that filters saw are not those that are left.
-fn column_of(measure: Measure) -> &'static str {
+pub(super) fn column_of(measure: Measure) -> &'static str {
     if measure == Measure::Characters { "filtered_characters" } else { measure.name() }
 }
 
-/// The columns; `text` only where it is asked for.
-pub(super) fn schema(text: bool) -> Arc<Schema> {
+/// Their names and types.
+pub(super) fn schema(columns: Columns) -> Arc<Schema> {
     let column = |name: &str, kind: &DataType, nullable| Field::new(name, kind.clone(), nullable);
     let (string, count, small, real) = (DataType::Utf8, DataType::UInt64, DataType::UInt32, DataType::Float64);
     let mut fields = vec![
@@ -85,7 +130,7 @@ pub(super) fn schema(text: bool) -> Arc<Schema> {
         column("url", &string, true),
         column("metadata", &string, true),
     ];
-    if text {
+    if columns != Columns::Documents {
         fields.push(column("text", &string, true));
     }
     fields.extend([
@@ -99,9 +144,15 @@ pub(super) fn schema(text: bool) -> Arc<Schema> {
         column("repeated", &small, false),
         column("cluster", &count, true),
         column("cluster_size", &count, true),
-        column("dropped", &string, true),
+        column("rule", &string, true),
         column("detail", &string, true),
+        column("split", &string, true),
+        column("tokens", &count, true),
+        column("token_start", &count, true),
     ]);
+    if columns == Columns::Work {
+        fields.extend([column("key", &DataType::Binary, true), column("ids", &DataType::Binary, true)]);
+    }
     fields.extend(Measure::ALL.iter().map(|measure| column(column_of(*measure), &real, true)));
     Arc::new(Schema::new(fields))
 }
@@ -131,8 +182,16 @@ pub(super) fn to_batch(rows: &[Row], schema: &Arc<Schema>) -> RecordBatch {
         "repeated" => small(|row| row.repeated),
         "cluster" => counts(|row| row.cluster),
         "cluster_size" => counts(|row| row.cluster_size),
-        "dropped" => borrowed(|row| row.dropped.as_deref()),
+        "rule" => borrowed(|row| row.rule.as_deref()),
         "detail" => borrowed(|row| row.detail.as_deref()),
+        "split" => borrowed(|row| if row.stays() { row.side.map(Side::name) } else { Some("dropped") }),
+        "tokens" => counts(|row| row.tokens),
+        "token_start" => counts(|row| row.token_start),
+        "key" => Arc::new(rows.iter().map(|row| row.key.as_deref()).collect::<BinaryArray>()),
+        "ids" => {
+            let bytes = |row: &Row| Some(row.ids.as_ref()?.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>());
+            Arc::new(rows.iter().map(bytes).collect::<BinaryArray>())
+        }
         name => {
             let value =
                 |row: &Row| row.values.iter().find(|(measure, _)| column_of(*measure) == name).map(|(_, value)| *value);
@@ -142,7 +201,7 @@ pub(super) fn to_batch(rows: &[Row], schema: &Arc<Schema>) -> RecordBatch {
     RecordBatch::try_new(schema.clone(), columns.collect()).expect("the columns are those of the schema")
 }
 
-/// The rows of a batch that [`to_batch`] made, with text.
+/// The rows of a batch that [`to_batch`] made; columns that it lacks are nothing.
 pub(super) fn from_batch(batch: &RecordBatch) -> Vec<Row> {
     let column = |name: &str| batch.column_by_name(name);
     let text = |name: &str, row: usize| {
@@ -151,6 +210,10 @@ pub(super) fn from_batch(batch: &RecordBatch) -> Vec<Row> {
     };
     let count = |name: &str, row: usize| {
         let column = column(name)?.as_primitive_opt::<UInt64Type>()?;
+        column.is_valid(row).then(|| column.value(row))
+    };
+    let bytes = |name: &str, row: usize| {
+        let column = column(name)?.as_binary_opt::<i32>()?;
         column.is_valid(row).then(|| column.value(row))
     };
     let small = |name: &str, row: usize| {
@@ -195,8 +258,20 @@ pub(super) fn from_batch(batch: &RecordBatch) -> Vec<Row> {
             repeated: small("repeated", row),
             cluster: count("cluster", row),
             cluster_size: count("cluster_size", row),
-            dropped: owned("dropped", row),
+            rule: owned("rule", row),
             detail: owned("detail", row),
+            side: match text("split", row) {
+                Some("train") => Some(Side::Train),
+                Some("held_out") => Some(Side::HeldOut),
+                _ => None,
+            },
+            tokens: count("tokens", row),
+            token_start: count("token_start", row),
+            key: bytes("key", row).map(<[u8]>::to_vec),
+            ids: bytes("ids", row).map(|bytes| {
+                let (ids, _) = bytes.as_chunks::<4>();
+                ids.iter().map(|id| u32::from_le_bytes(*id)).collect()
+            }),
         })
         .collect()
 }

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::compare::{Comparison, Outcome};
+use super::compare::{Comparison, Keys, Outcome};
+use super::finish::Finish;
 use super::parts::{RowReader, RowWriter};
 use super::plan::{PipelinePlan, PipelineSource, StepPlan};
-use super::row::Row;
+use super::row::{Columns, Row};
 use super::step::{ReadyStep, take_steps};
 use super::summary::PipelineSummary;
 use crate::batches::in_batches;
@@ -54,6 +56,25 @@ pub enum PipelineProgress {
     Comparing {
         /// The step.
         step: &'static str,
+        /// Documents so far.
+        documents: u64,
+    },
+    /// A tokenizer is trained on what is left.
+    TrainingTokenizer {
+        /// Documents so far.
+        documents: u64,
+        /// Bytes of their texts.
+        bytes: u64,
+    },
+    /// Tokens are counted, which a budget of them needs.
+    CountingTokens {
+        /// Documents so far.
+        documents: u64,
+        /// Tokens so far.
+        tokens: u64,
+    },
+    /// Documents are brought into the order of a curriculum.
+    Ordering {
         /// Documents so far.
         documents: u64,
     },
@@ -104,23 +125,40 @@ pub fn run_pipeline(
     let work = Work { plan, files: &files, folder: making.path().to_path_buf() };
     let finished = (0..files.len()).filter(|file| work.note(0, *file).is_file()).count();
     progress(&PipelineProgress::Found { files: files.len(), skipped, finished });
-    let groups = groups(&plan.steps);
-    work.read(&ready(groups[0].1, plan)?, progress)?;
+    let steps = plan.all_steps();
+    let groups = groups(&steps);
+    let next = |number: usize| groups.get(number + 1).and_then(|(comparison, _)| *comparison);
+    work.read(&ready(groups[0].1, plan)?, &Keys::of(next(0))?, progress)?;
     let mut pass = 0;
     let mut outcome = None;
     for (number, (comparison, steps)) in groups.iter().enumerate().skip(1) {
         let Some(comparison) = comparison else { continue };
-        // What the last comparison says is heard while the result is written.
-        if number + 1 == groups.len() && steps.is_empty() {
-            outcome = Some(work.compare(pass, comparison, progress)?);
-        } else if (0..files.len()).all(|file| work.note(pass + 1, file).is_file()) {
+        // What the last comparison says is heard while the result is written, where it can be heard more than once.
+        let last = number + 1 == groups.len() && steps.is_empty();
+        let once = !comparison.is_of_documents() && (plan.holds_out() || plan.tokenizer.is_some());
+        let heard_at_the_end = last && !once;
+        if !heard_at_the_end && (0..files.len()).all(|file| work.note(pass + 1, file).is_file()) {
             pass += 1;
+            continue;
+        }
+        let mut compared = work.compare(pass, comparison, progress)?;
+        if heard_at_the_end {
+            outcome = Some(compared);
         } else {
-            let compared = work.compare(pass, comparison, progress)?;
-            pass = work.rewrite(pass, compared, &ready(steps, plan)?, progress)?;
+            let (steps, keys) = (ready(steps, plan)?, Keys::of(next(number))?);
+            pass = work.rewrite(
+                pass,
+                &mut |rows, first| {
+                    compared.apply(rows, first)?;
+                    rows.par_iter_mut().filter(|row| row.text.is_some()).for_each(|row| take_steps(row, &steps, &keys));
+                    Ok(())
+                },
+                progress,
+            )?;
         }
     }
-    let summary = work.finish(pass, outcome, progress)?;
+    let summary = Finish { work: &work, pass, outcome }.run(progress)?;
+    replace_file(&work.folder.join(SUMMARY), &serde_json::to_vec_pretty(&summary).unwrap_or_default())?;
     work.clear()?;
     making.finish()?;
     Ok(summary)
@@ -149,7 +187,9 @@ fn ready(steps: &[StepPlan], plan: &PipelinePlan) -> Result<Vec<ReadyStep>, Corp
 fn input_files(plan: &PipelinePlan) -> Result<(Vec<InputFile>, usize), CorpusError> {
     let mut files = Vec::new();
     let mut skipped = 0;
-    for (number, source) in plan.sources.iter().enumerate() {
+    // What is held out as a whole comes first: of equals the first stays, and what is like it must know of it.
+    let (held_out, others): (Vec<_>, Vec<_>) = plan.sources.iter().enumerate().partition(|(_, source)| source.held_out);
+    for (number, source) in held_out.into_iter().chain(others) {
         let found = find_files(&source.path)?;
         skipped += found.skipped.len();
         for path in found.files {
@@ -162,13 +202,24 @@ fn input_files(plan: &PipelinePlan) -> Result<(Vec<InputFile>, usize), CorpusErr
     Ok((files, skipped))
 }
 
-struct Work<'a> {
-    plan: &'a PipelinePlan,
+/// The plan, the files, and the folder where passes are laid down.
+pub(super) struct Work<'a> {
+    pub(super) plan: &'a PipelinePlan,
     files: &'a [InputFile],
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 impl Work<'_> {
+    /// The number of a file's source.
+    pub(super) fn source_of(&self, file: usize) -> usize {
+        self.files[file].source
+    }
+
+    /// What readers passed over, a message each.
+    pub(super) fn passed_over(&self) -> Vec<String> {
+        (0..self.files.len()).flat_map(|file| self.finished(0, file).unwrap_or_default().passed_over).collect()
+    }
+
     fn part(&self, pass: usize, file: usize) -> PathBuf {
         self.folder.join(format!("work-{pass}-{file:06}.parquet"))
     }
@@ -187,7 +238,12 @@ impl Work<'_> {
     }
 
     /// The first pass: files in, rows out.
-    fn read(&self, steps: &[ReadyStep], progress: &mut dyn FnMut(&PipelineProgress)) -> Result<(), CorpusError> {
+    fn read(
+        &self,
+        steps: &[ReadyStep],
+        keys: &Keys,
+        progress: &mut dyn FnMut(&PipelineProgress),
+    ) -> Result<(), CorpusError> {
         let mut total = (0, 0, 0);
         for (file, input) in self.files.iter().enumerate() {
             if let Some(finished) = self.finished(0, file) {
@@ -208,8 +264,8 @@ impl Work<'_> {
             let name: Arc<str> = source.name.as_str().into();
             let path: Arc<str> = input.path.to_string_lossy().into();
             let keep_metadata = self.plan.output.metadata;
-            let work = |document: Document| Some(row_of(document, &name, &path, keep_metadata, steps));
-            let mut writer = RowWriter::create(&self.part(0, file), true)?;
+            let work = |document: Document| Some(row_of(document, &name, &path, keep_metadata, steps, keys));
+            let mut writer = RowWriter::create(&self.part(0, file), Columns::Work)?;
             let mut finished = Finished::default();
             in_batches(
                 documents,
@@ -252,14 +308,18 @@ impl Work<'_> {
         replace_file(&self.note(pass, file), &serde_json::to_vec(finished).unwrap_or_default())
     }
 
-    fn scratch(&self) -> Scratch {
+    pub(super) fn scratch(&self) -> Scratch {
         Scratch { folder: self.folder.clone(), memory: self.plan.output.memory }
     }
 
-    /// Every row of a pass, in order, with the file that it is of.
-    fn rows(&self, pass: usize) -> impl Iterator<Item = Result<(usize, Vec<Row>), CorpusError>> {
+    /// Every row of a pass, in order, with the file that it is of; of all columns or of some.
+    pub(super) fn rows(
+        &self,
+        pass: usize,
+        columns: Option<&'static [&'static str]>,
+    ) -> impl Iterator<Item = Result<(usize, Vec<Row>), CorpusError>> {
         (0..self.files.len()).flat_map(move |file| {
-            let (reader, error) = match RowReader::open(&self.part(pass, file)) {
+            let (reader, error) = match RowReader::open_columns(&self.part(pass, file), columns) {
                 Ok(reader) => (Some(reader), None),
                 Err(error) => (None, Some(Err(error))),
             };
@@ -275,7 +335,7 @@ impl Work<'_> {
     ) -> Result<Outcome, CorpusError> {
         let mut comparison = Comparison::new(step, &self.scratch())?;
         let mut documents = 0;
-        for rows in self.rows(pass) {
+        for rows in self.rows(pass, Some(comparison.columns())) {
             let (_, rows) = rows?;
             comparison.add(&rows, documents)?;
             documents += rows.len() as u64;
@@ -284,27 +344,24 @@ impl Work<'_> {
         comparison.finish(step)
     }
 
-    /// Another pass: what a comparison says, and further steps.
+    /// Another pass, in which something is done to every row; the first of those given has this number.
     fn rewrite(
         &self,
         pass: usize,
-        mut outcome: Outcome,
-        steps: &[ReadyStep],
+        change: &mut dyn FnMut(&mut [Row], u64) -> Result<(), CorpusError>,
         progress: &mut dyn FnMut(&PipelineProgress),
     ) -> Result<usize, CorpusError> {
-        use rayon::prelude::*;
         let (mut documents, mut kept) = (0, 0);
         for file in 0..self.files.len() {
             if let Some(finished) = self.finished(pass + 1, file) {
                 documents += finished.documents;
                 continue;
             }
-            let mut writer = RowWriter::create(&self.part(pass + 1, file), true)?;
+            let mut writer = RowWriter::create(&self.part(pass + 1, file), Columns::Work)?;
             let mut finished = Finished::default();
             for rows in RowReader::open(&self.part(pass, file))? {
                 let mut rows = rows?;
-                outcome.apply(&mut rows, documents)?;
-                rows.par_iter_mut().filter(|row| row.text.is_some()).for_each(|row| take_steps(row, steps));
+                change(&mut rows, documents)?;
                 documents += rows.len() as u64;
                 finished.documents += rows.len() as u64;
                 kept += rows.iter().filter(|row| row.text.is_some()).count() as u64;
@@ -322,77 +379,6 @@ impl Work<'_> {
         Ok(pass + 1)
     }
 
-    /// The last pass: what is left as text, and a row for every document.
-    fn finish(
-        &self,
-        pass: usize,
-        mut outcome: Option<Outcome>,
-        progress: &mut dyn FnMut(&PipelineProgress),
-    ) -> Result<PipelineSummary, CorpusError> {
-        let text = self.folder.join("text");
-        if text.exists() {
-            std::fs::remove_dir_all(&text).map_err(CorpusError::io("remove", &text))?;
-        }
-        std::fs::create_dir_all(&text).map_err(CorpusError::io("create", &text))?;
-        let mut summary = PipelineSummary::default();
-        for source in &self.plan.sources {
-            summary.sources.entry(source.name.clone()).or_default();
-        }
-        for file in 0..self.files.len() {
-            summary.passed_over.extend(self.finished(0, file).unwrap_or_default().passed_over);
-        }
-        let mut documents = RowWriter::create(&self.folder.join("documents.parquet"), false)?;
-        let mut output: Option<(usize, usize, RowWriter)> = None;
-        let (mut number, mut kept, mut stems) = (0, 0, Vec::new());
-        let stems: Vec<String> =
-            self.plan.sources.iter().map(|source| crate::shard::file_stem(&source.name, &mut stems)).collect();
-        for rows in self.rows(pass) {
-            let (file, mut rows) = rows?;
-            if let Some(outcome) = &mut outcome {
-                outcome.apply(&mut rows, number)?;
-                rows.iter_mut().for_each(Row::measure);
-            }
-            number += rows.len() as u64;
-            for row in &rows {
-                summary.add(row);
-            }
-            documents.write(&rows)?;
-            rows.retain(|row| row.text.is_some());
-            kept += rows.len() as u64;
-            progress(&PipelineProgress::Writing { documents: number, kept });
-            if rows.is_empty() {
-                continue;
-            }
-            let source = self.files[file].source;
-            let full = |(of, _, writer): &(usize, usize, RowWriter)| {
-                *of != source || writer.bytes() >= self.plan.output.file_bytes
-            };
-            if output.as_ref().is_some_and(full)
-                && let Some((of, part, writer)) = output.take()
-            {
-                writer.finish()?;
-                let next = if of == source { part + 1 } else { 0 };
-                output = Some((source, next, self.text_file(&stems[source], next)?));
-            }
-            let (_, _, writer) = match &mut output {
-                Some(output) => output,
-                None => output.insert((source, 0, self.text_file(&stems[source], 0)?)),
-            };
-            writer.write(&rows)?;
-        }
-        if let Some((_, _, writer)) = output {
-            writer.finish()?;
-        }
-        documents.finish()?;
-        let json = serde_json::to_vec_pretty(&summary).unwrap_or_default();
-        replace_file(&self.folder.join(SUMMARY), &json)?;
-        Ok(summary)
-    }
-
-    fn text_file(&self, stem: &str, part: usize) -> Result<RowWriter, CorpusError> {
-        RowWriter::create(&self.folder.join("text").join(format!("{stem}-{part:05}.parquet")), true)
-    }
-
     /// Removes what was only on the way.
     fn clear(&self) -> Result<(), CorpusError> {
         let entries = std::fs::read_dir(&self.folder).map_err(CorpusError::io("list", &self.folder))?;
@@ -407,7 +393,14 @@ impl Work<'_> {
 }
 
 /// A document after the first steps.
-fn row_of(document: Document, source: &Arc<str>, path: &Arc<str>, keep_metadata: bool, steps: &[ReadyStep]) -> Row {
+fn row_of(
+    document: Document,
+    source: &Arc<str>,
+    path: &Arc<str>,
+    keep_metadata: bool,
+    steps: &[ReadyStep],
+    keys: &Keys,
+) -> Row {
     let id = hexadecimal(&document_id(source, &document.path, document.offset));
     let url = document.metadata.get("url").and_then(|url| url.as_str()).map(str::to_owned);
     let metadata = (keep_metadata && !document.metadata.is_empty())
@@ -432,6 +425,6 @@ fn row_of(document: Document, source: &Arc<str>, path: &Arc<str>, keep_metadata:
         return row;
     };
     row.text = Some(clean.into_owned());
-    take_steps(&mut row, steps);
+    take_steps(&mut row, steps, keys);
     row
 }

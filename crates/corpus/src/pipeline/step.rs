@@ -9,6 +9,7 @@ use crate::quality::{Filters, Segmentation};
 use crate::read::{Bytes, ReadOptions, read_documents};
 use crate::redact::Redactor;
 
+use super::compare::Keys;
 use super::plan::StepPlan;
 use super::row::Row;
 
@@ -121,8 +122,8 @@ impl ReadyStep {
     }
 }
 
-/// Takes steps in order, until the document goes or is through.
-pub(super) fn take_steps(row: &mut Row, steps: &[ReadyStep]) {
+/// Takes steps in order, until the document goes or is through, and makes the key of the comparison that follows.
+pub(super) fn take_steps(row: &mut Row, steps: &[ReadyStep], keys: &Keys) {
     for step in steps {
         step.take(row);
     }
@@ -132,6 +133,7 @@ pub(super) fn take_steps(row: &mut Row, steps: &[ReadyStep]) {
     row.measure();
     if let Some(text) = &row.text {
         let hash = content_hash(text);
+        row.key = keys.make(text);
         row.mark(&hash);
     }
 }

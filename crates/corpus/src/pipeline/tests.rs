@@ -4,7 +4,6 @@ use std::path::Path;
 use super::*;
 use crate::documents::find_documents;
 use crate::quality::{Filters, Preset};
-use crate::read::Bytes;
 use crate::redact::Redactor;
 
 const PROSE: &str = "The old house stood at the end of the lane, and nobody had lived in it for many years. \
@@ -12,7 +11,7 @@ const PROSE: &str = "The old house stood at the end of the lane, and nobody had 
                      When the wind blew from the west, you could hear the shutters knock against the walls of the kitchen. \
                      We used to walk there in the summer, with the dog, and to sit on the steps until it was dark. ";
 
-fn words(seed: u64, count: usize) -> String {
+pub(super) fn words(seed: u64, count: usize) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut text = String::new();
     for _ in 0..count {
@@ -26,21 +25,21 @@ fn json(text: &str, url: &str) -> String {
     format!("{}\n", serde_json::json!({"text": text, "url": url, "year": 2020}))
 }
 
-fn source(folder: &Path, name: &str, content: &str) -> PipelineSource {
+pub(super) fn source(folder: &Path, name: &str, content: &str) -> PipelineSource {
     let path = folder.join(name);
     std::fs::write(&path, content).unwrap();
     PipelineSource::new(name.split('.').next().unwrap(), vec![path.to_str().unwrap().to_owned()])
 }
 
-fn plan(sources: Vec<PipelineSource>, steps: Vec<StepPlan>) -> PipelinePlan {
-    PipelinePlan { sources, steps, read: Bytes::default(), output: OutputPlan::default() }
+pub(super) fn plan(sources: Vec<PipelineSource>, steps: Vec<StepPlan>) -> PipelinePlan {
+    PipelinePlan::new(sources, steps)
 }
 
-fn run(plan: &PipelinePlan, out: &Path) -> PipelineSummary {
+pub(super) fn run(plan: &PipelinePlan, out: &Path) -> PipelineSummary {
     run_pipeline(plan, out, &mut |_| {}).unwrap()
 }
 
-fn texts(out: &Path) -> Vec<String> {
+pub(super) fn texts(out: &Path) -> Vec<String> {
     let pattern = out.join("text/*.parquet").to_str().unwrap().to_owned();
     let options = crate::ReadOptions { text_field: Some("text".to_owned()), ..Default::default() };
     crate::read_documents(&[pattern], &options).unwrap().map(|document| document.unwrap().text).collect()
@@ -92,7 +91,7 @@ fn every_document_has_a_verdict() {
     let rows = why("");
     assert_eq!(rows.len(), 10);
     let reasons: Vec<&str> =
-        rows.iter().map(|row| row.get("dropped").and_then(|why| why.as_str()).unwrap_or("-")).collect();
+        rows.iter().map(|row| row.get("rule").and_then(|why| why.as_str()).unwrap_or("-")).collect();
     let expected = [
         "-",
         "near_duplicate",
@@ -152,7 +151,7 @@ fn lines_that_stood_before_go_and_files_are_cut() {
 }
 
 /// Stops a run by a panic in what watches it, as a kill would.
-fn stopped(plan: &PipelinePlan, out: &Path, after: usize) -> bool {
+pub(super) fn stopped(plan: &PipelinePlan, out: &Path, after: usize) -> bool {
     let mut seen = 0;
     let mut watch = |_: &PipelineProgress| {
         seen += 1;

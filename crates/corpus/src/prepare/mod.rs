@@ -22,6 +22,7 @@ pub use plan::{
     ConversationWriter, ExamplePlan, HeldOutPlan, Marked, PreparePlan, Progress, SourcePlan, TokenizerPlan,
 };
 pub use prepared::{ExampleStream, Prepared};
+pub(crate) use prepared::{INDEX, Index};
 pub use run::prepare;
 pub use summary::{Dropped, HeldOutSummary, SourceSummary};
 

@@ -12,33 +12,44 @@ use crate::shard::{StreamIndex, TokenStream, TokenWidth, hash_file};
 use crate::tokenizer::Tokenizer;
 
 /// The file that makes a folder a prepared one; written last.
-pub(super) const INDEX: &str = "index.json";
+pub(crate) const INDEX: &str = "index.json";
 /// The version of the folder's layout.
 pub(super) const FORMAT: u32 = 1;
 
 /// `index.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Index {
-    pub(super) format: u32,
-    pub(super) token_width: TokenWidth,
-    pub(super) vocabulary: usize,
-    pub(super) end_of_text: Option<u32>,
-    pub(super) tokenizer_hash: String,
-    pub(super) sources: Vec<SourceSummary>,
-    pub(super) held_out: Vec<HeldOutSummary>,
-    pub(super) train: Vec<StreamIndex>,
-    pub(super) held_out_streams: Vec<StreamIndex>,
+pub(crate) struct Index {
+    pub(crate) format: u32,
+    pub(crate) token_width: TokenWidth,
+    pub(crate) vocabulary: usize,
+    pub(crate) end_of_text: Option<u32>,
+    pub(crate) tokenizer_hash: String,
+    pub(crate) sources: Vec<SourceSummary>,
+    pub(crate) held_out: Vec<HeldOutSummary>,
+    pub(crate) train: Vec<StreamIndex>,
+    pub(crate) held_out_streams: Vec<StreamIndex>,
     /// Of sources of pairs, what each token is.
     #[serde(default)]
-    pub(super) train_roles: Vec<Option<StreamIndex>>,
+    pub(crate) train_roles: Vec<Option<StreamIndex>>,
     #[serde(default)]
-    pub(super) held_out_roles: Vec<Option<StreamIndex>>,
+    pub(crate) held_out_roles: Vec<Option<StreamIndex>>,
     /// The steps of cleaning of sources and domains, where there are any.
     #[serde(default)]
-    pub(super) train_clean: Vec<Vec<Step>>,
+    pub(crate) train_clean: Vec<Vec<Step>>,
     #[serde(default)]
-    pub(super) held_out_clean: Vec<Vec<Step>>,
-    pub(super) content_hash: String,
+    pub(crate) held_out_clean: Vec<Vec<Step>>,
+    /// Whether documents are shown in the order in which they stand, instead of shuffled.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) ordered: bool,
+    /// Tokens that a model is to be shown, where somebody planned that; shares are then not those of weights alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) planned_tokens: Option<u64>,
+    pub(crate) content_hash: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Index {
@@ -73,7 +84,28 @@ impl Index {
                 }
             }
         }
+        // Likewise of data that nobody mixed.
+        if let Some(planned) = self.planned_tokens {
+            add(b"planned");
+            add(&planned.to_le_bytes());
+            add(&[u8::from(self.ordered)]);
+            for source in &self.sources {
+                add(&source.share.to_bits().to_le_bytes());
+            }
+        }
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// Adds a domain.
+    pub(crate) fn add_held_out(&mut self, summary: HeldOutSummary, stream: StreamIndex) {
+        self.held_out.push(summary);
+        self.held_out_streams.push(stream);
+    }
+
+    /// Leaves out the sources that have no tokens.
+    pub(crate) fn leave_out_empty(&mut self) {
+        self.sources.retain(|source| source.tokens > 0);
+        self.train.retain(|stream| stream.tokens > 0);
     }
 
     /// Every stream: the tokens of sources and domains, then the roles of those that are pairs.
@@ -83,7 +115,7 @@ impl Index {
     }
 
     /// Sets the content hash; the last thing done to an index.
-    pub(super) fn seal(&mut self) {
+    pub(crate) fn seal(&mut self) {
         self.content_hash = self.compute_hash();
     }
 
@@ -271,6 +303,16 @@ impl Prepared {
     /// The held-out domains.
     pub fn held_out(&self) -> &[HeldOutSummary] {
         &self.index.held_out
+    }
+
+    /// Whether documents are to be shown in the order in which they stand: a curriculum.
+    pub fn is_ordered(&self) -> bool {
+        self.index.ordered
+    }
+
+    /// Tokens that a model is to be shown, where that was planned when the data was prepared.
+    pub fn planned_tokens(&self) -> Option<u64> {
+        self.index.planned_tokens
     }
 
     /// A hash over tokens, tokenizer, weights and steps of cleaning, in hexadecimal: equal hashes train alike.

@@ -110,7 +110,7 @@ pub fn prepare(
         index.train_clean.push(source.clean.clone());
         index.train.push(train.stream);
         if let Some(aside) = aside {
-            index.add_held_out(aside, &source.clean);
+            index.add_written(aside, &source.clean);
         }
     }
     for domain in &domains {
@@ -119,7 +119,7 @@ pub fn prepare(
         if written.stream.tokens == 0 {
             return Err(domain.no_text("held-out domain"));
         }
-        index.add_held_out(written, &domain.clean);
+        index.add_written(written, &domain.clean);
     }
     writing.documents.finish()?;
     set_shares(&mut index.sources);
@@ -409,7 +409,7 @@ impl Writing<'_> {
             copies: 0,
             duplicate_of: None,
             domain: side.domain.clone(),
-            dropped: Some(why.to_string()),
+            rule: Some(why.to_string()),
             token_start: side.writer.tokens() as i64,
         })
     }
@@ -462,14 +462,14 @@ impl Writing<'_> {
             copies: copies as i64,
             duplicate_of,
             domain: side.domain.clone(),
-            dropped: None,
+            rule: None,
             token_start,
         })
     }
 }
 
 impl Index {
-    fn new(tokenizer: &Tokenizer, width: TokenWidth) -> Self {
+    pub(crate) fn new(tokenizer: &Tokenizer, width: TokenWidth) -> Self {
         Self {
             format: FORMAT,
             token_width: width,
@@ -484,13 +484,15 @@ impl Index {
             held_out_roles: Vec::new(),
             train_clean: Vec::new(),
             held_out_clean: Vec::new(),
+            ordered: false,
+            planned_tokens: None,
             content_hash: String::new(),
         }
     }
 
-    fn add_held_out(&mut self, written: Written, clean: &[Step]) {
+    fn add_written(&mut self, written: Written, clean: &[Step]) {
         self.held_out_clean.push(clean.to_vec());
-        self.held_out.push(HeldOutSummary {
+        let summary = HeldOutSummary {
             name: written.stream.name.clone(),
             documents: written.documents,
             bytes: written.bytes,
@@ -498,8 +500,8 @@ impl Index {
             unknown_tokens: written.unknown,
             dropped: dropped(&written.dropped),
             overlap_documents: written.overlap,
-        });
+        };
         self.held_out_roles.push(written.roles);
-        self.held_out_streams.push(written.stream);
+        self.add_held_out(summary, written.stream);
     }
 }

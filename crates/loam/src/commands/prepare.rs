@@ -5,8 +5,9 @@ use crate::arguments::PrepareArguments;
 use crate::progress::Watcher;
 use crate::terminal::{Terminal, count};
 use anyhow::Context;
+use loam_corpus::TokenizerKind;
 use loam_corpus::pipeline::{
-    Duplicates, OutputPlan, PipelinePlan, PipelineProgress, PipelineSource, PipelineSummary, StepPlan, run_pipeline,
+    Duplicates, PipelinePlan, PipelineProgress, PipelineSource, PipelineSummary, StepPlan, TokensPlan, run_pipeline,
 };
 use loam_corpus::quality::{Filters, Preset};
 use loam_corpus::redact::{Redaction, Redactor};
@@ -36,15 +37,26 @@ pub fn run(arguments: &PrepareArguments, terminal: Terminal) -> anyhow::Result<E
             arguments.out.join("text").display(),
             arguments.out.join("documents.parquet").display()
         ));
+        if let Some(tokens) = summary.planned_tokens {
+            let out = arguments.out.display();
+            terminal.say(format_args!("{} tokens to be shown; train on them with: loam train {out}", count(tokens)));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// A recipe alone: flags for steps would have no place among its own.
 fn from_recipe(path: &str, arguments: &PrepareArguments) -> anyhow::Result<PipelinePlan> {
+    let others = arguments.tokenizer.is_some()
+        || arguments.held_out.is_some()
+        || arguments.budget.is_some()
+        || arguments.order_by.is_some();
     let flags = [&arguments.clean, &arguments.language, &arguments.filter, &arguments.redact, &arguments.deduplicate];
-    if flags.iter().any(|flag| !flag.is_empty()) || !arguments.decontaminate.is_empty() {
-        return Err(Misuse(format!("{path} has steps of its own; leave the flags for steps out")).into());
+    if others || flags.iter().any(|flag| !flag.is_empty()) || !arguments.decontaminate.is_empty() {
+        return Err(Misuse(format!(
+            "{path} has steps of its own, and tokenizer, split and mix; leave the flags for these out"
+        ))
+        .into());
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     toml::from_str(&text).map_err(|error| Misuse(format!("{path}: {error}")).into())
@@ -91,14 +103,44 @@ fn from_flags(arguments: &PrepareArguments) -> anyhow::Result<PipelinePlan> {
             "line" => Duplicates::Line,
             "paragraph" => Duplicates::Paragraph,
             "near" => Duplicates::Near,
-            _ => return Err(misuse("deduplicate", name, "url, exact, line, paragraph or near".to_owned()).into()),
+            "passage" => Duplicates::Passage,
+            _ => {
+                let expected = "url, exact, line, paragraph, near or passage".to_owned();
+                return Err(misuse("deduplicate", name, expected).into());
+            }
         };
         steps.push(StepPlan::deduplicate(by));
     }
     let mut source = PipelineSource::new("data", arguments.paths.clone());
     source.text_field.clone_from(&arguments.text_field);
     source.split.clone_from(&arguments.split);
-    Ok(PipelinePlan { sources: vec![source], steps, read: arguments.reading.bytes(), output: OutputPlan::default() })
+    let mut plan = PipelinePlan::new(vec![source], steps);
+    plan.read = arguments.reading.bytes();
+    plan.tokenizer = arguments.tokenizer.as_deref().map(tokenizer).transpose()?;
+    plan.split.held_out = arguments.held_out.unwrap_or(if plan.tokenizer.is_some() { HELD_OUT } else { 0.0 });
+    plan.mix.tokens = arguments.budget;
+    plan.mix.order_by.clone_from(&arguments.order_by);
+    Ok(plan)
+}
+
+/// The part held out where tokens are made and nobody says how much.
+const HELD_OUT: f64 = 0.02;
+
+/// A path, or KIND:VOCABULARY.
+fn tokenizer(text: &str) -> anyhow::Result<TokensPlan> {
+    if Path::new(text).exists() {
+        return Ok(TokensPlan { path: Some(text.into()), ..TokensPlan::default() });
+    }
+    let (kind, vocab) = text.split_once(':').unwrap_or((text, ""));
+    let wrong = || {
+        Misuse(format!(
+            "--tokenizer {text}: neither a tokenizer.json or its folder, nor a kind and a size to train, as in bpe:8192 \
+             (bpe, wordpiece, unigram, word)"
+        ))
+    };
+    let kind: TokenizerKind = kind.parse().map_err(|_| wrong())?;
+    let vocab = if vocab.is_empty() { None } else { Some(vocab.parse().map_err(|_| wrong())?) };
+    Ok(TokensPlan { kind: Some(kind), vocab, ..TokensPlan::default() })
 }
 
 fn tell(progress: &PipelineProgress, watcher: &mut Watcher, begun: std::time::Instant) {
@@ -121,6 +163,16 @@ fn tell(progress: &PipelineProgress, watcher: &mut Watcher, begun: std::time::In
         }
         PipelineProgress::Comparing { step, documents } => {
             watcher.doing(&format!("{step}: {} documents", count(*documents)));
+        }
+        PipelineProgress::TrainingTokenizer { documents, bytes } => {
+            let megabytes = *bytes as f64 / 1e6;
+            watcher.doing(&format!("training the tokenizer: {} documents, {megabytes:.1} MB", count(*documents)));
+        }
+        PipelineProgress::CountingTokens { documents, tokens } => {
+            watcher.doing(&format!("counting tokens: {} documents, {} tokens", count(*documents), count(*tokens)));
+        }
+        PipelineProgress::Ordering { documents } => {
+            watcher.doing(&format!("ordering: {} documents", count(*documents)));
         }
         PipelineProgress::Writing { documents, kept } => {
             watcher.doing(&format!("writing: {} documents, {} kept", count(*documents), count(*kept)));
@@ -146,6 +198,27 @@ fn print(summary: &PipelineSummary, terminal: Terminal) -> io::Result<()> {
         for (reason, counts) in dropped {
             let part = share(counts.documents, source.read);
             terminal.result(format_args!("  {reason:<34} {:>12}  {part:5.1} %", count(counts.documents)))?;
+        }
+        if source.held_out > 0 {
+            let part = share(source.held_out, source.kept);
+            terminal.result(format_args!(
+                "  {:<34} {:>12}  {part:5.1} % of those kept",
+                "held out",
+                count(source.held_out)
+            ))?;
+        }
+        if let Some(tokens) = &source.tokens {
+            for (what, number) in [("tokens to train on", tokens.train), ("tokens held out", tokens.held_out)] {
+                terminal.result(format_args!("  {what:<34} {:>12}", count(number)))?;
+            }
+            if tokens.train > 0 {
+                terminal.result(format_args!(
+                    "  {:<34} {:>12.1} %, {:.2} epochs",
+                    "share of training",
+                    100.0 * tokens.share,
+                    tokens.epochs
+                ))?;
+            }
         }
         for (what, number) in [("redacted", source.redacted), ("repeated parts taken out", source.repeated)] {
             if number > 0 {

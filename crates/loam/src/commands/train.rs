@@ -94,7 +94,19 @@ fn recipe(arguments: &TrainArguments, dtype: Option<&str>) -> anyhow::Result<(Re
         Recipe::load(path, &sets)?
     } else {
         let mut recipe = Recipe::default();
-        for input in &arguments.inputs {
+        let prepared = |input: &String| Path::new(input).join("tokens").join("index.json").is_file();
+        let texts = match &arguments.inputs[..] {
+            [folder] if prepared(folder) => {
+                recipe.data.prepared = Some(folder.into());
+                &[]
+            }
+            inputs => inputs,
+        };
+        if let Some(folder) = texts.iter().find(|input| prepared(input)) {
+            let alone = format!("{folder} is prepared with its tokenizer and its mixture; train on it alone");
+            return Err(Misuse(alone).into());
+        }
+        for input in texts {
             let mut source = name(input);
             while recipe.data.sources.iter().any(|other| other.name == source) {
                 source.push('_');

@@ -26,7 +26,7 @@ pub fn run(arguments: &WhyArguments, terminal: Terminal) -> anyhow::Result<ExitC
         }
         terminal.result(verdict(document))?;
         for (name, value) in document {
-            if matches!(name.as_str(), "dropped" | "detail") {
+            if matches!(name.as_str(), "rule" | "detail") {
                 continue;
             }
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -40,7 +40,7 @@ pub fn run(arguments: &WhyArguments, terminal: Terminal) -> anyhow::Result<ExitC
 fn verdict(document: &Map<String, Value>) -> String {
     let text = |name: &str| document.get(name).and_then(Value::as_str);
     let id = text("id").unwrap_or_default();
-    match (text("dropped"), text("detail")) {
+    match (text("rule"), text("detail")) {
         (Some(reason), Some(detail)) => format!("{id} went: {reason} ({detail})"),
         (Some(reason), None) => format!("{id} went: {reason}"),
         (None, _) => format!("{id} stayed"),

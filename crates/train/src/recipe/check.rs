@@ -89,6 +89,10 @@ pub(super) fn check(recipe: &Recipe) -> Result<(), Problem> {
 
 fn data(recipe: &Recipe) -> Result<(), Problem> {
     let sources = &recipe.data.sources;
+    if let Some(folder) = &recipe.data.prepared {
+        require(!folder.as_os_str().is_empty(), "data.prepared", "\"\"", "name a folder")?;
+        return Ok(());
+    }
     require_of(!sources.is_empty(), &["data.source"], || {
         "no training data; add [[data.source]] with name and path, or for one source: data.train = [\"text.txt\"]"
             .to_owned()

@@ -66,7 +66,8 @@ impl Settings {
             damage: self.get("data.damage", usual.damage)?,
             expansion: self.get("data.max_expansion", usual.expansion)?,
         };
-        let mut data = DataRecipe { clean, bytes, ..DataRecipe::default() };
+        let prepared = self.optional("data.prepared")?;
+        let mut data = DataRecipe { clean, bytes, prepared, ..DataRecipe::default() };
         if let Some(Paths(path)) = self.optional("data.train")? {
             data.sources.push(SourceRecipe::new("train", path));
         }

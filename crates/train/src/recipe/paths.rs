@@ -18,6 +18,9 @@ pub(super) fn resolve(recipe: &mut Recipe, recipe_folder: &Path) -> Result<(), R
         }
     }
     let data = &mut recipe.data;
+    if let Some(path) = &mut data.prepared {
+        *path = find("data.prepared", &path.to_string_lossy(), &folders, false)?.into();
+    }
     let targets = data.held_out_target.iter_mut().map(|(domain, paths)| ("held_out_target", domain, paths));
     let domains = data.held_out.iter_mut().map(|(domain, paths)| ("held_out", domain, paths));
     for (table, domain, paths) in domains.chain(targets) {

@@ -21,6 +21,11 @@ const ALTERNATIVES: &[(&str, &[&str], &str)] = &[
         "a model that is continued keeps its shape",
     ),
     ("data.train", &["data.source"], "data.train is the short form for one source"),
+    (
+        "data.prepared",
+        &["data.source", "data.train", "data.held_out", "data.held_out_target", "data.clean", "tokenizer"],
+        "what is prepared has its sources, its held-out part and its tokenizer",
+    ),
 ];
 
 const LENGTH_HINT: &str = "the length of a run is one of train.steps, train.epochs, train.minutes";

@@ -12,6 +12,9 @@ const REASON_COLUMN: usize = 38;
 pub(super) fn to_toml(recipe: &Recipe) -> String {
     let mut text = "# Every value of this run. `loam train` with this file does it again.\n".to_owned();
     section(&mut text, "[data]");
+    if let Some(folder) = &recipe.data.prepared {
+        line(&mut text, "data.prepared", Value::Set(string(&folder.to_string_lossy())));
+    }
     if !recipe.data.clean.is_empty() {
         line(&mut text, "data.clean", Value::Set(steps(&recipe.data.clean)));
     }
@@ -27,8 +30,10 @@ pub(super) fn to_toml(recipe: &Recipe) -> String {
             }
         }
     }
-    section(&mut text, "[data.held_out]");
-    if recipe.data.held_out.is_empty() {
+    if recipe.data.prepared.is_none() {
+        section(&mut text, "[data.held_out]");
+    }
+    if recipe.data.prepared.is_none() && recipe.data.held_out.is_empty() {
         text.push_str("# domain = [\"files\"]; without any, 2 % of each source are held out\n");
     }
     for (domain, paths) in &recipe.data.held_out {
@@ -103,6 +108,9 @@ fn of_recipe(recipe: &Recipe, key: &str) -> Value {
     let Recipe { tokenizer, model, train, lora, objective, ledger, baseline, .. } = recipe;
     let optional =
         |value: Option<u64>, example| value.map_or(Value::Automatic(example), |value| Value::Set(value.to_string()));
+    if recipe.data.prepared.is_some() && key.starts_with("tokenizer.") {
+        return Value::Excluded;
+    }
     if let (TokenizerRecipe::Load { path }, "tokenizer.path") = (tokenizer, key) {
         return Value::Set(string(&path.to_string_lossy()));
     }
