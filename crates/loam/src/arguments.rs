@@ -615,13 +615,18 @@ pub struct RunsArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Tables: metrics, ledger, documents, events; each has a column run.\n\n\
+#[command(
+    after_help = "Tables: metrics, ledger, documents, texts (of `loam data prepare`), events; each has a column run.\n\
+                        Functions of texts: language(text), quality_rule(text), redact(text), clean(text, 'strip_tags,letters'), \
+                        similarity(text, text), content_hash(text).\n\n\
                         Examples:\n  \
                         loam query \"select domain, source, sum(value) nats from ledger where line = 'source' group by \
                         1, 2 order by 3 desc\" runs/demo\n  \
                         loam query \"select source, count(*), sum(tokens) from documents group by source\"\n  \
+                        loam query \"select id, left(text, 60) from texts where quality_rule(text) is null limit 5\" clean\n  \
                         loam query \"select step, domain, value from metrics where metric = 'held_out_loss' order by step\" \
-                        --format csv")]
+                        --format csv"
+)]
 pub struct QueryArguments {
     /// One SQL query (DataFusion's dialect)
     #[arg(value_name = "SQL")]

@@ -120,3 +120,68 @@ fn bad_requests_are_refused_and_nothing_is_lost() {
     said(&loam(at, &["data", "prepare", "a.jsonl", "-o", "other"]));
     refused(at, &["data", "why", "other", "zzzz"], 1, &["no document \"zzzz\""]);
 }
+
+#[test]
+fn tokens_are_made_asked_and_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let lines: Vec<String> = (0..120)
+        .map(|number| {
+            // The same words in orders of their own, so that no two are alike.
+            let words: Vec<&str> = PROSE.split(' ').collect();
+            let drawn = (0..60).map(|place| words[(place * (2 * number + 1) + number) % words.len()]);
+            let text = format!("Document says: {}", drawn.collect::<Vec<_>>().join(" "));
+            serde_json::json!({ "text": text, "level": number % 7 }).to_string()
+        })
+        .collect();
+    fs::write(at.join("a.jsonl"), lines.join("\n")).unwrap();
+    let prepare = ["data", "prepare", "a.jsonl", "--tokenizer", "bpe:400", "--held-out", "0.1", "-o", "clean"];
+    let table = said(&loam(at, &[&prepare[..], &["--order-by", "metadata.level"]].concat()));
+    for words in ["data: 120 of 120 documents kept", "held out", "tokens to train on", "share of training"] {
+        assert!(table.contains(words), "{table}");
+    }
+    let query = |sql: &str| said(&loam(at, &["query", sql, "clean", "--json"]));
+    let counted: Value =
+        serde_json::from_str(&query("select sum(tokens) tokens, count(token_start) n from documents")).unwrap();
+    assert_eq!(counted["n"], 120);
+    let summary: Value = serde_json::from_slice(&fs::read(at.join("clean/summary.json")).unwrap()).unwrap();
+    let tokens = &summary["sources"]["data"]["tokens"];
+    // An end stands behind every document.
+    let all = tokens["train"].as_u64().unwrap() + tokens["held_out"].as_u64().unwrap();
+    assert_eq!(all, counted["tokens"].as_u64().unwrap() + 120);
+    let asked = query(
+        "select language(text) l, quality_rule(text) q, similarity(text, text) s, content_hash(text) = content_hash h, \
+         clean(text, 'letters,lowercase') c, redact('mail a.b@corp.example.com') r from texts where split = 'held_out' limit 1",
+    );
+    let asked: Value = serde_json::from_str(&asked).unwrap();
+    assert_eq!((&asked["l"], &asked["s"], &asked["h"]), (&"en".into(), &1.0.into(), &true.into()), "{asked}");
+    assert!(asked["c"].as_str().unwrap().starts_with("document says") && !asked["r"].as_str().unwrap().contains('@'));
+    refused(at, &["query", "select clean(text, 'washed') from texts", "clean"], 1, &["washed"]);
+
+    let small = ["--set", "model.width=16", "--set", "model.layers=1", "--set", "model.heads=1"];
+    let short = ["--set", "train.steps=2", "--set", "train.batch_tokens=256", "--set", "model.context=32"];
+    let train = [&["train", "clean", "-o", "run"], &small[..], &short[..]].concat();
+    said(&loam(at, &train));
+    assert!(fs::read_to_string(at.join("run/recipe.toml")).unwrap().contains("prepared = "));
+    assert!(at.join("run/report.html").is_file() && !at.join("run/data").exists());
+    let documents = ["query", "select count(*) n from documents", "run", "--json"];
+    assert_eq!(said(&loam(at, &documents)).trim(), "{\"n\":120}");
+    refused(at, &["train", "clean", "a.jsonl"], 2, &["train on it alone"]);
+    refused(at, &["train", "clean", "--set", "tokenizer.vocab=500"], 2, &["data.prepared", "tokenizer.vocab"]);
+    refused(at, &[&prepare[..], &["--budget", "0"]].concat(), 1, &["mix.tokens = 0"]);
+    refused(at, &["data", "prepare", "a.jsonl", "-o", "x", "--tokenizer", "bqe:10"], 2, &["bqe:10", "bpe:8192"]);
+    refused(at, &["data", "prepare", "a.jsonl", "-o", "x", "--budget", "10"], 2, &["--tokenizer"]);
+    said(&loam(at, &["data", "prepare", "a.jsonl", "-o", "bare"]));
+    refused(at, &["train", "--set", "data.prepared=bare"], 2, &["recipe"]);
+    fs::write(at.join("r.toml"), "[data]\nprepared = \"bare\"\n").unwrap();
+    refused(at, &["train", "r.toml"], 2, &["has no tokens", "--tokenizer"]);
+}
+
+#[test]
+fn help_names_every_function_of_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = said(&loam(folder.path(), &["query", "--help"])).split_whitespace().collect::<Vec<_>>().join(" ");
+    for (call, _) in loam_report::query::FUNCTIONS {
+        assert!(help.contains(call), "{call}");
+    }
+}

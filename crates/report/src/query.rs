@@ -1,9 +1,11 @@
 //! SQL over what runs left, through Apache `DataFusion`.
 //!
 //! Tables: `metrics`, `ledger` and `documents`, each over all given runs with the column `run` (the run's name) beside
-//! the file's own, and `events` (`run`, `time`, `event`, `json`). Nothing can be written.
+//! the file's own, `texts` of what `loam data prepare` left, and `events` (`run`, `time`, `event`, `json`). Functions of texts
+//! are those of the corpus. Nothing can be written.
 
 mod cells;
+mod functions;
 mod hints;
 mod render;
 mod tables;
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 use datafusion::execution::context::{SQLOptions, SessionConfig, SessionContext};
 
 pub use cells::Cell;
+pub use functions::FUNCTIONS;
 use tables::Tables;
 
 use crate::ReportError;
@@ -67,6 +70,7 @@ fn block_on(sql: &str, runs: &[PathBuf]) -> Result<QueryResult, ReportError> {
 
 async fn run(sql: &str, runs: &[PathBuf]) -> Result<QueryResult, ReportError> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
+    functions::register_all(&context);
     let tables = Tables::register(&context, runs).await?;
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let explain = |error| hints::explain(&error, &tables);

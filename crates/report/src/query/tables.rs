@@ -13,8 +13,9 @@ use datafusion::prelude::ParquetReadOptions;
 use crate::ReportError;
 use crate::folder::{DOCUMENTS, EVENTS, LEDGER, METRICS, is_missing, is_run, name};
 
-/// Tables that are Parquet files in a run's folder.
-const PARQUET: [(&str, &str); 3] = [("metrics", METRICS), ("ledger", LEDGER), ("documents", DOCUMENTS)];
+/// Tables that are Parquet files, or folders of them, in a run's folder.
+const PARQUET: [(&str, &[&str]); 4] =
+    [("metrics", &[METRICS]), ("ledger", &[LEDGER]), ("documents", &[DOCUMENTS]), ("texts", &["text/", "held_out/"])];
 
 /// What is registered, for hints.
 pub(super) struct Tables {
@@ -44,8 +45,8 @@ impl Tables {
         }
         let names = names(runs);
         let mut tables = Self { columns: Vec::new(), absent: Vec::new(), warnings: Vec::new() };
-        for (table, file) in PARQUET {
-            tables.parquet(context, table, file, runs, &names).await?;
+        for (table, files) in PARQUET {
+            tables.parquet(context, table, files, runs, &names).await?;
         }
         tables.events(context, runs, &names)?;
         Ok(tables)
@@ -55,13 +56,13 @@ impl Tables {
         &mut self,
         context: &SessionContext,
         table: &'static str,
-        file: &'static str,
+        files: &[&'static str],
         runs: &[PathBuf],
         names: &[String],
     ) -> Result<(), ReportError> {
         let mut all: Option<DataFrame> = None;
-        for (run, name) in runs.iter().zip(names) {
-            let path = run.join(file);
+        let paths = runs.iter().zip(names).flat_map(|(run, name)| files.iter().map(move |file| (run.join(file), name)));
+        for (path, name) in paths {
             if is_missing(&path) {
                 continue;
             }
@@ -82,7 +83,7 @@ impl Tables {
             }
         }
         let Some(frame) = all else {
-            self.absent.push((table, file));
+            self.absent.push((table, files[0]));
             return Ok(());
         };
         let columns = frame.schema().fields().iter().map(|field| field.name().clone()).collect();

@@ -45,7 +45,8 @@ pub(super) fn to_toml(recipe: &Recipe) -> String {
     for (domain, paths) in &recipe.data.held_out_target {
         let _ = writeln!(text, "{} = {}", domain_key(domain), strings(paths));
     }
-    for name in super::keys::SECTIONS.iter().filter(|name| **name != "data") {
+    let own_tokenizer = |name: &&&str| recipe.data.prepared.is_none() || **name != "tokenizer";
+    for name in super::keys::SECTIONS.iter().filter(|name| **name != "data").filter(own_tokenizer) {
         section(&mut text, &format!("[{name}]"));
         for (key, _) in KEYS.iter().filter(|(key, _)| key.split_once('.').is_some_and(|(section, _)| section == *name))
         {
