@@ -126,7 +126,7 @@ impl CorpusError {
     }
 
     /// A [`CorpusError::Invalid`].
-    pub(crate) fn invalid(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn invalid(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Invalid { message: message.into(), hint: hint.into() }
     }
 

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Some(Command::Tokenizer(TokenizerCommand::Train(train))) => commands::tokenizer::train(train, global, terminal),
         Some(Command::Word2Vec(command)) => commands::word2vec::run(command, terminal),
         Some(Command::Data(DataCommand::Inspect(inspect))) => commands::inspect::run(inspect, global, terminal),
-        Some(Command::Data(DataCommand::Prepare(prepare))) => commands::prepare::run(prepare, terminal),
+        Some(Command::Data(DataCommand::Prepare(prepare))) => commands::prepare::run(prepare, global, terminal),
         Some(Command::Data(DataCommand::Why(why))) => commands::why::run(why, terminal),
         Some(Command::Report(report)) => commands::report::run(report, global, terminal),
         Some(Command::Runs(runs)) => commands::runs::run(runs, global, terminal),

@@ -132,9 +132,19 @@ impl LoadedModel {
     /// # Errors
     /// When the tokenizer and the model do not belong together.
     pub fn score(&self, text: &str) -> Result<Score, TaskError> {
+        self.score_beginning(text, usize::MAX)
+    }
+
+    /// [`LoadedModel::score`] of at most so many tokens from the beginning of a text.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn score_beginning(&self, text: &str, longest: usize) -> Result<Score, TaskError> {
         let begin = self.tokenizer.begin_of_text();
         let mut tokens: Vec<u32> = begin.into_iter().collect();
-        tokens.extend(self.tokenizer.encode(text));
+        // Few tokens are longer than 32 bytes, so that the end of a long text need not be looked at.
+        let most = longest.saturating_mul(32).min(text.len());
+        tokens.extend(self.tokenizer.encode(&text[..text.floor_char_boundary(most)]).into_iter().take(longest));
         generate::check_ids(&self.model, &tokens)?;
         let mut logprobs: Vec<Option<f64>> = vec![None; tokens.len()];
         let context = self.model.context();

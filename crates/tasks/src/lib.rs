@@ -2,14 +2,18 @@
 #![forbid(unsafe_code)]
 
 pub mod chat;
+pub mod classify;
 pub mod embed;
 pub mod fill_mask;
 pub mod from_source;
 pub mod language_model;
 pub mod model_folder;
+pub mod score_documents;
 
+pub use classify::TextClassifier;
 pub use embed::{EmbedOptions, Embedder, Pooling};
 pub use fill_mask::{Filled, MaskFiller};
 pub use from_source::{Beams, SourceModel};
 pub use language_model::{Generation, LoadedModel, Score, TaskError, TextOptions};
 pub use model_folder::{model_folder, model_source};
+pub use score_documents::open_scorer;

@@ -25,13 +25,15 @@ mod parts;
 mod plan;
 mod row;
 mod run;
+mod score;
 mod split;
 mod step;
 mod summary;
 mod tokens;
 
 pub use plan::{Duplicates, MixPlan, OutputPlan, PipelinePlan, PipelineSource, SplitPlan, StepPlan, TokensPlan};
-pub use run::{PipelineProgress, run_pipeline};
+pub use run::{PipelineProgress, run_pipeline, run_pipeline_with};
+pub use score::{OpenScorer, ScoreMeasure, ScorePlan, TextScorer, no_scorers};
 pub use summary::{PipelineSummary, Reason, SourceCounts, TokenCounts};
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ pub(super) const FIELD: &str = "metadata.";
 pub(super) fn order_columns() -> impl Iterator<Item = String> {
     let fields = schema(Columns::Documents);
     let names: Vec<String> = fields.fields().iter().map(|field| field.name().clone()).collect();
-    names.into_iter().filter(|name| !matches!(name.as_str(), "rule" | "detail" | "split" | "token_start" | "metadata"))
+    names
+        .into_iter()
+        .filter(|name| !matches!(name.as_str(), "rule" | "detail" | "split" | "token_start" | "metadata" | "scores"))
 }
 
 /// Whether documents can be ordered by a column.
@@ -57,6 +59,10 @@ fn ascending(row: &Row, column: &str) -> Option<[u64; 2]> {
                     serde_json::Value::String(value) => text(value),
                     _ => None,
                 }
+            }
+            None if column.starts_with(SCORE) => {
+                let name = column.strip_prefix(SCORE)?;
+                number(row.scores.iter().find(|(known, _)| known == name)?.1)
             }
             None => number(row.values.iter().find(|(measure, _)| column_of(*measure) == column)?.1),
         },

@@ -15,6 +15,7 @@ use crate::redact::Redactor;
 use crate::tokenizer::{Framing, TokenizerKind};
 
 use super::order::{can_order_by, order_columns};
+use super::score::ScorePlan;
 
 /// Documents in, steps, and what comes out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,6 +125,8 @@ pub enum StepPlan {
     Filter(Filters),
     /// Takes out what tells who a person is, and keys.
     Redact(Redactor),
+    /// Measures documents by a model, and drops those outside limits.
+    Score(ScorePlan),
     /// Drops documents that hold parts of evaluation sets.
     Decontaminate {
         /// Name of a set to its files.
@@ -275,6 +278,7 @@ impl StepPlan {
             Self::Language { .. } => "language",
             Self::Filter(_) => "filter",
             Self::Redact(_) => "redact",
+            Self::Score(_) => "score",
             Self::Decontaminate { .. } => "decontaminate",
             Self::Deduplicate { by: Duplicates::Url, .. } => "duplicate_url",
             Self::Deduplicate { by: Duplicates::Exact, .. } => "exact_duplicate",
@@ -336,6 +340,7 @@ impl PipelinePlan {
                         return wrong(format!("a confidence of {confidence}"), "it lies between 0 and 1");
                     }
                 }
+                StepPlan::Score(score) => score.check()?,
                 StepPlan::Decontaminate { sets, .. } if sets.is_empty() => {
                     return wrong("decontaminate has no sets".to_owned(), "sets = { name = [\"file.jsonl\"] }");
                 }

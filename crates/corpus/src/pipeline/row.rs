@@ -7,6 +7,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt32Type, UInt64Type};
 
+use serde_json::Value;
+
 use crate::duplicates::ContentHash;
 use crate::quality::Measure;
 
@@ -35,6 +37,8 @@ pub(super) struct Row {
     pub(super) confidence: Option<f64>,
     /// What filters measured.
     pub(super) values: Vec<(Measure, f64)>,
+    /// What models said of it, by the names of the scores.
+    pub(super) scores: Vec<(String, f64)>,
     /// Things taken out of it, and lines or paragraphs that stood elsewhere before.
     pub(super) redacted: u32,
     pub(super) repeated: u32,
@@ -140,6 +144,7 @@ pub(super) fn schema(columns: Columns) -> Arc<Schema> {
         column("content_hash", &string, true),
         column("language", &string, true),
         column("confidence", &real, true),
+        column("scores", &string, true),
         column("redacted", &small, false),
         column("repeated", &small, false),
         column("cluster", &count, true),
@@ -178,6 +183,14 @@ pub(super) fn to_batch(rows: &[Row], schema: &Arc<Schema>) -> RecordBatch {
         "content_hash" => borrowed(|row| row.content_hash.as_deref()),
         "language" => borrowed(|row| row.language.as_deref()),
         "confidence" => Arc::new(rows.iter().map(|row| row.confidence).collect::<Float64Array>()),
+        "scores" => {
+            let json = |row: &Row| {
+                let scores = row.scores.iter().map(|(name, score)| (name.clone(), Value::from(*score)));
+                let scores: serde_json::Map<String, Value> = scores.collect();
+                (!scores.is_empty()).then(|| Value::Object(scores).to_string())
+            };
+            Arc::new(rows.iter().map(json).collect::<StringArray>())
+        }
         "redacted" => small(|row| row.redacted),
         "repeated" => small(|row| row.repeated),
         "cluster" => counts(|row| row.cluster),
@@ -254,6 +267,13 @@ pub(super) fn from_batch(batch: &RecordBatch) -> Vec<Row> {
                 .filter(|(_, column)| column.is_valid(row))
                 .map(|(measure, column)| (*measure, column.value(row)))
                 .collect(),
+            scores: text("scores", row).and_then(|json| serde_json::from_str(json).ok()).map_or_else(
+                Vec::new,
+                |scores| {
+                    let scores: serde_json::Map<String, Value> = scores;
+                    scores.into_iter().filter_map(|(name, score)| Some((name, score.as_f64()?))).collect()
+                },
+            ),
             redacted: small("redacted", row),
             repeated: small("repeated", row),
             cluster: count("cluster", row),

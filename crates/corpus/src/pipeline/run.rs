@@ -11,6 +11,7 @@ use super::finish::Finish;
 use super::parts::{RowReader, RowWriter};
 use super::plan::{PipelinePlan, PipelineSource, StepPlan};
 use super::row::{Columns, Row};
+use super::score::{OpenScorer, no_scorers};
 use super::step::{ReadyStep, take_steps};
 use super::summary::PipelineSummary;
 use crate::batches::in_batches;
@@ -118,6 +119,19 @@ pub fn run_pipeline(
     directory: &Path,
     progress: &mut dyn FnMut(&PipelineProgress),
 ) -> Result<PipelineSummary, CorpusError> {
+    run_pipeline_with(plan, directory, &no_scorers, progress)
+}
+
+/// [`run_pipeline`] with what opens the models of steps that score.
+///
+/// # Errors
+/// As there, and where a model cannot be opened.
+pub fn run_pipeline_with(
+    plan: &PipelinePlan,
+    directory: &Path,
+    scorers: &OpenScorer<'_>,
+    progress: &mut dyn FnMut(&PipelineProgress),
+) -> Result<PipelineSummary, CorpusError> {
     plan.check()?;
     let (files, skipped) = input_files(plan)?;
     let stamp = serde_json::to_vec_pretty(&(plan, &files)).unwrap_or_default();
@@ -128,7 +142,7 @@ pub fn run_pipeline(
     let steps = plan.all_steps();
     let groups = groups(&steps);
     let next = |number: usize| groups.get(number + 1).and_then(|(comparison, _)| *comparison);
-    work.read(&ready(groups[0].1, plan)?, &Keys::of(next(0))?, progress)?;
+    work.read(&ready(groups[0].1, plan, scorers)?, &Keys::of(next(0))?, progress)?;
     let mut pass = 0;
     let mut outcome = None;
     for (number, (comparison, steps)) in groups.iter().enumerate().skip(1) {
@@ -145,7 +159,7 @@ pub fn run_pipeline(
         if heard_at_the_end {
             outcome = Some(compared);
         } else {
-            let (steps, keys) = (ready(steps, plan)?, Keys::of(next(number))?);
+            let (steps, keys) = (ready(steps, plan, scorers)?, Keys::of(next(number))?);
             pass = work.rewrite(
                 pass,
                 &mut |rows, first| {
@@ -180,8 +194,8 @@ fn groups(steps: &[StepPlan]) -> Vec<(Option<&StepPlan>, &[StepPlan])> {
     groups
 }
 
-fn ready(steps: &[StepPlan], plan: &PipelinePlan) -> Result<Vec<ReadyStep>, CorpusError> {
-    steps.iter().map(|step| ReadyStep::new(step, plan.read)).collect()
+fn ready(steps: &[StepPlan], plan: &PipelinePlan, scorers: &OpenScorer<'_>) -> Result<Vec<ReadyStep>, CorpusError> {
+    steps.iter().map(|step| ReadyStep::new(step, plan.read, scorers)).collect()
 }
 
 fn input_files(plan: &PipelinePlan) -> Result<(Vec<InputFile>, usize), CorpusError> {

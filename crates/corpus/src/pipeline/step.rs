@@ -12,6 +12,7 @@ use crate::redact::Redactor;
 use super::compare::Keys;
 use super::plan::StepPlan;
 use super::row::Row;
+use super::score::{OpenScorer, ScorePlan, TextScorer};
 
 /// A step, ready to be taken.
 pub(super) enum ReadyStep {
@@ -19,17 +20,19 @@ pub(super) enum ReadyStep {
     Language { keep: Vec<String>, confidence: f64 },
     Filter(Filters),
     Redact(Redactor),
+    Score(ScorePlan, Box<dyn TextScorer>),
     Decontaminate(Box<ContaminationIndex>),
 }
 
 impl ReadyStep {
-    /// Reads what the step needs: the evaluation sets.
-    pub(super) fn new(plan: &StepPlan, bytes: Bytes) -> Result<Self, CorpusError> {
+    /// Reads what the step needs: evaluation sets, models.
+    pub(super) fn new(plan: &StepPlan, bytes: Bytes, scorers: &OpenScorer<'_>) -> Result<Self, CorpusError> {
         Ok(match plan {
             StepPlan::Clean { steps } => Self::Clean(steps.clone()),
             StepPlan::Language { keep, confidence } => Self::Language { keep: keep.clone(), confidence: *confidence },
             StepPlan::Filter(filters) => Self::Filter(filters.clone()),
             StepPlan::Redact(redactor) => Self::Redact(redactor.clone()),
+            StepPlan::Score(plan) => Self::Score(plan.clone(), scorers(plan)?),
             StepPlan::Decontaminate { sets, words, text_field } => {
                 let options = ContaminationOptions { words: *words, ..ContaminationOptions::default() };
                 let mut index = ContaminationIndex::new(options)?;
@@ -106,6 +109,16 @@ impl ReadyStep {
                 if count > 0 {
                     row.redacted += count;
                     row.text = Some(redacted.text.into_owned());
+                }
+            }
+            Self::Score(plan, scorer) => {
+                let Some(score) = scorer.score(text) else { return };
+                let name = plan.called();
+                let verdict = plan.verdict(score);
+                row.scores.retain(|(known, _)| *known != name);
+                row.scores.push((name.clone(), score));
+                if verdict.is_some() {
+                    row.drop_for(name, verdict);
                 }
             }
             Self::Decontaminate(index) => {

@@ -1,13 +1,15 @@
 //! `loam data prepare`.
 
 use super::Misuse;
-use crate::arguments::PrepareArguments;
+use crate::arguments::{Global, PrepareArguments};
+use crate::machine;
 use crate::progress::Watcher;
 use crate::terminal::{Terminal, count};
 use anyhow::Context;
 use loam_corpus::TokenizerKind;
 use loam_corpus::pipeline::{
-    Duplicates, PipelinePlan, PipelineProgress, PipelineSource, PipelineSummary, StepPlan, TokensPlan, run_pipeline,
+    Duplicates, PipelinePlan, PipelineProgress, PipelineSource, PipelineSummary, ScorePlan, StepPlan, TokensPlan,
+    run_pipeline_with,
 };
 use loam_corpus::quality::{Filters, Preset};
 use loam_corpus::redact::{Redaction, Redactor};
@@ -17,7 +19,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-pub fn run(arguments: &PrepareArguments, terminal: Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &PrepareArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let plan = match &arguments.paths[..] {
         [recipe] if Path::new(recipe).extension().is_some_and(|end| end.eq_ignore_ascii_case("toml")) => {
             from_recipe(recipe, arguments)?
@@ -26,7 +28,10 @@ pub fn run(arguments: &PrepareArguments, terminal: Terminal) -> anyhow::Result<E
     };
     let mut watcher = Watcher::new(terminal);
     let begun = std::time::Instant::now();
-    let summary = run_pipeline(&plan, &arguments.out, &mut |progress| tell(progress, &mut watcher, begun))?;
+    let device = machine::device(&global.device)?;
+    let scorers = |plan: &ScorePlan| loam_tasks::open_scorer(plan, &device);
+    let summary =
+        run_pipeline_with(&plan, &arguments.out, &scorers, &mut |progress| tell(progress, &mut watcher, begun))?;
     watcher.done();
     if terminal.json() {
         terminal.result(serde_json::to_string(&summary)?)?;
