@@ -124,10 +124,11 @@ impl ReadyStep {
             Self::Decontaminate(index) => {
                 let found = index.check(text);
                 if !found.is_clean() {
-                    let sets: Vec<&str> = found.sets().map(|set| index.names()[set].as_str()).collect();
+                    let sets: Vec<String> = found.sets().map(|set| index.names()[set].clone()).collect();
                     let said = found.matches.first().map_or("", |first| first.text);
                     let said: String = said.chars().take(120).collect();
                     let detail = format!("{}: {said:?}", sets.join(", "));
+                    row.evaluation_sets = sets;
                     row.drop_for("contaminated", Some(detail));
                 }
             }

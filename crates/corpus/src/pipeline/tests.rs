@@ -109,6 +109,8 @@ fn every_document_has_a_verdict() {
     let web = &summary.sources["web"];
     assert_eq!((web.read, web.kept, web.dropped["gopher_min_words"].documents), (6, 1, 2));
     assert_eq!(summary.sources["more"].kept, 0);
+    assert_eq!(summary.sources["more"].contaminated, BTreeMap::from([("exam".to_owned(), 1)]));
+    assert_eq!(rows[6]["evaluation_sets"], r#"["exam"]"#);
     assert_eq!((rows[1]["redacted"].as_u64(), rows[1]["cluster"].as_u64()), (Some(1), Some(0)));
     assert_eq!(rows[4]["language"], "de");
     assert_eq!(rows[0]["metadata"], r#"{"url":"https://a.example/1","year":2020}"#);

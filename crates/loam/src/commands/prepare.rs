@@ -204,6 +204,9 @@ fn print(summary: &PipelineSummary, terminal: Terminal) -> io::Result<()> {
             let part = share(counts.documents, source.read);
             terminal.result(format_args!("  {reason:<34} {:>12}  {part:5.1} %", count(counts.documents)))?;
         }
+        for (set, documents) in &source.contaminated {
+            terminal.result(format_args!("    {:<32} {:>12}", format!("parts of {set}"), count(*documents)))?;
+        }
         if source.held_out > 0 {
             let part = share(source.held_out, source.kept);
             terminal.result(format_args!(
