@@ -499,7 +499,7 @@ pub struct PrepareArguments {
     /// Where documents of text files end: auto, file, line, paragraph, separator:STRING
     #[arg(long, default_value = "auto", value_name = "HOW")]
     pub split: String,
-    /// Steps of cleaning, taken in the order given: mojibake, strip_tags, control, nfc, nfkc, width, simplified, traditional, letters,
+    /// Steps of cleaning: mojibake, strip_tags, control, nfc, nfkc, width, simplified, traditional, letters,
     /// lowercase, split_words, stop_words, stem
     #[arg(long, value_delimiter = ',', value_name = "STEP,...")]
     pub clean: Vec<String>,

@@ -32,7 +32,8 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        for text in ["红楼梦是一部伟大的小说。", "土壤里有水，机器学习三次。", "plain English, 123", ""] {
+        for text in ["红楼梦是一部伟大的小说。", "土壤里有水，机器学习三次。", "plain English, 123", ""]
+        {
             assert_eq!(simplified(&traditional(text)), text);
             assert_eq!(simplified(text), text);
         }

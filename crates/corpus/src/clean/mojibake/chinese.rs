@@ -68,48 +68,64 @@ pub(super) fn mend(line: &str) -> Option<String> {
     (at > 0).then(|| mended + &line[at..])
 }
 
-/// What a text begins with up to ASCII, read as UTF-8, and how many bytes that is of.
+/// What a text begins with up to ASCII, read as UTF-8, and how many bytes that is of. A byte that GBK had nothing for stands
+/// there as U+FFFD, or at the end as a question mark; the character that it was of is lost.
 fn reread(text: &str) -> Option<(String, usize)> {
     let mut bytes = Vec::new();
     let mut end = 0;
-    let mut lost = false;
-    for character in text.chars() {
-        if character.is_ascii() || character == char::REPLACEMENT_CHARACTER {
-            lost = matches!(character, '?' | char::REPLACEMENT_CHARACTER);
-            break;
-        }
-        match code(character)?.to_be_bytes() {
-            [0, byte] => bytes.push(byte),
-            pair => bytes.extend(pair),
+    for character in text.chars().take_while(|character| !character.is_ascii()) {
+        match code(character).map(u16::to_be_bytes) {
+            Some([0, byte]) => bytes.push(Some(byte)),
+            Some(pair) => bytes.extend(pair.map(Some)),
+            None if character == char::REPLACEMENT_CHARACTER => bytes.push(None),
+            None => return None,
         }
         end += character.len_utf8();
     }
-    // The last byte of an odd number took the next for its second; both are gone where that was none of GBK.
-    let (read, tail) = match std::str::from_utf8(&bytes) {
-        Ok(read) => (read, None),
-        Err(error) if lost && error.error_len().is_none() => {
-            let after = text[end..].chars().next().map_or(0, char::len_utf8);
-            (std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?, Some(after))
+    let mut read = String::with_capacity(end);
+    let mut rest = &bytes[..];
+    while let [first, others @ ..] = rest {
+        let length = match first {
+            Some(0..=0x7F) => 1,
+            Some(0xC2..=0xDF) => 2,
+            Some(0xE0..=0xEF) => 3,
+            Some(0xF0..=0xF4) => 4,
+            _ => return None,
+        };
+        if others.len() + 1 < length {
+            // The last byte of an odd number took the next for its second, and both are gone where that was none of GBK.
+            if !text[end..].starts_with('?') || others.len() + 2 < length {
+                return None;
+            }
+            read.push(char::REPLACEMENT_CHARACTER);
+            end += 1;
+            break;
         }
-        Err(_) => return None,
-    };
-    if !is_text(read, tail.is_some()) {
-        return None;
+        let (these, after) = rest.split_at(length);
+        let known: Vec<u8> = these.iter().copied().flatten().collect();
+        if known.len() == length {
+            // What was U+FFFD before it was misread is gone.
+            read.push(
+                std::str::from_utf8(&known).ok()?.chars().next().filter(|&one| one != char::REPLACEMENT_CHARACTER)?,
+            );
+        } else if known[1..].iter().all(|byte| (0x80..=0xBF).contains(byte)) {
+            read.push(char::REPLACEMENT_CHARACTER);
+        } else {
+            return None;
+        }
+        rest = after;
     }
-    let mut read = read.to_owned();
-    if let Some(after) = tail {
-        read.push(char::REPLACEMENT_CHARACTER);
-        end += after;
-    }
-    Some((read, end))
+    is_text(&read).then_some((read, end))
 }
 
 /// Whether this is what somebody wrote: Chinese or Japanese, or a quotation mark and the letter behind it.
-fn is_text(read: &str, incomplete: bool) -> bool {
+fn is_text(read: &str) -> bool {
+    let known = read.chars().filter(|&character| character != char::REPLACEMENT_CHARACTER);
     // The characters of GB 2312, and of these the usual ones where there are few to tell by.
-    let last = if read.chars().nth(2).is_none() { 0xD7 } else { 0xF7 };
+    let last = if known.clone().nth(2).is_none() { 0xD7 } else { 0xF7 };
+    let lost = read.chars().count() - known.clone().count();
     let (mut characters, mut common, mut signs) = (0, 0, 0);
-    for character in read.chars() {
+    for character in known {
         match character {
             '\u{3000}'..='\u{30FF}' | '\u{FF01}'..='\u{FF5E}' => {
                 characters += 1;
@@ -125,6 +141,8 @@ fn is_text(read: &str, incomplete: bool) -> bool {
             _ => return false,
         }
     }
-    let chinese = characters > usize::from(incomplete) + 1 && common * 3 >= characters * 2;
-    chinese || (characters == 0 && signs > 0 && !incomplete)
+    // Traditional Chinese has many characters beyond GB 2312.
+    let least = if characters < 4 { characters } else { characters / 4 };
+    let chinese = characters > 1 && common >= least && lost * 2 <= characters;
+    chinese || (characters == 0 && signs > 0 && lost == 0)
 }

@@ -18,10 +18,10 @@ const ROUNDS: usize = 4;
 /// The text as it was before its UTF-8 was read as Windows-1252, Latin-1 or GBK, once or several times over. Lines are
 /// judged by themselves, so that a damaged quotation in a text that is right is mended alone.
 ///
-/// Text that is right stays as it is, in any language. Where a sequence could be either (`”É”` may be capitals between
+/// Text that is right stays as it is, in any language. Where a sequence could be either (`CAFÉ”` may be capitals between
 /// quotation marks), it is mended only in a line that is damaged for certain elsewhere and in which nothing speaks against
-/// it. Bytes that are gone stay gone: 锟斤拷 and `â€` before U+FFFD are left alone, and of Chinese text whose last byte was
-/// lost, the last character becomes U+FFFD. Control characters from U+0080 to U+009F, which no text means, become what
+/// it. Bytes that are gone stay gone: 锟斤拷 and `â€` before U+FFFD are left alone, and in Chinese text of which GBK had some
+/// bytes for nothing, the characters that those were of become U+FFFD. Control characters from U+0080 to U+009F, which no text means, become what
 /// Windows-1252 has in their places.
 ///
 /// Other encodings that UTF-8 is read as (Windows-1251, Mac OS Roman ...) are left alone, and so is text of any other

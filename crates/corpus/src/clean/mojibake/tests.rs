@@ -22,7 +22,7 @@ const RIGHT: [&str; 24] = [
     "此开卷第一回也。作者自云：因曾历过一番梦幻之后，故将真事隐去，而借“通灵”之说。",
     "繁體中文也不變：軟體、後來、裡面。",
     "涓涓细流，潺潺流水，鈥试验，浣熊，浣纱，浣衣局",
-    "浣熊\n浣\n涓涓\n銇\n鈥",
+    "浣熊\n浣\n涓涓\n銇\n鈥\n浣�\n浣?\n鈥?",
     "锟斤拷",
     "烫烫烫屯屯屯锟斤拷",
     "ملف عربي صحيح، 'نص'",
@@ -64,6 +64,7 @@ fn one_damaged_character_is_mended() {
         ("dÃ\u{ad}a, Ã\u{ad}ndice", "día, índice"),
         ("voilÃ\u{a0} le travail", "voilà le travail"),
         ("voilÃ  le travail", "voilà le travail"),
+        ("Arg-Ã© Bam, UÃ\u{ad}ge", "Arg-é Bam, Uíge"),
         ("ESPAÃ‘A, MAÃ‰", "ESPAÑA, MAÉ"),
         ("ðŸ˜€ ðŸŽ‰", "😀 🎉"),
         ("ï»¿text", "\u{feff}text"),
@@ -113,6 +114,8 @@ fn chinese_that_was_read_as_gbk_comes_back() {
     for (damaged, text) in [
         ("浣犲ソ", "你好"),
         ("鎴戠埍浣犱腑鍥�", "我爱你中\u{fffd}"),
+        ("浣犲ソ鍚?", "你好\u{fffd}"),
+        ("绂�宕囧倷鐗╋紝妯傚�忛彉閲戙��", "\u{fffd}崇備物，樂\u{fffd}鏘金\u{fffd}"),
         ("say 浣犲ソ, friend", "say 你好, friend"),
         ("it鈥檚 鈥淗i", "it’s “Hi"),
         ("锟斤拷锟斤拷", "锟斤拷锟斤拷"),
@@ -120,7 +123,12 @@ fn chinese_that_was_read_as_gbk_comes_back() {
     ] {
         assert_eq!(mojibake(damaged), text, "{damaged}");
     }
-    for text in ["此开卷第一回也。作者自云，曾历过一番梦幻之后。", "土壤里有水，一天天地下去。", "日本語の文章です、よ", "繁體中文也不變，後來的"] {
+    for text in [
+        "此开卷第一回也。作者自云，曾历过一番梦幻之后。",
+        "土壤里有水，一天天地下去。",
+        "日本語の文章です、よ",
+        "繁體中文也不變，後來的",
+    ] {
         let damaged = misread(text, GBK);
         let kept = text.chars().count() - usize::from(damaged.contains('\u{fffd}'));
         let mended = mojibake(&damaged);
@@ -146,7 +154,8 @@ fn mended_text_stays_and_hostile_text_ends() {
             assert_eq!(mojibake(&once), once, "{text}");
         }
     }
-    for part in ["Ã", "Ã©", "â€", "ð", "ÃƒÆ’Ã†â€™", "浣犲ソ", "浣", "\u{85}", "Â", "é ", "鈥"] {
+    for part in ["Ã", "Ã©", "â€", "ð", "ÃƒÆ’Ã†â€™", "浣犲ソ", "浣", "\u{85}", "Â", "é ", "鈥"]
+    {
         let long = part.repeat(300_000);
         mojibake(&long);
         mojibake(&(long + "é"));
@@ -156,7 +165,9 @@ fn mended_text_stays_and_hostile_text_ends() {
         let random: String = (0..24)
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let pool = ['Ã', 'â', '€', '™', '\u{9d}', 'é', ' ', 'a', 'Z', '浣', '犲', 'ソ', '\u{fffd}', '?', 'ð', 'Ÿ', '˜'];
+                let pool = [
+                    'Ã', 'â', '€', '™', '\u{9d}', 'é', ' ', 'a', 'Z', '浣', '犲', 'ソ', '\u{fffd}', '?', 'ð', 'Ÿ', '˜',
+                ];
                 pool[(state >> 33) as usize % pool.len()]
             })
             .collect();

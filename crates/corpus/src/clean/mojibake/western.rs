@@ -49,7 +49,9 @@ impl Group {
             0x900..=0xDFF => Self::Indic,
             0xE01..=0xEDF => Self::Thai,
             0x10A0..=0x10FF => Self::Georgian,
-            0x2000..=0x2BFF | 0xFE00..=0xFE0F | 0xFEFF | 0xFFFD | 0x1_D400..=0x1_D7FF | 0x1_F000..=0x1_FAFF => Self::Sign,
+            0x2000..=0x2BFF | 0xFE00..=0xFE0F | 0xFEFF | 0xFFFD | 0x1_D400..=0x1_D7FF | 0x1_F000..=0x1_FAFF => {
+                Self::Sign
+            }
             0x1100..=0x11FF | 0xAC00..=0xD7A3 => Self::Hangul,
             0x3000..=0x33FF | 0x3400..=0x9FFF | 0xF900..=0xFAFF | 0xFE30..=0xFE4F | 0xFF01..=0xFFE6 => Self::Han,
             0x2_0000..=0x3_FFFF => Self::Han,
@@ -172,7 +174,8 @@ fn sequences(line: &str) -> (Vec<Sequence>, bool) {
     let mut rest = line;
     while let Some(first) = rest.chars().next() {
         let start = line.len() - rest.len();
-        let read = if first.is_ascii() { None } else { sequence(rest, start, before).or_else(|| space(rest, start, before)) };
+        let read =
+            if first.is_ascii() { None } else { sequence(rest, start, before).or_else(|| space(rest, start, before)) };
         let length = read.as_ref().map_or(first.len_utf8(), |read: &Sequence| read.end - start);
         // A character that was lost says nothing of the others.
         whole &= read.is_some() || first.is_ascii() || first == char::REPLACEMENT_CHARACTER;
@@ -237,27 +240,30 @@ fn is_sure_of_two(
         Group::Latin | Group::Sign if lower && lead.is_uppercase() => true,
         Group::Phonetic => lower && (!plain || after.is_some_and(char::is_lowercase)),
         Group::Latin | Group::Sign if !plain => true,
-        _ if upper => group == Group::Latin && !may_precede_letter(other) && after.is_some_and(char::is_lowercase),
+        _ if upper => {
+            let within = !may_precede_letter(other) || other == '\u{AD}';
+            group == Group::Latin && within && after.is_some_and(char::is_lowercase)
+        }
         // The name of the letter: « Â », “Ã”.
-        _ if before.is_some_and(|before| matches!(before, '“' | '‘' | '«' | '‹' | '„' | '"' | '\'' | '(' | '\u{A0}')) => {
+        _ if before
+            .is_some_and(|before| matches!(before, '“' | '‘' | '«' | '‹' | '„' | '"' | '\'' | '(' | '\u{A0}')) =>
+        {
             after.is_some_and(char::is_alphabetic)
         }
         Group::Latin if matches!(other, '\u{A0}') => {
             lead == 'Ã' && after.is_some_and(|after| after.is_alphabetic() || matches!(after, ' ' | ',' | '.'))
         }
+        // Signs after the name of the letter, without a space.
+        Group::Latin if lead == 'Ã' && matches!(other, '©' | '®' | '°' | '²' | '³' | '¹') => true,
         Group::Latin => after.is_some_and(char::is_lowercase) && (lead == 'Ã' || !may_precede_letter(other)),
-        Group::Sign => !matches!(other, '\u{A0}' | '\u{AD}') || before.is_some_and(|before| before.is_ascii_punctuation()),
+        Group::Sign => {
+            !matches!(other, '\u{A0}' | '\u{AD}') || before.is_some_and(|before| before.is_ascii_punctuation())
+        }
         _ => false,
     }
 }
 
-fn is_sure_of_three(
-    group: Group,
-    others: &[char],
-    plain: bool,
-    before: Option<char>,
-    after: Option<char>,
-) -> bool {
+fn is_sure_of_three(group: Group, others: &[char], plain: bool, before: Option<char>, after: Option<char>) -> bool {
     let [second, third] = others else { return false };
     let letter = before.is_some_and(char::is_alphabetic);
     match group {
@@ -295,9 +301,7 @@ fn settle_runs(found: &mut [Sequence]) {
     let mut from = 0;
     while from < found.len() {
         let mut to = from + 1;
-        while to < found.len()
-            && found[to].start == found[to - 1].end
-            && found[to].group.is_beside(found[to - 1].group)
+        while to < found.len() && found[to].start == found[to - 1].end && found[to].group.is_beside(found[to - 1].group)
         {
             to += 1;
         }
