@@ -30,7 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             step.apply("warm up: 读词典");
             let (mut rounds, start) = (0, Instant::now());
             while start.elapsed() < Duration::from_secs(1) {
-                texts.iter().for_each(|text| drop(black_box(step.apply(black_box(text)))));
+                for text in &texts {
+                    black_box(step.apply(black_box(text)));
+                }
                 rounds += 1;
             }
             let seconds = start.elapsed().as_secs_f64() / f64::from(rounds);

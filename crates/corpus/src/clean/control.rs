@@ -54,9 +54,18 @@ fn is_line_end(character: char) -> bool {
 fn is_invisible(character: char) -> bool {
     match character {
         ' '..='~' | '\n' | '\t' => false,
-        '\0'..='\u{9F}' | '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{180E}' | '\u{FEFF}' => true,
-        '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' => true,
-        '\u{FDD0}'..='\u{FDEF}' | '\u{FFF9}'..='\u{FFFC}' | '\u{E0000}'..='\u{E007F}' => true,
+        '\0'..='\u{9F}'
+        | '\u{AD}'
+        | '\u{34F}'
+        | '\u{61C}'
+        | '\u{180E}'
+        | '\u{200B}'..='\u{200F}'
+        | '\u{2028}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}'
+        | '\u{FDD0}'..='\u{FDEF}'
+        | '\u{FEFF}'
+        | '\u{FFF9}'..='\u{FFFC}'
+        | '\u{E0000}'..='\u{E007F}' => true,
         _ => character as u32 & 0xFFFE == 0xFFFE,
     }
 }

@@ -143,6 +143,6 @@ fn is_text(read: &str) -> bool {
     }
     // Traditional Chinese has many characters beyond GB 2312.
     let least = if characters < 4 { characters } else { characters / 4 };
-    let chinese = characters > 1 && common >= least && lost * 2 <= characters;
+    let chinese = characters > 1 && common >= least && lost <= characters;
     chinese || (characters == 0 && signs > 0 && lost == 0)
 }

@@ -96,6 +96,7 @@ fn texts_of_many_languages_come_back() {
         "此开卷第一回也。作者自云，曾历过一番梦幻之后。",
         "日本語の文章です。",
         "한국어 문장입니다.",
+        "မြန်မာဘာသာ၊ ភាសាខ្មែរ, ქართული, አማርኛ, བོད་ཡིག",
         "Emoji 😀 and “quotes” — dashes…",
     ];
     for text in texts {

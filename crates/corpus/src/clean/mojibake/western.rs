@@ -23,7 +23,8 @@ enum Group {
     Armenian,
     Hebrew,
     Arabic,
-    Indic,
+    /// The scripts of India and of what is around it, and Ethiopic.
+    Abugida,
     Thai,
     Georgian,
     Hangul,
@@ -38,23 +39,28 @@ impl Group {
             0x80..=0x9F => Self::Control,
             0xA0..=0xBF | 0xD7 | 0xF7 | 0x2C6..=0x2DD => Self::Sign,
             // Of the rarer letters, those of Vietnamese, of Pinyin, and of Romanian.
-            0xC0..=0x17F | 0x192 | 0x1A0 | 0x1A1 | 0x1AF | 0x1B0 | 0x1CD..=0x1DC | 0x218..=0x21B => Self::Latin,
-            0x1E00..=0x1EFF | 0xFB00..=0xFB06 => Self::Latin,
+            0xC0..=0x17F
+            | 0x192
+            | 0x1A0..=0x1A1
+            | 0x1AF..=0x1B0
+            | 0x1CD..=0x1DC
+            | 0x218..=0x21B
+            | 0x1E00..=0x1EFF
+            | 0xFB00..=0xFB06 => Self::Latin,
             0x250..=0x2C5 | 0x300..=0x36F => Self::Phonetic,
             0x370..=0x3FF | 0x1F00..=0x1FFF => Self::Greek,
             0x400..=0x52F => Self::Cyrillic,
             0x531..=0x58F => Self::Armenian,
             0x5B0..=0x5F4 => Self::Hebrew,
             0x60C..=0x6FF | 0xFB50..=0xFDFF | 0xFE70..=0xFEFC => Self::Arabic,
-            0x900..=0xDFF => Self::Indic,
+            0x900..=0xDFF | 0xF00..=0x109F | 0x1200..=0x137F | 0x1780..=0x17FF => Self::Abugida,
             0xE01..=0xEDF => Self::Thai,
             0x10A0..=0x10FF => Self::Georgian,
             0x2000..=0x2BFF | 0xFE00..=0xFE0F | 0xFEFF | 0xFFFD | 0x1_D400..=0x1_D7FF | 0x1_F000..=0x1_FAFF => {
                 Self::Sign
             }
             0x1100..=0x11FF | 0xAC00..=0xD7A3 => Self::Hangul,
-            0x3000..=0x33FF | 0x3400..=0x9FFF | 0xF900..=0xFAFF | 0xFE30..=0xFE4F | 0xFF01..=0xFFE6 => Self::Han,
-            0x2_0000..=0x3_FFFF => Self::Han,
+            0x3000..=0x9FFF | 0xF900..=0xFAFF | 0xFE30..=0xFE4F | 0xFF01..=0xFFE6 | 0x2_0000..=0x3_FFFF => Self::Han,
             _ => return None,
         })
     }
@@ -310,7 +316,9 @@ fn settle_runs(found: &mut [Sequence]) {
         let varied = run.iter().any(|sequence| sequence.character != run[0].character);
         let certain = run.iter().any(|sequence| sequence.certainty == Certainty::Sure);
         if run.len() > 1 && (certain || odd || (varied && run.len() > 3)) {
-            run.iter_mut().for_each(|sequence| sequence.certainty = Certainty::Sure);
+            for sequence in run {
+                sequence.certainty = Certainty::Sure;
+            }
         }
         from = to;
     }
