@@ -503,7 +503,8 @@ pub struct PrepareArguments {
     /// Where documents of text files end: auto, file, line, paragraph, separator:STRING
     #[arg(long, default_value = "auto", value_name = "HOW")]
     pub split: String,
-    /// Steps of cleaning: strip_tags, letters, lowercase, split_words, stop_words, stem
+    /// Steps of cleaning: mojibake, strip_tags, control, nfc, nfkc, width, simplified, traditional, letters,
+    /// lowercase, split_words, stop_words, stem
     #[arg(long, value_delimiter = ',', value_name = "STEP,...")]
     pub clean: Vec<String>,
     /// Languages to keep: en, zh, ...
@@ -572,7 +573,8 @@ pub struct InspectArguments {
     /// A tokenizer.json, or a folder with one, to count tokens with
     #[arg(long, value_name = "PATH")]
     pub tokenizer: Option<PathBuf>,
-    /// Steps of cleaning, shown before and after: strip_tags, letters, lowercase, split_words, stop_words, stem
+    /// Steps of cleaning, shown before and after: mojibake, strip_tags, control, nfc, nfkc, width, simplified, traditional,
+    /// letters, lowercase, split_words, stop_words, stem
     #[arg(long, value_delimiter = ',', value_name = "STEP,...")]
     pub clean: Vec<String>,
     #[command(flatten)]
