@@ -1,5 +1,6 @@
 //! Every command and flag, each with its help.
 
+mod result;
 mod word2vec;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -111,7 +112,7 @@ pub enum Command {
 )]
 pub struct DemoArguments {
     /// Folder for the run [default: runs/demo, or the next free runs/demo-N]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: Option<PathBuf>,
     /// Minutes of training
     #[arg(long, default_value_t = 2.0, value_name = "M", allow_negative_numbers = true)]
@@ -153,7 +154,7 @@ pub struct TrainArguments {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// Folder for the run [default: runs/RECIPE, or the next free runs/RECIPE-N]
-    #[arg(short, long, value_name = "RUN")]
+    #[arg(short, long, value_name = "RUN", value_parser = result::path())]
     pub out: Option<PathBuf>,
     /// Go on with the run in the folder of -o from its last checkpoint
     #[arg(long)]
@@ -373,7 +374,7 @@ pub struct ImportArguments {
     #[arg(value_name = "SRC")]
     pub source: PathBuf,
     /// Folder for the model
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: PathBuf,
     /// Bytes of tensors in one file at most, as in 500MB or 5GB
     #[arg(long, value_name = "SIZE", default_value = "5GB")]
@@ -398,7 +399,7 @@ pub struct ExportArguments {
     pub adapter: Option<PathBuf>,
     /// Folder for the model, a file that ends in .safetensors for its weights alone, or one that ends in .gguf for model,
     /// tokenizer, and chat template
-    #[arg(short, long, value_name = "DIR|FILE")]
+    #[arg(short, long, value_name = "DIR|FILE", value_parser = result::path())]
     pub out: PathBuf,
     /// Bytes of tensors in one file at most, as in 500MB or 5GB
     #[arg(long, value_name = "SIZE", default_value = "5GB")]
@@ -444,7 +445,7 @@ pub struct TokenizerTrainArguments {
     #[command(flatten)]
     pub reading: ReadingArguments,
     /// Folder for the tokenizer
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: PathBuf,
 }
 
@@ -491,7 +492,7 @@ pub struct PrepareArguments {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
     /// Folder for the result
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: PathBuf,
     /// Field of records that holds the text [default: text]
     #[arg(long, value_name = "FIELD")]

@@ -35,7 +35,7 @@ pub struct Word2VecTrainArguments {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
     /// File for the vectors; in a folder, vectors.txt or vectors.bin, and vocabulary.txt with the counts
-    #[arg(short, long, value_name = "FILE|DIR")]
+    #[arg(short, long, value_name = "FILE|DIR", value_parser = super::result::path())]
     pub out: PathBuf,
     /// What is predicted from what
     #[arg(long, value_enum, default_value_t = VectorKind::SkipGram)]
