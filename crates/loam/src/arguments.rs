@@ -1,5 +1,6 @@
 //! Every command and flag, each with its help.
 
+mod result;
 mod word2vec;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -49,7 +50,7 @@ pub struct Global {
     /// Print results as JSON, one object a line
     #[arg(long, global = true)]
     pub json: bool,
-    /// Fetch nothing: what hf: names is read from the cache alone
+    /// Fetch nothing: what hf: and s3:// name is read from the cache alone
     #[arg(long, global = true)]
     pub offline: bool,
     /// No progress and no remarks, only results and errors
@@ -111,7 +112,7 @@ pub enum Command {
 )]
 pub struct DemoArguments {
     /// Folder for the run [default: runs/demo, or the next free runs/demo-N]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: Option<PathBuf>,
     /// Minutes of training
     #[arg(long, default_value_t = 2.0, value_name = "M", allow_negative_numbers = true)]
@@ -138,7 +139,7 @@ impl Default for DemoArguments {
 #[command(
     after_help = "A recipe is a TOML file; recipes/ has examples with a reason beside every value. Ctrl-C saves a \
                         checkpoint and stops; --resume goes on from the last one, to the bit. Data, tokenizer.path, and model.from may \
-                        also name something on the Hub, as hf:org/name.\n\n\
+                        also name something on the Hub, as hf:org/name, and data something in a store, as s3://bucket/key.\n\n\
                         Examples:\n  \
                         loam train recipes/gpt-wikitext2.toml\n  \
                         loam train recipe.toml --set train.steps=300 --set model.layers=4 -o runs/small\n  \
@@ -146,14 +147,14 @@ impl Default for DemoArguments {
                         loam train corpus/*.txt -o runs/mine           one source a path, every value a default"
 )]
 pub struct TrainArguments {
-    /// A recipe, or text files and folders to train on with every value at its default
+    /// A recipe, or text files and folders (also s3://bucket/key) to train on with every value at its default
     #[arg(value_name = "RECIPE|PATH")]
     pub inputs: Vec<String>,
     /// Change a value of the recipe, as in train.lr=3e-4; may be given often
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// Folder for the run [default: runs/RECIPE, or the next free runs/RECIPE-N]
-    #[arg(short, long, value_name = "RUN")]
+    #[arg(short, long, value_name = "RUN", value_parser = result::path())]
     pub out: Option<PathBuf>,
     /// Go on with the run in the folder of -o from its last checkpoint
     #[arg(long)]
@@ -373,7 +374,7 @@ pub struct ImportArguments {
     #[arg(value_name = "SRC")]
     pub source: PathBuf,
     /// Folder for the model
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: PathBuf,
     /// Bytes of tensors in one file at most, as in 500MB or 5GB
     #[arg(long, value_name = "SIZE", default_value = "5GB")]
@@ -398,7 +399,7 @@ pub struct ExportArguments {
     pub adapter: Option<PathBuf>,
     /// Folder for the model, a file that ends in .safetensors for its weights alone, or one that ends in .gguf for model,
     /// tokenizer, and chat template
-    #[arg(short, long, value_name = "DIR|FILE")]
+    #[arg(short, long, value_name = "DIR|FILE", value_parser = result::path())]
     pub out: PathBuf,
     /// Bytes of tensors in one file at most, as in 500MB or 5GB
     #[arg(long, value_name = "SIZE", default_value = "5GB")]
@@ -429,7 +430,7 @@ pub enum TokenizerCommand {
                         loam tokenizer train corpus/ --vocab 8192 -o tokenizer\n  \
                         loam tokenizer train a.jsonl b.txt.gz --kind unigram --vocab 16000 -o tokenizer")]
 pub struct TokenizerTrainArguments {
-    /// Text files, folders and globs
+    /// Text files, folders and globs, also as s3://bucket/key or hf:datasets/org/name
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
     /// The algorithm
@@ -444,7 +445,7 @@ pub struct TokenizerTrainArguments {
     #[command(flatten)]
     pub reading: ReadingArguments,
     /// Folder for the tokenizer
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: PathBuf,
 }
 
@@ -491,11 +492,11 @@ pub enum DataCommand {
                         loam train clean -o runs/clean"
 )]
 pub struct PrepareArguments {
-    /// Files, folders and globs, or one recipe that ends in .toml
+    /// Files, folders and globs, also as s3://bucket/key or hf:datasets/org/name; or one recipe that ends in .toml
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
     /// Folder for the result
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: PathBuf,
     /// Field of records that holds the text [default: text]
     #[arg(long, value_name = "FIELD")]
@@ -556,12 +557,14 @@ pub struct WhyArguments {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Reads .txt .md .jsonl .json .csv .tsv .parquet .arrow .html .xml (MediaWiki) .warc .wet, plain or as .gz .bz2 \
-                        .xz .zst, as files, folders and globs.\n\n\
+                        .xz .zst, as files, folders and globs, on this machine, in a store (s3://bucket/key, with the keys, region and \
+                        endpoint that AWS_* variables and ~/.aws tell), or on the Hub (hf:datasets/org/name).\n\n\
                         Examples:\n  loam data inspect corpus/\n  \
-                        loam data inspect reviews.jsonl --text-field body --tokenizer runs/demo/model"
+                        loam data inspect reviews.jsonl --text-field body --tokenizer runs/demo/model\n  \
+                        loam data inspect 's3://bucket/crawl/*.jsonl.gz'"
 )]
 pub struct InspectArguments {
-    /// Text files, folders and globs
+    /// Text files, folders and globs, also as s3://bucket/key or hf:datasets/org/name
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
     /// Field of records that holds the text [default: text]

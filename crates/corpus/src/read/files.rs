@@ -95,7 +95,9 @@ pub struct FileList {
 }
 
 /// Finds the files behind patterns: a file, a folder or a glob each, or one of these on the Hub
-/// (`hf:datasets/org/name[@revision][/path]`), which are fetched.
+/// (`hf:datasets/org/name[@revision][/path]`) or in a store (`s3://bucket/key`), which are fetched.
+///
+/// In folders, links to files are files, and links to folders are not followed, so that no loop of them is.
 ///
 /// Every pattern must lead to at least one supported file.
 pub fn find_files(patterns: &[String]) -> Result<FileList, CorpusError> {
@@ -119,6 +121,10 @@ fn find(patterns: &[String], any_named: bool) -> Result<FileList, CorpusError> {
                 return Err(CorpusError::Unsupported { path: other.clone() });
             }
             list.files.extend(files);
+            continue;
+        }
+        if let Some(store) = loam_hub::store::open(pattern)? {
+            search_store(pattern, &store, any_named, &mut list)?;
             continue;
         }
         let path = Path::new(pattern);
@@ -163,6 +169,23 @@ fn require_some(pattern: &str, list: &FileList, before: usize, message: &str) ->
     Err(CorpusError::NotFound { pattern: pattern.to_owned(), message: message.to_owned(), hint })
 }
 
+fn search_store(
+    address: &str,
+    store: &loam_hub::store::Store,
+    any_named: bool,
+    list: &mut FileList,
+) -> Result<(), CorpusError> {
+    let supported = |key: &str| FileKind::of(Path::new(key)).is_some();
+    let found = store.find(&supported)?;
+    // Before it is fetched: it may be large.
+    if found.named && !any_named && found.objects.iter().any(|object| !supported(&object.key)) {
+        return Err(CorpusError::Unsupported { path: address.into() });
+    }
+    list.files.extend(store.fetch(&found.objects)?);
+    list.skipped.extend(found.skipped.into_iter().map(PathBuf::from));
+    Ok(())
+}
+
 fn search_folder(folder: &Path, list: &mut FileList) -> Result<(), CorpusError> {
     let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
     let entries = WalkDir::new(folder)
@@ -175,7 +198,8 @@ fn search_folder(folder: &Path, list: &mut FileList) -> Result<(), CorpusError> 
             let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of links"));
             CorpusError::Io { action: "list", path, source }
         })?;
-        if entry.file_type().is_file() {
+        let links_to_file = || entry.file_type().is_symlink() && entry.path().is_file();
+        if entry.file_type().is_file() || links_to_file() {
             sort_in(entry.into_path(), list);
         }
     }
