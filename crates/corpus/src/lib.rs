@@ -20,6 +20,7 @@ mod documents;
 mod duplicates;
 mod error;
 pub mod extract;
+mod fasttext;
 mod guard;
 mod inspect;
 mod language;
@@ -41,6 +42,7 @@ pub use cargo_sources::{CargoCaps, CargoCorpus, CargoSources};
 pub use documents::find_documents;
 pub use duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCounts, content_hash};
 pub use error::CorpusError;
+pub use fasttext::FastText;
 pub use inspect::{InspectOptions, Inspection, Lengths, Oddity, OddityKind, PreviewDocument, Scripts, inspect};
 pub use language::{Identified, identify_language, language_codes};
 pub use loader::{

@@ -508,9 +508,12 @@ pub struct PrepareArguments {
     /// lowercase, split_words, stop_words, stem
     #[arg(long, value_delimiter = ',', value_name = "STEP,...")]
     pub clean: Vec<String>,
-    /// Languages to keep: en, zh, ...
+    /// Languages to keep: en, zh, ..., or labels of the language model
     #[arg(long, value_delimiter = ',', value_name = "CODE,...")]
     pub language: Vec<String>,
+    /// A model of fastText (lid.176.ftz) that tells languages, in place of the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub language_model: Option<PathBuf>,
     /// Published filters: all, or gopher_repetition, gopher_quality, c4, fineweb
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     pub filter: Vec<String>,

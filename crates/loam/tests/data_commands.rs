@@ -102,6 +102,41 @@ fn a_recipe_has_its_own_order_and_limits() {
 }
 
 #[test]
+fn a_model_of_fasttext_tells_languages_and_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/tests/fixtures/fasttext");
+    for name in ["softmax.ftz", "alone.bin"] {
+        fs::copy(fixtures.join(name), at.join(name)).unwrap();
+    }
+    let texts = "the wind blew from the west\nветер дул с запада\nniemand wohnte in der straße\n";
+    fs::write(at.join("a.txt"), texts).unwrap();
+    let prepare = |more: &[&'static str]| {
+        let flags = ["data", "prepare", "a.txt", "--split", "line", "--language-model", "softmax.ftz"];
+        [&flags[..], more].concat()
+    };
+    let summary = said(&loam(at, &prepare(&["--language", "en,ru", "-o", "clean", "--json"])));
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["sources"]["data"]["kept"], 2, "{summary}");
+    let query = ["query", "select language from documents order by 1", "clean"];
+    let rows = said(&loam(at, &query));
+    assert!(["de", "en", "ru"].iter().all(|code| rows.contains(code)), "{rows}");
+    refused(at, &prepare(&["--language", "eng", "-o", "x"]), 1, &["softmax.ftz", "\"eng\"", "nearest are en"]);
+    refused(at, &["data", "prepare", "a.txt", "--language-model", "no.ftz", "-o", "x"], 1, &["no.ftz"]);
+
+    let step = "kind = \"score\"\nmodel = \"alone.bin\"\nmeasure = \"label:en\"\nleast = 0.5\n";
+    let recipe = format!("[[source]]\nname = \"lines\"\npath = [\"a.txt\"]\nsplit = \"line\"\n[[step]]\n{step}");
+    fs::write(at.join("recipe.toml"), &recipe).unwrap();
+    let summary = said(&loam(at, &["data", "prepare", "recipe.toml", "-o", "english", "--json"]));
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["sources"]["lines"]["kept"], 1, "{summary}");
+    fs::write(at.join("wrong.toml"), recipe.replace("label:en", "perplexity")).unwrap();
+    refused(at, &["data", "prepare", "wrong.toml", "-o", "x"], 1, &["alone.bin tells no perplexity", "label:NAME"]);
+    let both = ["data", "prepare", "recipe.toml", "--language-model", "softmax.ftz", "-o", "x"];
+    refused(at, &both, 2, &["steps of its own"]);
+}
+
+#[test]
 fn bad_requests_are_refused_and_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

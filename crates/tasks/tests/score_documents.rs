@@ -52,7 +52,7 @@ fn classifier(folder: &Path) -> PathBuf {
 
 fn score(model: &Path, measure: &str) -> ScorePlan {
     let measure: ScoreMeasure = measure.parse().unwrap();
-    ScorePlan { model: model.to_path_buf(), measure, name: None, least: None, most: None, tokens: 1024 }
+    ScorePlan { model: model.to_path_buf(), measure, name: None, least: None, most: None, tokens: None }
 }
 
 fn corpus(folder: &Path) -> PipelineSource {
@@ -76,7 +76,7 @@ fn documents_stay_by_what_models_say() {
     let mut by_perplexity = score(&gpt, "perplexity");
     by_perplexity.most = Some(most);
     let mut short = score(&gpt, "bits_per_byte");
-    short.tokens = 5;
+    short.tokens = Some(5);
     short.name = Some("opening".to_owned());
     let steps =
         vec![StepPlan::Score(score(&cnn, "label:fine")), StepPlan::Score(short), StepPlan::Score(by_perplexity)];

@@ -19,6 +19,7 @@
 
 mod compare;
 mod finish;
+mod label;
 mod mix;
 mod order;
 mod parts;

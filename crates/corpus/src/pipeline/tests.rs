@@ -65,7 +65,7 @@ fn everything(folder: &Path) -> PipelinePlan {
     std::fs::write(&evaluation, &long[long.len() - 150..]).unwrap();
     let sets = BTreeMap::from([("exam".to_owned(), vec![evaluation.to_str().unwrap().to_owned()])]);
     let steps = vec![
-        StepPlan::Language { keep: vec![], confidence: 0.0 },
+        StepPlan::Language { keep: vec![], confidence: 0.0, model: None },
         StepPlan::deduplicate(Duplicates::Url),
         StepPlan::Filter(Filters::only(&[Preset::GopherQuality])),
         StepPlan::Redact(Redactor::default()),
@@ -204,7 +204,7 @@ fn nonsense_is_refused() {
     };
     refused(plan(vec![], vec![]), "no source");
     refused(plan(vec![one.clone(), one.clone()], vec![]), "two sources");
-    let language = |code: &str, confidence| StepPlan::Language { keep: vec![code.to_owned()], confidence };
+    let language = |code: &str, confidence| StepPlan::Language { keep: vec![code.to_owned()], confidence, model: None };
     refused(plan(vec![one.clone()], vec![language("english", 0.5)]), "no language \"english\"");
     refused(plan(vec![one.clone()], vec![language("en", 2.0)]), "confidence");
     refused(plan(vec![PipelineSource::new("b", vec!["nowhere.txt".to_owned()])], vec![]), "nowhere.txt");

@@ -54,6 +54,7 @@ pub fn run(arguments: &PrepareArguments, global: &Global, terminal: Terminal) ->
 fn from_recipe(path: &str, arguments: &PrepareArguments) -> anyhow::Result<PipelinePlan> {
     let others = arguments.tokenizer.is_some()
         || arguments.held_out.is_some()
+        || arguments.language_model.is_some()
         || arguments.budget.is_some()
         || arguments.order_by.is_some();
     let flags = [&arguments.clean, &arguments.language, &arguments.filter, &arguments.redact, &arguments.deduplicate];
@@ -74,8 +75,9 @@ fn from_flags(arguments: &PrepareArguments) -> anyhow::Result<PipelinePlan> {
         let step = |name: &String| name.parse().map_err(|expected| misuse("clean", name, expected));
         steps.push(StepPlan::Clean { steps: arguments.clean.iter().map(step).collect::<Result<_, _>>()? });
     }
-    if !arguments.language.is_empty() || !arguments.filter.is_empty() {
-        steps.push(StepPlan::Language { keep: arguments.language.clone(), confidence: 0.0 });
+    let model = arguments.language_model.clone();
+    if !arguments.language.is_empty() || !arguments.filter.is_empty() || model.is_some() {
+        steps.push(StepPlan::Language { keep: arguments.language.clone(), confidence: 0.0, model });
     }
     if !arguments.filter.is_empty() {
         let named = |name: &String| name.parse::<Preset>().map_err(|expected| misuse("filter", name, expected));
