@@ -1,5 +1,6 @@
 //! Text out of marked-up documents: the main text of a web page, the prose of a wiki's article.
 
+mod lines;
 mod page;
 mod wiki;
 
