@@ -56,7 +56,7 @@ pub use prepare::{
 pub use read::{
     Bytes, Compression, Damage, Document, Documents, FileFormat, FileKind, FileList, JsonFields, LARGEST_EXPANSION,
     LONGEST_DOCUMENT, LONGEST_RECORD, Note, Notes, ReadOptions, Records, Split, TextEncoding, Turn, find_files,
-    read_documents,
+    glob_files, read_documents,
 };
 pub use shard::{ShardIndex, StreamIndex, TokenStream, TokenWidth};
 pub use tokenizer::{END_OF_TEXT, Framing, TextStream, TokenOffset, Tokenizer, TokenizerKind, train_tokenizer};

@@ -12,6 +12,7 @@ mod conversations;
 mod encoding;
 mod fields;
 mod files;
+mod globs;
 mod http;
 mod json;
 mod notes;
@@ -37,6 +38,7 @@ pub use encoding::TextEncoding;
 pub use fields::JsonFields;
 pub use files::{FileFormat, FileKind, FileList, find_files};
 pub(crate) use files::{SUPPORTED, find_paired_files};
+pub use globs::glob_files;
 pub use notes::{Note, Notes};
 pub(crate) use splitter::cut_near;
 

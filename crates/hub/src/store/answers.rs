@@ -175,6 +175,24 @@ mod tests {
     }
 
     #[test]
+    fn broken_pages_are_an_error_or_a_page() {
+        let whole = "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><Contents><Key>a%2B\
+                     </Key><![CDATA[x]]><Size>7</Size></Contents><NextContinuationToken>&#x41;&amp;</NextContinuationToken>\
+                     </ListBucketResult>";
+        assert!(page(whole).is_ok());
+        for at in 0..whole.len() {
+            assert!(page(&whole[..at]).is_err(), "{at}");
+            for other in ["<", ">", "&", ";", "%", "/", "!", "]", "\0", "é", "</a>", "<a>", "&#xFFFFFFFF;"] {
+                let (changed, put) = (
+                    format!("{}{other}{}", &whole[..at], &whole[at + 1..]),
+                    format!("{}{other}{}", &whole[..at], &whole[at..]),
+                );
+                let _ = (page(&changed), page(&put), refusal(&changed));
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_page_is_told() {
         for (xml, expected) in [
             ("", "no XML"),

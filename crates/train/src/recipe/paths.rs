@@ -80,7 +80,7 @@ fn find(key: &str, path: &str, folders: &[&Path], globs: bool) -> Result<String,
             let folder = text(absolute(folder))?;
             format!("{}/{path}", glob::Pattern::escape(folder.trim_end_matches('/')))
         };
-        let mut matches = glob::glob(&pattern).map_err(|error| fail(&format!("is not a valid glob: {}", error.msg)))?;
+        let mut matches = loam_corpus::glob_files(&pattern).map_err(|_| fail("is not a valid glob"))?;
         if matches.any(|found| found.is_ok()) {
             return Ok(pattern);
         }
