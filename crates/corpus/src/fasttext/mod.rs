@@ -142,7 +142,9 @@ impl FastText {
             return None;
         }
         let part = (1.0 / count as f64) as f32;
-        sum.iter_mut().for_each(|sum| *sum *= part);
+        for sum in &mut sum {
+            *sum *= part;
+        }
         Some(sum)
     }
 }
