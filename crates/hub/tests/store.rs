@@ -81,7 +81,7 @@ impl Server {
 
     fn find(&self, cache: &Path, address: &str) -> Result<(Store, Found), HubError> {
         let store = Store::new(Address::parse(address).unwrap(), self.settings(cache))?;
-        let found = store.find(&|key| key.ends_with(".txt"))?;
+        let found = store.find(&is_text)?;
         Ok((store, found))
     }
 
@@ -293,6 +293,10 @@ const ODD: [&str; 7] = [
     "odd/C:\\x.txt",
 ];
 
+fn is_text(key: &str) -> bool {
+    std::path::Path::new(key).extension().is_some_and(|end| end == "txt")
+}
+
 #[test]
 fn keys_with_any_characters_come_and_stay_in_the_cache() {
     let objects: Vec<(&str, &str)> = ODD.iter().map(|key| (*key, *key)).chain([("/front/y.txt", "y")]).collect();
@@ -388,7 +392,7 @@ fn a_second_reading_costs_a_listing_and_a_change_is_fetched() {
     let offline = |address: &str| {
         let settings = Settings { offline: true, ..server.settings(cache.path()) };
         let store = Store::new(Address::parse(address).unwrap(), settings)?;
-        let found = store.find(&|key| key.ends_with(".txt"))?;
+        let found = store.find(&is_text)?;
         Ok::<_, HubError>(
             store.fetch(&found.objects)?.iter().map(|file| std::fs::read(file).unwrap()).collect::<Vec<_>>(),
         )

@@ -467,7 +467,7 @@ pub enum DataCommand {
     /// Show text as a model would see it, and what is odd about it
     Inspect(InspectArguments),
     /// Clean, filter, redact, and deduplicate text, with a reason for every document that goes
-    Prepare(PrepareArguments),
+    Prepare(Box<PrepareArguments>),
     /// Say what happened to a document, and why
     Why(WhyArguments),
 }

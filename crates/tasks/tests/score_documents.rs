@@ -59,7 +59,7 @@ fn corpus(folder: &Path) -> PipelineSource {
     let path = folder.join("texts.txt");
     std::fs::write(&path, TEXTS.join("\n")).unwrap();
     let mut source = PipelineSource::new("texts", vec![path.to_str().unwrap().to_owned()]);
-    source.split = "line".to_owned();
+    "line".clone_into(&mut source.split);
     source
 }
 

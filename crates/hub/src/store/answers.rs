@@ -41,7 +41,7 @@ pub(super) fn page(xml: &str) -> Result<Page, String> {
     walk(xml, "ListBucketResult", |path, text| match path {
         ["Contents", "Key"] => object.key = text,
         ["Contents", "Size"] => object.size = text.trim().parse().ok(),
-        ["Contents", "ETag"] => object.tag = text.trim().to_owned(),
+        ["Contents", "ETag"] => text.trim().clone_into(&mut object.tag),
         ["Contents"] => page.objects.push(std::mem::take(&mut object)),
         ["EncodingType"] => encoded = text.trim() == "url",
         ["IsTruncated"] => truncated = text.trim() == "true",

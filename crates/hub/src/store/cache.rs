@@ -9,6 +9,7 @@ use crate::cache::make_parent;
 use crate::error::HubError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -110,7 +111,11 @@ impl Cache {
 /// Forty hexadecimal digits that name texts.
 fn digest(texts: &[&str]) -> String {
     let hash = texts.iter().fold(Sha256::new(), |hash, text| hash.chain_update(text).chain_update([0]));
-    hash.finalize().iter().take(20).map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = String::with_capacity(40);
+    for byte in hash.finalize().iter().take(20) {
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
 }
 
 /// A folder's name for an entity tag: the tag where it is a hash, as most are.
@@ -217,7 +222,7 @@ mod tests {
         let file = cache.file(&object);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "x").unwrap();
-        assert_eq!(cache.objects(), [object.clone()]);
+        assert_eq!(cache.objects(), std::slice::from_ref(&object));
         let note = cache.folder("k.txt").join("object.json");
         let other = cache.folder("other.txt");
         fs::create_dir_all(&other).unwrap();

@@ -209,7 +209,7 @@ impl Client {
             return true;
         }
         if let Some(region) = region.filter(|region| *region != place.region && !place.moved) {
-            place.region = region.to_owned();
+            region.clone_into(&mut place.region);
             place.moved = true;
             return true;
         }

@@ -183,7 +183,7 @@ impl Store {
         };
         let mut had = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..AT_ONCE.min(objects.len())).map(|_| scope.spawn(worker)).collect();
-            let parts = workers.into_iter().map(|worker| worker.join());
+            let parts = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
             parts.flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
         });
         had.sort_by_key(|(place, _)| *place);
@@ -223,16 +223,13 @@ impl<'a> Choice<'a> {
             self.named = Some(object);
             return Ok(());
         }
-        let meant = match &self.pattern {
-            Some(pattern) => {
-                // As in a shell, only ** crosses folders.
-                let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
-                pattern.matches_with(&object.key, options)
-            }
-            None => {
-                let below = object.key.strip_prefix(&self.folder);
-                below.is_some_and(|below| below.split('/').all(|part| !part.starts_with('.') || address::is_dots(part)))
-            }
+        let meant = if let Some(pattern) = &self.pattern {
+            // As in a shell, only ** crosses folders.
+            let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+            pattern.matches_with(&object.key, options)
+        } else {
+            let below = object.key.strip_prefix(&self.folder);
+            below.is_some_and(|below| below.split('/').all(|part| !part.starts_with('.') || address::is_dots(part)))
         };
         // Keys that end with a slash stand for folders.
         if !meant || object.key.ends_with('/') {
