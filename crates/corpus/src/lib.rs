@@ -43,7 +43,9 @@ pub use documents::find_documents;
 pub use duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCounts, content_hash};
 pub use error::CorpusError;
 pub use fasttext::FastText;
-pub use inspect::{InspectOptions, Inspection, Lengths, Oddity, OddityKind, PreviewDocument, Scripts, inspect};
+pub use inspect::{
+    Examples, InspectOptions, Inspection, LanguageShare, Lengths, Oddity, OddityKind, PreviewDocument, Scripts, inspect,
+};
 pub use language::{Identified, identify_language, language_codes};
 pub use loader::{
     Fit, IGNORE, Loader, MicroBatch, PairBatch, PairLoader, Place, Position, Sequence, evaluation_sequences, fitting,

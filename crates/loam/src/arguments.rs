@@ -564,7 +564,9 @@ pub struct WhyArguments {
                         endpoint that AWS_* variables and ~/.aws tell), or on the Hub (hf:datasets/org/name).\n\n\
                         Examples:\n  loam data inspect corpus/\n  \
                         loam data inspect reviews.jsonl --text-field body --tokenizer runs/demo/model\n  \
-                        loam data inspect 's3://bucket/crawl/*.jsonl.gz'"
+                        loam data inspect 's3://bucket/crawl/*.jsonl.gz'\n  \
+                        loam data inspect chat.json --tokenizer models/chat    conversations, and what of them is learned\n  \
+                        loam data inspect news.en --targets news.de            pairs, a line of each file"
 )]
 pub struct InspectArguments {
     /// Text files, folders and globs, also as s3://bucket/key or hf:datasets/org/name
@@ -576,9 +578,24 @@ pub struct InspectArguments {
     /// Documents to show
     #[arg(short = 'n', long, default_value_t = 5, value_name = "N")]
     pub rows: usize,
-    /// A tokenizer.json, or a folder with one, to count tokens with
+    /// A tokenizer.json, or a folder with one, to count tokens with; its chat template writes conversations
     #[arg(long, value_name = "PATH")]
     pub tokenizer: Option<PathBuf>,
+    /// Another template for conversations than the tokenizer's: chatml, or a file with a Jinja template
+    #[arg(long, value_name = "chatml|FILE")]
+    pub template: Option<String>,
+    /// Take records for conversations also where they have a field text
+    #[arg(long, conflicts_with_all = ["text_field", "input_field", "targets"])]
+    pub conversations: bool,
+    /// Pairs: field of the input, or number of a column of text files
+    #[arg(long, value_name = "FIELD", requires = "target_field", conflicts_with_all = ["text_field", "targets"])]
+    pub input_field: Option<String>,
+    /// Pairs: field of the target, or number of a column of text files
+    #[arg(long, value_name = "FIELD", requires = "input_field")]
+    pub target_field: Option<String>,
+    /// Pairs: files whose lines are the targets of the lines of PATH
+    #[arg(long, value_name = "PATH", conflicts_with = "text_field")]
+    pub targets: Vec<String>,
     /// Steps of cleaning, shown before and after: mojibake, strip_tags, control, nfc, nfkc, width, simplified, traditional,
     /// letters, lowercase, split_words, stop_words, stem
     #[arg(long, value_delimiter = ',', value_name = "STEP,...")]

@@ -51,6 +51,33 @@ const UNENDED: [&[u8]; 30] = [
     b"wbr",
 ];
 
+/// Elements of blocks in and behind which text may stand loose.
+const LOOSE: [&str; 21] = [
+    "article",
+    "blockquote",
+    "body",
+    "center",
+    "dd",
+    "div",
+    "figure",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "li",
+    "ol",
+    "p",
+    "section",
+    "table",
+    "td",
+    "th",
+    "ul",
+];
+/// Tags longer than this, in bytes, are not looked through to their end.
+const LONGEST_TAG: usize = 4096;
+
 /// The main text of a page, lists, tables, and code included; empty where there is none. Paragraphs, items, and rows stand
 /// in lines of their own, and code as it was.
 ///
@@ -114,25 +141,40 @@ fn is_deep(document: &Document) -> bool {
     false
 }
 
-/// A page in which two line ends in a row begin a paragraph. Many pages, old ones above all, have no other mark of one,
-/// and the extraction loses text that stands beside elements and not in one.
+/// A page in which two line ends in a row stand between paragraphs: from the last element of a block on, and up to the
+/// next. Many pages, old ones above all, have no other mark of them, and the extraction loses text that stands beside
+/// elements and not in one.
 fn with_paragraphs(page: &str) -> Cow<'_, str> {
     let mut changed = String::new();
     let mut from = 0;
+    // Behind the last tag of a block, where no paragraph has begun since.
+    let mut block = None;
     let mut at = 0;
     while let Some(start) = page[at..].find('<').map(|found| at + found) {
-        let Some(mut end) = line_end(&page[start..]).map(|length| start + length) else {
+        let Some((mut end, mut count)) = line_end(&page[start..]).map(|length| (start + length, 1)) else {
             at = start + 1;
+            let name = page[at..].strip_prefix('/').unwrap_or(&page[at..]);
+            let end = name.bytes().take(12).position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(0);
+            let is = |known: &&str| name.as_bytes()[..end].eq_ignore_ascii_case(known.as_bytes());
+            if LOOSE.iter().any(is) {
+                // What follows a paragraph's beginning is in it.
+                let begins_paragraph = is(&"p") && !page[at..].starts_with('/');
+                let close = page.as_bytes()[at..].iter().take(LONGEST_TAG).position(|byte| *byte == b'>');
+                block = close.map(|close| at + close + 1).filter(|_| !begins_paragraph);
+            }
             continue;
         };
-        let mut count = 1;
-        loop {
-            let space = page[end..].len() - page[end..].trim_start_matches(|c: char| c.is_whitespace()).len();
-            let Some(length) = line_end(&page[end + space..]) else { break };
-            end += space + length;
+        while let Some(more) = next_line_end(&page[end..]) {
+            end += more;
             count += 1;
         }
         if count > 1 {
+            // A tag that does not end before this line end is none.
+            if let Some(block) = block.take().filter(|block| *block <= start) {
+                changed.push_str(&page[from..block]);
+                changed.push_str("<p>");
+                from = block;
+            }
             changed.push_str(&page[from..start]);
             changed.push_str("<p>");
             from = end;
@@ -144,6 +186,12 @@ fn with_paragraphs(page: &str) -> Cow<'_, str> {
     }
     changed.push_str(&page[from..]);
     Cow::Owned(changed)
+}
+
+/// Up to the end of the `<br>` that follows on white space.
+fn next_line_end(text: &str) -> Option<usize> {
+    let space = text.len() - text.trim_start().len();
+    line_end(&text[space..]).map(|length| space + length)
 }
 
 /// The length of the `<br>` that begins here.
@@ -214,6 +262,9 @@ mod tests {
         }
         assert!(text.lines().count() >= 12, "{text}");
         assert_eq!(with_paragraphs("a<br>b<brx><br/> <br >c<br"), "a<br>b<brx><p>c<br");
+        assert_eq!(with_paragraphs("<div id=x>a<br><br>b<br><br>c</div>"), "<div id=x><p>a<p>b<p>c</div>");
+        assert_eq!(with_paragraphs("x<div <br><br>y"), "x<div <p>y");
+        assert_eq!(with_paragraphs("<p>a<br><br>b</p>c<br><br>d"), "<p>a<p>b</p><p>c<p>d");
     }
 
     #[test]
