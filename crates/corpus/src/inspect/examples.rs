@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn long_parts_lose_their_middle_and_places_stay_right() {
-        let whole = written("问问问问问问问问问问答答xy", &[30..36]);
+        let whole = written("问问问问问问问问问问答答xy", std::slice::from_ref(&(30..36)));
         let (text, learned) = whole.shortened(4);
         assert_eq!((text.as_str(), &learned[..]), ("问问问[… 6 characters …]问答答xy", &[[22, 24]][..]));
         let characters: Vec<char> = text.chars().collect();
