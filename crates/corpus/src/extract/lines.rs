@@ -70,11 +70,16 @@ struct Lines {
     code: usize,
     /// Cells of the row that is open.
     cells: usize,
+    /// Whether a tag within a line was the last thing read.
+    bordered: bool,
 }
 
 impl Lines {
     fn text(&mut self, text: &str) {
         let text = decode_html_entities(text);
+        if std::mem::take(&mut self.bordered) && self.parts(&text) {
+            self.text.push(' ');
+        }
         if self.code > 0 {
             self.text.push_str(&text);
             return;
@@ -95,9 +100,17 @@ impl Lines {
         }
     }
 
+    /// Whether a space is missing before this text: the extraction takes those around marks within a line of a quotation.
+    /// Scripts that set no spaces, or that add endings to marked words, are left alone.
+    fn parts(&self, next: &str) -> bool {
+        let spaced = |character: char| character.is_alphanumeric() && character < '\u{e00}';
+        self.text.ends_with(spaced) && next.starts_with(spaced)
+    }
+
     fn tag(&mut self, tag: &str) {
         let (opens, tag) = tag.strip_prefix('/').map_or((true, tag), |tag| (false, tag));
         let name = tag.split([' ', '\n', '/']).next().unwrap_or_default();
+        self.bordered = !matches!(name, "sub" | "sup");
         match name {
             "br" => self.end_line(),
             "pre" | "code" if opens => self.code += 1,
@@ -160,6 +173,15 @@ mod tests {
                     <pre><code>fn main() {\n    x &lt; 1;\n}\n</code></pre><p>Use <code>a  b</code>.</p>你好<br>世界";
         let expected = "A title\nOne line, bold& more.\n- first\n- second\na | b\n1 | 2\nfn main() {\n    x < 1;\n}\nUse a  b.\n你好\n世界";
         assert_eq!(lines(html), expected);
+    }
+
+    #[test]
+    fn words_around_a_mark_stay_apart() {
+        assert_eq!(lines("<blockquote>allows us to<em>craft</em>a packet</blockquote>"), "allows us to craft a packet");
+        assert_eq!(
+            lines("<p>H<sub>2</sub>O, x<b>.</b>y, 强<b>调</b>的, 박<b>채규</b>는</p>"),
+            "H2O, x.y, 强调的, 박채규는"
+        );
     }
 
     #[test]

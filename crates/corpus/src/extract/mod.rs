@@ -2,6 +2,8 @@
 
 mod lines;
 mod page;
+mod paragraphs;
+mod tags;
 mod wiki;
 
 use std::borrow::Cow;

@@ -1,11 +1,11 @@
 //! The main text of a web page: without menus, boilerplate, and comments of readers.
 
-use std::borrow::Cow;
-
 use trafilatura::dom::Document;
 use trafilatura::{Options, extract_document};
 
 use super::lines::lines;
+use super::paragraphs::with_paragraphs;
+use super::tags::Tags;
 use crate::clean::strip_tags;
 use crate::guard::guarded;
 
@@ -17,6 +17,8 @@ const MOST_OPEN: usize = 5000;
 const LONGEST: usize = 4 << 20;
 /// Tags of such a page, at most.
 const MOST_TAGS: usize = 150_000;
+/// Attributes of one tag, at most: reading a page compares each with all before it.
+const MOST_ATTRIBUTES: usize = 4000;
 /// Elements that have no end, or whose end is mostly left out and follows from the next one.
 const UNENDED: [&[u8]; 30] = [
     b"area",
@@ -51,33 +53,6 @@ const UNENDED: [&[u8]; 30] = [
     b"wbr",
 ];
 
-/// Elements of blocks in and behind which text may stand loose.
-const LOOSE: [&str; 21] = [
-    "article",
-    "blockquote",
-    "body",
-    "center",
-    "dd",
-    "div",
-    "figure",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "li",
-    "ol",
-    "p",
-    "section",
-    "table",
-    "td",
-    "th",
-    "ul",
-];
-/// Tags longer than this, in bytes, are not looked through to their end.
-const LONGEST_TAG: usize = 4096;
-
 /// The main text of a page, lists, tables, and code included; empty where there is none. Paragraphs, items, and rows stand
 /// in lines of their own, and code as it was.
 ///
@@ -87,7 +62,8 @@ const LONGEST_TAG: usize = 4096;
 pub fn main_text(page: &str) -> String {
     let all = || strip_tags(page).trim().to_owned();
     let tags = memchr::memchr_iter(b'<', page.as_bytes()).take(MOST_TAGS + 1).count();
-    if page.len() > LONGEST || tags > MOST_TAGS || most_open(page) > MOST_OPEN {
+    let is_endless = || Tags::of(page).any(|tag| tag.attributes > MOST_ATTRIBUTES);
+    if page.len() > LONGEST || tags > MOST_TAGS || most_open(page) > MOST_OPEN || is_endless() {
         return all();
     }
     let options = Options::default().with_fallback(true).with_exclude_comments(true);
@@ -139,67 +115,6 @@ fn is_deep(document: &Document) -> bool {
         waiting.extend(document.children(element).into_iter().map(|child| (child, depth + 1)));
     }
     false
-}
-
-/// A page in which two line ends in a row stand between paragraphs: from the last element of a block on, and up to the
-/// next. Many pages, old ones above all, have no other mark of them, and the extraction loses text that stands beside
-/// elements and not in one.
-fn with_paragraphs(page: &str) -> Cow<'_, str> {
-    let mut changed = String::new();
-    let mut from = 0;
-    // Behind the last tag of a block, where no paragraph has begun since.
-    let mut block = None;
-    let mut at = 0;
-    while let Some(start) = page[at..].find('<').map(|found| at + found) {
-        let Some((mut end, mut count)) = line_end(&page[start..]).map(|length| (start + length, 1)) else {
-            at = start + 1;
-            let name = page[at..].strip_prefix('/').unwrap_or(&page[at..]);
-            let end = name.bytes().take(12).position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(0);
-            let is = |known: &&str| name.as_bytes()[..end].eq_ignore_ascii_case(known.as_bytes());
-            if LOOSE.iter().any(is) {
-                // What follows a paragraph's beginning is in it.
-                let begins_paragraph = is(&"p") && !page[at..].starts_with('/');
-                let close = page.as_bytes()[at..].iter().take(LONGEST_TAG).position(|byte| *byte == b'>');
-                block = close.map(|close| at + close + 1).filter(|_| !begins_paragraph);
-            }
-            continue;
-        };
-        while let Some(more) = next_line_end(&page[end..]) {
-            end += more;
-            count += 1;
-        }
-        if count > 1 {
-            // A tag that does not end before this line end is none.
-            if let Some(block) = block.take().filter(|block| *block <= start) {
-                changed.push_str(&page[from..block]);
-                changed.push_str("<p>");
-                from = block;
-            }
-            changed.push_str(&page[from..start]);
-            changed.push_str("<p>");
-            from = end;
-        }
-        at = end;
-    }
-    if from == 0 {
-        return Cow::Borrowed(page);
-    }
-    changed.push_str(&page[from..]);
-    Cow::Owned(changed)
-}
-
-/// Up to the end of the `<br>` that follows on white space.
-fn next_line_end(text: &str) -> Option<usize> {
-    let space = text.len() - text.trim_start().len();
-    line_end(&text[space..]).map(|length| space + length)
-}
-
-/// The length of the `<br>` that begins here.
-fn line_end(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let named = bytes.len() > 3 && bytes[..3].eq_ignore_ascii_case(b"<br") && !bytes[3].is_ascii_alphanumeric();
-    let close = bytes.iter().take(200).position(|byte| *byte == b'>')?;
-    named.then_some(close + 1)
 }
 
 #[cfg(test)]
@@ -261,10 +176,6 @@ mod tests {
             assert!(text.contains(&format!("Sentence {n} of")), "{n}: {text}");
         }
         assert!(text.lines().count() >= 12, "{text}");
-        assert_eq!(with_paragraphs("a<br>b<brx><br/> <br >c<br"), "a<br>b<brx><p>c<br");
-        assert_eq!(with_paragraphs("<div id=x>a<br><br>b<br><br>c</div>"), "<div id=x><p>a<p>b<p>c</div>");
-        assert_eq!(with_paragraphs("x<div <br><br>y"), "x<div <p>y");
-        assert_eq!(with_paragraphs("<p>a<br><br>b</p>c<br><br>d"), "<p>a<p>b</p><p>c<p>d");
     }
 
     #[test]
@@ -273,6 +184,9 @@ mod tests {
         assert_eq!(main_text(&links), "text");
         assert!(main_text(&"<span>x</span> ".repeat(100_000)).starts_with("x x x"));
         assert!(main_text(&"long text ".repeat(500_000)).starts_with("long text long"));
+        let attributes: String = (0..150_000).map(|n| format!(" a{n}=\">\"")).collect();
+        assert!(main_text(&format!("<p{attributes}>text")).ends_with("text"));
+        main_text(&("<p".repeat(140_000) + &"x".repeat(3 << 20)));
         let frames = "<html><frameset cols='1,2'><frame src='a'><frame src='b'></frameset></html>";
         assert_eq!(main_text(frames), "");
     }
