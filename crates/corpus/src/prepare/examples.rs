@@ -1,6 +1,7 @@
 //! What a model reads of a pair or a conversation, and what of it is learned.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::plan::{ConversationWriter, Marked};
 use crate::clean::{NoText, Step, clean};
@@ -65,14 +66,39 @@ pub(crate) fn written(turns: &[Turn], writer: &ConversationWriter) -> Result<Opt
     (writer.0)(&turns).map(Some)
 }
 
-/// The tokens of a written conversation, each with whether it is learned: where it begins within an answer.
+/// The tokens of a written conversation, each with whether it is learned: where any of it is of an answer, as in
+/// transformers. A token may begin with the space that a template sets before an answer.
 pub(crate) fn tokens(written: &Marked, tokenizer: &Tokenizer) -> Vec<(TokenOffset, bool)> {
     tokenizer
         .encode_with_special_tokens_and_offsets(&written.text)
         .into_iter()
         .map(|token| {
-            let learned = written.answers.iter().any(|answer| answer.contains(&token.start));
+            let of = |answer: &Range<usize>| {
+                answer.contains(&token.start) || (token.start..token.end).contains(&answer.start)
+            };
+            let learned = written.answers.iter().any(of);
             (token, learned)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenizer::{Framing, TokenizerKind, train_tokenizer};
+
+    #[test]
+    fn a_token_that_begins_before_an_answer_is_learned_with_it() {
+        let text = "Question one Answer seven";
+        let texts = std::iter::repeat_n(Ok(text.to_owned()), 9);
+        let tokenizer = train_tokenizer(TokenizerKind::Bpe, 300, Framing::Plain, texts, &mut |_, _| {}).unwrap();
+        let at = text.find("seven").unwrap();
+        let written = Marked { text: text.to_owned(), answers: vec![at..text.len()] };
+        let learned: Vec<String> = tokens(&written, &tokenizer)
+            .into_iter()
+            .filter(|(_, learned)| *learned)
+            .map(|(token, _)| text[token.start..token.end].to_owned())
+            .collect();
+        assert_eq!(learned, [" seven"]);
+    }
 }

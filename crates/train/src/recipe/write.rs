@@ -217,6 +217,7 @@ mod tests {
         let variants = [
             "data.train = \"a\"",
             "data.train = \"a\"\ndata.clean = [\"letters\"]",
+            "data.prepared = \"d\"",
             "[[data.source]]\nname = \"a\"\npath = \"b\"\nclean = []",
             "data.train = \"a\"\ntrain.epochs = 2\ntokenizer.path = \"t\"\nmodel.from = \"m\"",
             "data.train = \"a\"\ntrain.minutes = 2",
