@@ -90,10 +90,10 @@ mod tests {
     #[test]
     fn a_token_that_begins_before_an_answer_is_learned_with_it() {
         let text = "Question one Answer seven";
-        let texts = std::iter::repeat_n(Ok(text.to_owned()), 9);
+        let texts = (0..9).map(|_| Ok(text.to_owned()));
         let tokenizer = train_tokenizer(TokenizerKind::Bpe, 300, Framing::Plain, texts, &mut |_, _| {}).unwrap();
         let at = text.find("seven").unwrap();
-        let written = Marked { text: text.to_owned(), answers: vec![at..text.len()] };
+        let written = Marked { text: text.to_owned(), answers: std::iter::once(at..text.len()).collect() };
         let learned: Vec<String> = tokens(&written, &tokenizer)
             .into_iter()
             .filter(|(_, learned)| *learned)
