@@ -155,6 +155,9 @@ fn bad_requests_are_refused_and_nothing_is_lost() {
     fs::write(at.join("bad.jsonl"), "{\"text\": \"a\"}\n{\"text\": }\n").unwrap();
     refused(at, &["data", "prepare", "bad.jsonl", "-o", "other"], 1, &["bad.jsonl:2", "not valid JSON"]);
     assert!(!at.join("other").exists());
+    fs::write(at.join("empty.jsonl"), "").unwrap();
+    let empty = loam(at, &["data", "prepare", "empty.jsonl", "-o", "nothing"]);
+    assert!(String::from_utf8_lossy(&empty.stderr).contains("hold no document"), "{empty:?}");
     said(&loam(at, &["data", "prepare", "a.jsonl", "-o", "other"]));
     refused(at, &["data", "why", "other", "zzzz"], 1, &["no document \"zzzz\""]);
 }

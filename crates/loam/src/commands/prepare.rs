@@ -33,6 +33,9 @@ pub fn run(arguments: &PrepareArguments, global: &Global, terminal: Terminal) ->
     let summary =
         run_pipeline_with(&plan, &arguments.out, &scorers, &mut |progress| tell(progress, &mut watcher, begun))?;
     watcher.done();
+    for (name, _) in summary.sources.iter().filter(|(_, source)| source.read == 0) {
+        terminal.warning(format_args!("{name}: its files hold no document"));
+    }
     if terminal.json() {
         terminal.result(serde_json::to_string(&summary)?)?;
     } else {
