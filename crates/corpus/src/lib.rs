@@ -61,5 +61,5 @@ pub use read::{
     glob_files, read_documents,
 };
 pub use shard::{ShardIndex, StreamIndex, TokenStream, TokenWidth};
-pub use tokenizer::{END_OF_TEXT, Framing, TextStream, TokenOffset, Tokenizer, TokenizerKind, train_tokenizer};
+pub use tokenizer::{END_OF_TEXT, Framing, TextStream, TokenOffset, Tokenizer, TokenizerKind, Window, train_tokenizer};
 pub use words::{WordSplit, count_words};

@@ -2,6 +2,7 @@
 
 mod data;
 mod result;
+mod tasks;
 mod word2vec;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,6 +10,9 @@ use loam_nn::precision::Precision;
 use std::path::PathBuf;
 
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
+pub use tasks::{
+    ClassWeightsName, ClassifyArguments, EvalClassifyArguments, EvalCommand, FamilyName, FineTuneArguments, SplitArguments,
+};
 pub use word2vec::{
     AnalogiesArguments, ConvertArguments, NearestArguments, VectorKind, Word2VecCommand, Word2VecTrainArguments,
 };
@@ -65,12 +69,20 @@ pub enum Command {
     Demo(DemoArguments),
     /// Train a model as a recipe says, or go on with a run
     Train(TrainArguments),
+    /// Train a model for a task on labeled examples, from a model that there is or from nothing
+    #[command(name = "finetune")]
+    FineTune(Box<FineTuneArguments>),
+    /// Measure how well a model does a task
+    #[command(subcommand)]
+    Eval(EvalCommand),
     /// Let a model write
     Generate(GenerateArguments),
     /// Converse with a model
     Chat(ChatArguments),
     /// Tell how probable a model finds a text, token by token
     Score(ScoreArguments),
+    /// Tell the labels of texts
+    Classify(ClassifyArguments),
     /// Turn texts into vectors
     Embed(EmbedArguments),
     /// Tell what the masks of a text may stand for

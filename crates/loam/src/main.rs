@@ -10,7 +10,7 @@ mod machine;
 mod progress;
 mod terminal;
 
-use arguments::{Arguments, BenchCommand, Command, DataCommand, TokenizerCommand};
+use arguments::{Arguments, BenchCommand, Command, DataCommand, EvalCommand, TokenizerCommand};
 use clap::Parser;
 use loam_kernels::kept_blocks::KeptBlocks;
 use loam_nn::precision::with_precision;
@@ -43,6 +43,9 @@ fn main() -> ExitCode {
         None => commands::demo::run(&arguments::DemoArguments::default(), global, terminal),
         Some(Command::Demo(demo)) => commands::demo::run(demo, global, terminal),
         Some(Command::Train(train)) => commands::train::run(train, global, terminal),
+        Some(Command::FineTune(finetune)) => commands::finetune::run(finetune, global, terminal),
+        Some(Command::Eval(EvalCommand::Classify(eval))) => commands::eval::classify(eval, global, terminal),
+        Some(Command::Classify(classify)) => commands::classify::run(classify, global, terminal),
         Some(Command::Chat(chat)) => commands::chat::run(chat, global, terminal),
         Some(Command::Generate(generate)) => commands::generate::run(generate, global, terminal),
         Some(Command::Score(score)) => commands::score::run(score, global, terminal),
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Some(Command::Word2Vec(command)) => commands::word2vec::run(command, terminal),
         Some(Command::Data(DataCommand::Inspect(inspect))) => commands::inspect::run(inspect, global, terminal),
         Some(Command::Data(DataCommand::Prepare(prepare))) => commands::prepare::run(prepare, global, terminal),
+        Some(Command::Data(DataCommand::Split(split))) => commands::split::run(split, terminal),
         Some(Command::Data(DataCommand::Why(why))) => commands::why::run(why, terminal),
         Some(Command::Report(report)) => commands::report::run(report, global, terminal),
         Some(Command::Runs(runs)) => commands::runs::run(runs, global, terminal),

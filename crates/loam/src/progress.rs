@@ -169,6 +169,17 @@ impl Watcher {
                     short(*steps as f64 * *batch_tokens as f64)
                 ));
             }
+            Event::FineTuning { task, steps, epochs, examples, tokens, batch } => self.say(&format!(
+                "training to {task}: {} examples of {} tokens in all, {} steps of {batch} examples, {epochs} epochs",
+                count(*examples),
+                short(*tokens as f64),
+                count(*steps)
+            )),
+            Event::Measurement { epoch, measured, .. } => {
+                let metrics: Vec<String> =
+                    measured.metrics.iter().map(|(name, value)| format!("{} {value:.4}", name.replace('_', " "))).collect();
+                self.say(&format!("epoch {epoch:.2}: validation loss {:.4}, {}", measured.loss, metrics.join(", ")));
+            }
             Event::Evaluation { step, domain, loss, bits_per_byte, accuracy, .. } => {
                 if !self.terminal.live() || self.bar.is_none() {
                     self.say(&format!(

@@ -155,7 +155,7 @@ fn no_reader_panics_on_a_damaged_file() {
     for file in files_below(&step) {
         survives(&file, || {
             let _ = checkpoint::verify(&step);
-            let _ = checkpoint::read(&step, &[], &[], &device);
+            let _ = checkpoint::read::<checkpoint::State>(&step, &[], &[], &device);
         });
     }
     let data = run_folder.join("data");

@@ -1,6 +1,7 @@
 //! Classifiers of texts: what a task asks of one, whatever its family, and the one that a folder holds.
 
 use crate::bert::{Family, Inputs, SequenceBert};
+use crate::causal::Shape;
 use crate::configuration::File;
 use crate::error::ModelError;
 use crate::labels::{Labels, Problem};
@@ -57,12 +58,20 @@ pub trait SequenceClassifier: Module {
 
 /// See [`SequenceClassifier::loss`]; logits `[batch, labels]`.
 pub fn loss(logits: Tensor<2>, problem: Problem, targets: &Targets, scale: f32) -> Tensor<1> {
+    losses(logits, problem, targets).sum() * scale
+}
+
+/// The loss of every text, `[batch]`: what [`SequenceClassifier::loss`] sums.
+///
+/// # Panics
+/// As there.
+pub fn losses(logits: Tensor<2>, problem: Problem, targets: &Targets) -> Tensor<1> {
     let mean = |losses: Tensor<2>| {
-        let labels = losses.dims()[1];
-        losses.sum() * (scale / labels as f32)
+        let [batch, _] = losses.dims();
+        losses.mean_dim(1).reshape([batch])
     };
     match (problem, targets) {
-        (Problem::SingleLabel, Targets::Labels(targets)) => cross_entropies(logits, targets.clone()).sum() * scale,
+        (Problem::SingleLabel, Targets::Labels(targets)) => cross_entropies(logits, targets.clone()),
         // −y ln σ(x) − (1 − y) ln (1 − σ(x)), and ln (1 − σ(x)) = ln σ(x) − x.
         (Problem::MultiLabel, Targets::Values(targets)) => {
             mean(logits.clone() * (targets.clone() * -1.0 + 1.0) - activation::log_sigmoid(logits))
@@ -130,6 +139,44 @@ impl Classifier {
             "rnn" | "lstm" | "gru" => Self::Recurrent(RecurrentClassifier::load(folder, device)?),
             _ => Self::Bert(SequenceBert::load(folder, device)?),
         })
+    }
+}
+
+impl Classifier {
+    /// What it is, for records.
+    pub fn shape(&self) -> Shape {
+        match self {
+            Self::Bert(model) => {
+                let config = model.config();
+                Shape {
+                    family: config.family.name(),
+                    width: config.hidden_size,
+                    layers: config.num_hidden_layers,
+                    heads: config.num_attention_heads,
+                    context: config.context(),
+                }
+            }
+            Self::TextCnn(model) => {
+                let config = model.config();
+                Shape {
+                    family: crate::textcnn::MODEL_TYPE,
+                    width: config.embedding_size,
+                    layers: 1,
+                    heads: 0,
+                    context: config.context_length,
+                }
+            }
+            Self::Recurrent(model) => {
+                let config = model.encoder().config();
+                Shape {
+                    family: config.cell.name(),
+                    width: config.hidden_size,
+                    layers: config.num_hidden_layers,
+                    heads: 0,
+                    context: config.context_length,
+                }
+            }
+        }
     }
 }
 

@@ -157,6 +157,15 @@ impl Facts {
                 let bits_per_byte = Some(bits_per_byte);
                 self.evaluation(&domain, Evaluation { step, loss, bits_per_byte, accuracy, tokens });
             }
+            Event::FineTuning { steps, epochs, tokens, .. } => {
+                let batch = (tokens as f64 * epochs / steps.max(1) as f64).round() as usize;
+                self.plan = Some((steps, batch, batch));
+            }
+            Event::Measurement { step, measured, .. } => {
+                let (loss, accuracy) = (measured.loss, measured.metrics.get("accuracy").copied());
+                let tokens = measured.examples;
+                self.evaluation("validation", Evaluation { step, loss, bits_per_byte: None, accuracy, tokens });
+            }
             Event::Checkpoint { step, path, best } => {
                 self.step = self.step.max(step);
                 if best {

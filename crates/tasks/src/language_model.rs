@@ -29,6 +29,9 @@ pub enum TaskError {
     /// Something on the Hub cannot be had.
     #[error(transparent)]
     Hub(#[from] loam_hub::HubError),
+    /// A run of training cannot begin or go on.
+    #[error(transparent)]
+    Train(#[from] loam_train::TrainError),
     /// The input cannot be served.
     #[error("{0}")]
     Request(String),

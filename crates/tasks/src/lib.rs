@@ -5,9 +5,11 @@ pub mod chat;
 pub mod classify;
 pub mod embed;
 pub mod fill_mask;
+pub mod finetune;
 pub mod from_source;
 pub mod language_model;
 pub mod model_folder;
+pub mod rows;
 pub mod score_documents;
 
 pub use classify::TextClassifier;

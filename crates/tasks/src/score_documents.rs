@@ -20,7 +20,7 @@ pub fn open_scorer(plan: &ScorePlan, device: &Device) -> Result<Box<dyn TextScor
     match &plan.measure {
         ScoreMeasure::Label(label) => {
             let classifier = TextClassifier::open(&plan.model, device).map_err(failed)?;
-            let names = classifier.labels();
+            let names = classifier.labels().names();
             let Some(number) = names.iter().position(|name| name == label) else {
                 return Err(CorpusError::invalid(
                     format!("{} has no label \"{label}\"", plan.model.display()),

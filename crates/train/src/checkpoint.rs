@@ -54,8 +54,20 @@ pub struct State {
     pub loam: String,
 }
 
+/// What says where a run stands: [`State`], or [`crate::finetune::Standing`].
+pub trait Stands: Serialize + serde::de::DeserializeOwned {
+    /// Optimizer steps done.
+    fn step(&self) -> u64;
+}
+
+impl Stands for State {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
 /// A checkpoint in memory.
-pub struct Checkpoint {
+pub struct Checkpoint<S = State> {
     /// Every parameter, flat.
     pub weights: Vec<Tensor<1>>,
     /// Adam's moments, in the same order.
@@ -65,7 +77,7 @@ pub struct Checkpoint {
     /// The places of these sources in the data, in the same order.
     pub sources: Vec<usize>,
     /// Where the run stands.
-    pub state: State,
+    pub state: S,
 }
 
 /// The folder of the checkpoint at `step`.
@@ -77,12 +89,16 @@ pub fn folder(checkpoints: &Path, step: u64) -> PathBuf {
 ///
 /// # Errors
 /// When it cannot be written; nothing older is lost.
-pub fn write(checkpoints: &Path, names: &[Parameter], checkpoint: &Checkpoint) -> Result<PathBuf, TrainError> {
+pub fn write<S: Stands>(
+    checkpoints: &Path,
+    names: &[Parameter],
+    checkpoint: &Checkpoint<S>,
+) -> Result<PathBuf, TrainError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| TrainError::io(path, source)
     };
-    let step = checkpoint.state.step;
+    let step = checkpoint.state.step();
     let (whole, partial) = (folder(checkpoints, step), checkpoints.join(format!(".step-{step}.partial")));
     if partial.exists() {
         fs::remove_dir_all(&partial).map_err(io(&partial))?;
@@ -185,7 +201,7 @@ pub fn verify(folder: &Path) -> Result<(), TrainError> {
 ///
 /// # Errors
 /// When it is damaged.
-pub fn read_state(folder: &Path) -> Result<State, TrainError> {
+pub fn read_state<S: Stands>(folder: &Path) -> Result<S, TrainError> {
     verify(folder)?;
     let path = folder.join(STATE);
     let text = fs::read_to_string(&path).map_err(|source| TrainError::io(&path, source))?;
@@ -196,7 +212,12 @@ pub fn read_state(folder: &Path) -> Result<State, TrainError> {
 ///
 /// # Errors
 /// When it is damaged or belongs to another model.
-pub fn read(folder: &Path, names: &[Parameter], sources: &[usize], device: &Device) -> Result<Checkpoint, TrainError> {
+pub fn read<S: Stands>(
+    folder: &Path,
+    names: &[Parameter],
+    sources: &[usize],
+    device: &Device,
+) -> Result<Checkpoint<S>, TrainError> {
     let state = read_state(folder)?;
     let (model, optimizer) = (Tensors::open(&folder.join(MODEL))?, Tensors::open(&folder.join(OPTIMIZER))?);
     let get = |file: &Tensors, path: &str, name: String, parameter: &Parameter| -> Result<Tensor<1>, TrainError> {

@@ -13,6 +13,7 @@ mod configuration;
 pub mod error;
 pub mod export;
 pub mod feed;
+pub mod finetune;
 pub mod learner;
 pub mod ledger;
 pub mod objective;

@@ -126,6 +126,31 @@ pub enum Event {
         /// Tokens that were scored.
         tokens: u64,
     },
+    /// What a task is trained on, and for how long.
+    FineTuning {
+        /// `classify`, ...
+        task: String,
+        /// Optimizer steps.
+        steps: u64,
+        /// Times that every example is seen.
+        epochs: f64,
+        /// Training examples.
+        examples: u64,
+        /// Tokens in them, without padding.
+        tokens: u64,
+        /// Examples an optimizer step.
+        batch: usize,
+    },
+    /// How well a task is done on the examples that are kept for this.
+    Measurement {
+        /// Optimizer steps done.
+        step: u64,
+        /// Epochs done.
+        epoch: f64,
+        /// Loss and metrics.
+        #[serde(flatten)]
+        measured: crate::finetune::Measured,
+    },
     /// A checkpoint stands on disk, whole.
     Checkpoint {
         /// Optimizer steps done.

@@ -201,7 +201,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
         let folder = checkpoint::folder(&self.run.checkpoints(), step);
         let credited = self.recipe.ledger.momentum == Momentum::Sources;
         let lines = self.ledger.as_ref().filter(|_| credited).map(Ledger::lined_sources).unwrap_or_default();
-        let saved = checkpoint::read(&folder, &self.names, &lines, &self.session.device)?;
+        let saved: Checkpoint = checkpoint::read(&folder, &self.names, &lines, &self.session.device)?;
         if saved.state.data_hash != self.prepared.hash() {
             return Err(TrainError::Request(format!(
                 "{} was trained on other data (hash {} then, {} now); start a new run for new data",
@@ -604,7 +604,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
         if !folder.exists() {
             return Ok(None);
         }
-        let saved = checkpoint::read(&folder, &self.names, &[], &self.session.device)?;
+        let saved: Checkpoint = checkpoint::read(&folder, &self.names, &[], &self.session.device)?;
         let mut weights = saved.weights.into_iter();
         Ok(Some(parameters::update(self.model().clone(), |_, _| weights.next().expect("a value for every parameter"))))
     }

@@ -69,6 +69,8 @@ enum What {
     Conversation,
     /// Where it can be seen: see [`Records::Recognized`].
     Recognized,
+    /// Nowhere: see [`Records::Rows`].
+    Rows,
 }
 
 /// Why a record cannot be used, and what to do.
@@ -81,6 +83,7 @@ impl Fields {
     pub(super) fn new(records: &Records, text_field: Option<&String>, metadata: bool) -> Self {
         let what = match records {
             Records::Conversations => What::Conversation,
+            Records::Rows => What::Rows,
             Records::PairFields { input, target } => What::Pair(input.clone(), target.clone()),
             Records::Recognized if text_field.is_none() => What::Recognized,
             _ => What::Text(text_field.cloned()),
@@ -93,7 +96,7 @@ impl Fields {
         match &self.what {
             What::Text(field) => field.iter().cloned().collect(),
             What::Pair(input, target) => vec![input.clone(), target.clone()],
-            What::Conversation | What::Recognized => Vec::new(),
+            What::Conversation | What::Recognized | What::Rows => Vec::new(),
         }
     }
 
@@ -107,9 +110,19 @@ impl Fields {
             }
     }
 
+    /// Whether rows are wanted as they are.
+    pub(super) fn are_rows(&self) -> bool {
+        matches!(self.what, What::Rows)
+    }
+
     /// What a record holds.
     pub(super) fn of(&self, value: Value) -> Result<Found, Problem> {
         let (mut record, what) = match (value, &self.what) {
+            (Value::Object(metadata), What::Rows) => return Ok(Found { metadata, ..Found::default() }),
+            (Value::String(text), What::Rows) => {
+                let metadata = Map::from_iter([("text".to_owned(), Value::String(text))]);
+                return Ok(Found { metadata, ..Found::default() });
+            }
             (Value::String(text), What::Text(_) | What::Recognized) => return Ok(text.into()),
             (Value::Object(record), what) => (record, what),
             (other, _) => {
@@ -130,6 +143,7 @@ impl Fields {
             },
             What::Text(field) => self.text(&mut record, field.as_deref())?,
             What::Recognized => self.recognized(&mut record)?,
+            What::Rows => Found::default(),
         };
         if self.metadata {
             found.metadata = record;

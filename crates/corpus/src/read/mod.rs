@@ -146,6 +146,9 @@ pub enum Records {
     },
     /// Conversations, of which the answers are learned: JSON records in the forms in which they are passed around.
     Conversations,
+    /// Rows of whatever meaning: all their fields in [`Document::metadata`], and no text of their own. Columns of tables, and
+    /// of text files between tabs, are texts and go by their number from 1; so do those of a first row that may be names.
+    Rows,
     /// Whatever each of them looks like, to whoever looks at data that nobody has described: a text where there is a field
     /// for it, else a conversation, else a pair whose fields have the usual names.
     Recognized,
@@ -154,7 +157,7 @@ pub enum Records {
 impl Records {
     /// Whether the records are all pairs or conversations, of which one part is given and another learned.
     pub fn are_examples(&self) -> bool {
-        !matches!(self, Self::Texts | Self::Recognized)
+        !matches!(self, Self::Texts | Self::Recognized | Self::Rows)
     }
 }
 
@@ -330,6 +333,7 @@ impl Documents {
                 Records::PairFields { input, target } => {
                     Reader::Pairs(pairs::PairLines::columns(stream()?, input, target)?)
                 }
+                Records::Rows => Reader::Table(table::TableDocuments::new(stream()?, b'\t', fields)),
                 records => {
                     only_texts(path, records)?;
                     Reader::Text(splitter::TextDocuments::new(stream()?, options.split.clone()))
@@ -415,6 +419,7 @@ impl Documents {
 fn only_texts(path: &Path, records: &Records) -> Result<(), CorpusError> {
     let (what, hint) = match records {
         Records::Texts | Records::Recognized => return Ok(()),
+        Records::Rows => ("examples are read from records", "as .json, .jsonl, .csv, .tsv, .txt or .parquet"),
         Records::Conversations => (
             "conversations are read from records",
             "as .json, .jsonl or .parquet, with messages, conversations, or instruction and output",

@@ -64,7 +64,9 @@ impl TableDocuments {
                 let hint = "quote cells that hold the delimiter or line ends, or fix the row".to_owned();
                 return Err(self.problem(&row, Problem { message, hint }));
             }
-            if self.numeric.is_empty() {
+            if self.fields.are_rows() {
+                self.numeric.resize(row.len(), false);
+            } else if self.numeric.is_empty() {
                 self.numeric = row.iter().map(|cell| cell.trim().parse::<f64>().is_ok()).collect();
             }
             let value = |(cell, numeric): (&str, &bool)| {
@@ -102,6 +104,7 @@ impl TableDocuments {
         let numbered = !self.asked.is_empty() && self.asked.iter().all(by_number);
         // Columns are asked for by number where they have no names.
         let names = match self.asked[..] {
+            [] if self.fields.are_rows() => false,
             [] => has(&"text".to_owned()) || row.iter().all(like_a_name),
             _ => !numbered,
         };

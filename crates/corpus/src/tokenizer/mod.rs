@@ -12,6 +12,7 @@ mod gguf;
 mod stream;
 mod train;
 mod vocabulary;
+mod windows;
 mod words;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use tokenizers::{ModelWrapper, PostProcessor};
 use byte_level::ByteLevelEncoder;
 pub use stream::TextStream;
 pub use train::{Framing, train_tokenizer};
+pub use windows::Window;
 pub(crate) use words::count_split_words;
 
 use crate::error::CorpusError;

@@ -1,6 +1,7 @@
 //! `loam data`: looking at text, preparing it, asking what became of it.
 
 use super::result;
+use super::tasks::SplitArguments;
 use clap::{Args, Subcommand};
 use loam_corpus::{Bytes, Damage, TextEncoding};
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ pub enum DataCommand {
     Inspect(InspectArguments),
     /// Clean, filter, redact, and deduplicate text, with a reason for every document that goes
     Prepare(Box<PrepareArguments>),
+    /// Cut labeled rows into parts, such as train, dev and test
+    Split(SplitArguments),
     /// Say what happened to a document, and why
     Why(WhyArguments),
 }

@@ -2,12 +2,15 @@
 
 pub mod bench;
 pub mod chat;
+pub mod classify;
 pub mod completions;
 pub mod demo;
 pub mod doctor;
 pub mod embed;
+pub mod eval;
 pub mod exchange;
 pub mod fill_mask;
+pub mod finetune;
 pub mod generate;
 pub mod inspect;
 pub mod inspect_model;
@@ -16,6 +19,7 @@ pub mod query;
 pub mod report;
 pub mod runs;
 pub mod score;
+pub mod split;
 pub mod texts;
 pub mod tokenizer;
 pub mod train;

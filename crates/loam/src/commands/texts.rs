@@ -16,7 +16,13 @@ pub enum Texts {
     /// Given already, the last one first.
     Given(Vec<String>),
     /// A text a line, or one in a field of each line's record.
-    Lines { reader: Box<dyn BufRead>, origin: String, line: u64, field: Option<String> },
+    Lines { reader: Box<dyn BufRead>, origin: String, line: u64, field: Option<String>, pair: Option<String> },
+}
+
+/// A text with the second one of its pair, if it has one.
+pub struct Given {
+    pub text: String,
+    pub pair: Option<String>,
 }
 
 impl Texts {
@@ -47,7 +53,39 @@ impl Texts {
             (Box::new(BufReader::new(std::io::stdin())), "standard input".to_owned(), false)
         };
         let field = (lines || jsonl).then(|| field.to_owned());
-        Ok(Self::Lines { reader, origin, line: 0, field })
+        Ok(Self::Lines { reader, origin, line: 0, field, pair: None })
+    }
+
+    /// With the field of JSON lines that holds second texts.
+    #[must_use]
+    pub fn with_pairs(mut self, name: Option<String>) -> Self {
+        if let Self::Lines { pair, .. } = &mut self {
+            *pair = name;
+        }
+        self
+    }
+
+    /// The next records, [`CHUNK`] at most of lines; none at the end. Every line is one, empty ones too; what is wrong with
+    /// one is said in its place.
+    pub fn next_records(&mut self) -> anyhow::Result<Vec<Result<Given, String>>> {
+        let mut chunk = Vec::new();
+        match self {
+            Self::Given(texts) => {
+                while let Some(text) = texts.pop() {
+                    chunk.push(Ok(Given { text, pair: None }));
+                }
+            }
+            Self::Lines { reader, origin, line, field, pair } => {
+                while chunk.len() < CHUNK {
+                    let Some(text) = next_line(reader, origin, line)? else { break };
+                    chunk.push(text.and_then(|text| match field {
+                        None => Ok(Given { text, pair: None }),
+                        Some(field) => record(&text, field, pair.as_deref()),
+                    }).map_err(|reason| format!("{origin}:{line}: {reason}")));
+                }
+            }
+        }
+        Ok(chunk)
     }
 
     /// The next texts, [`CHUNK`] at most of lines; none at the end. Empty lines are passed over.
@@ -59,34 +97,19 @@ impl Texts {
                     chunk.push(text);
                 }
             }
-            Self::Lines { reader, origin, line, field } => {
+            Self::Lines { reader, origin, line, field, .. } => {
                 while chunk.len() < CHUNK {
-                    let mut bytes = Vec::new();
-                    let read = reader.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
-                    if read.with_context(|| origin.clone())? == 0 {
-                        break;
-                    }
-                    *line += 1;
-                    if bytes.len() as u64 > LONGEST_LINE {
-                        anyhow::bail!("{origin}:{line}: a line of more than {LONGEST_LINE} bytes; break it up");
-                    }
-                    let text = String::from_utf8(bytes)
-                        .map_err(|_| anyhow::anyhow!("{origin}:{line}: not UTF-8 text; convert it first"))?;
-                    let text = text.trim_end_matches(['\n', '\r']);
+                    let Some(text) = next_line(reader, origin, line)? else { break };
+                    let text = text.map_err(|reason| anyhow::anyhow!("{origin}:{line}: {reason}"))?;
                     if text.trim().is_empty() {
                         continue;
                     }
                     chunk.push(match field {
-                        None => text.to_owned(),
+                        None => text,
                         Some(field) => {
-                            let record: serde_json::Value = serde_json::from_str(text)
-                                .map_err(|error| anyhow::anyhow!("{origin}:{line}: not a JSON object: {error}"))?;
-                            let found = record.get(&*field).and_then(serde_json::Value::as_str);
-                            found.map(str::to_owned).ok_or_else(|| {
-                                anyhow::anyhow!(
-                                    "{origin}:{line}: no text in the field {field:?}; name it with --text-field"
-                                )
-                            })?
+                            record(&text, field, None)
+                                .map_err(|reason| anyhow::anyhow!("{origin}:{line}: {reason}"))?
+                                .text
                         }
                     });
                 }
@@ -94,4 +117,34 @@ impl Texts {
         }
         Ok(chunk)
     }
+}
+
+/// The next line without its end, or why it is none; nothing at the end of the file.
+fn next_line(
+    reader: &mut Box<dyn BufRead>,
+    origin: &str,
+    line: &mut u64,
+) -> anyhow::Result<Option<Result<String, String>>> {
+    let mut bytes = Vec::new();
+    let read = reader.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
+    if read.with_context(|| origin.to_owned())? == 0 {
+        return Ok(None);
+    }
+    *line += 1;
+    if bytes.len() as u64 > LONGEST_LINE {
+        anyhow::bail!("{origin}:{line}: a line of more than {LONGEST_LINE} bytes; break it up");
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "not UTF-8 text; convert it first".to_owned());
+    Ok(Some(text.map(|text| text.trim_end_matches(['\n', '\r']).to_owned())))
+}
+
+/// The text of a JSON line, and the second one of its pair.
+fn record(line: &str, field: &str, pair: Option<&str>) -> Result<Given, String> {
+    let record: serde_json::Value =
+        serde_json::from_str(line).map_err(|error| format!("not a JSON object: {error}"))?;
+    let text = |name: &str, flag: &str| {
+        let found = record.get(name).and_then(serde_json::Value::as_str);
+        found.map(str::to_owned).ok_or_else(|| format!("no text in the field {name:?}; name it with {flag}"))
+    };
+    Ok(Given { text: text(field, "--text-field")?, pair: pair.map(|name| text(name, "--pair-field")).transpose()? })
 }
