@@ -1,5 +1,6 @@
 //! Every command and flag, each with its help.
 
+mod cluster;
 mod word2vec;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,6 +8,7 @@ use loam_corpus::{Bytes, Damage, TextEncoding};
 use loam_nn::precision::Precision;
 use std::path::PathBuf;
 
+pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use word2vec::{
     AnalogiesArguments, ConvertArguments, NearestArguments, VectorKind, Word2VecCommand, Word2VecTrainArguments,
 };
@@ -88,6 +90,10 @@ pub enum Command {
     /// Text, before it is trained on
     #[command(subcommand)]
     Data(DataCommand),
+    /// Hand out the files of preparations to workers, on a cluster
+    Scheduler(SchedulerArguments),
+    /// Read files of preparations for a scheduler, on a cluster
+    Worker(WorkerArguments),
     /// Draw the report of a run
     Report(ReportArguments),
     /// List the runs in a folder
@@ -488,6 +494,7 @@ pub enum DataCommand {
                         loam data prepare recipe.toml -o clean\n  \
                         loam query \"select rule, count(*), sum(bytes) from documents group by rule order by 2 desc\" clean\n  \
                         loam data prepare text/ --deduplicate near --tokenizer bpe:8192 --budget 50000000 -o clean\n  \
+                        loam data prepare recipe.toml --scheduler node1:50050 -o /shared/clean\n  \
                         loam train clean -o runs/clean"
 )]
 pub struct PrepareArguments {
@@ -533,6 +540,9 @@ pub struct PrepareArguments {
     /// Column by which documents are shown in ascending order, instead of shuffled: characters, metadata.FIELD, ...
     #[arg(long, value_name = "COLUMN", requires = "tokenizer")]
     pub order_by: Option<String>,
+    /// Have the files read by the workers of this scheduler (see loam worker); the result is the same
+    #[arg(long, value_name = "HOST:PORT")]
+    pub scheduler: Option<String>,
     #[command(flatten)]
     pub reading: ReadingArguments,
 }

@@ -2,6 +2,8 @@
 
 pub mod bench;
 pub mod chat;
+#[cfg_attr(not(feature = "cluster"), path = "no_cluster.rs")]
+pub mod cluster;
 pub mod completions;
 pub mod demo;
 pub mod doctor;
