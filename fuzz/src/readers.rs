@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub type Reader = fn(&[u8]);
 
 /// All of them.
-pub const READERS: [(&str, Reader); 10] = [
+pub const READERS: [(&str, Reader); 11] = [
     ("gguf", gguf),
     ("safetensors", safetensors),
     ("index", index),
@@ -26,6 +26,7 @@ pub const READERS: [(&str, Reader); 10] = [
     ("template", template),
     ("precision", precision),
     ("word2vec", word2vec),
+    ("fasttext", fasttext),
     ("documents", documents),
 ];
 
@@ -181,6 +182,18 @@ pub fn word2vec(bytes: &[u8]) {
     }
     if !vectors.is_empty() {
         vectors.nearest(&[0], &[], 3, None);
+    }
+}
+
+/// A model of fastText, and what it says of some texts.
+pub fn fasttext(bytes: &[u8]) {
+    let Ok(model) = loam_corpus::FastText::from_bytes(bytes.to_vec(), Path::new("model.bin")) else { return };
+    let long = "wind 风\n".repeat(200);
+    for text in ["", "the wind blew from the west", "ein Haus, дом 房子\0x __label__en </s> y", &long] {
+        model.best(text);
+        for label in [0, model.labels().len() - 1] {
+            model.probability(text, label);
+        }
     }
 }
 

@@ -3,10 +3,15 @@
 //! By `whatlang`: trigrams of letters for 70 languages, scripts for the rest. Of long texts a sample is looked at, from three
 //! places, since a page's first lines are often in another language than its text.
 
+use std::path::Path;
+
 use whatlang::Lang;
 
+use crate::error::CorpusError;
+use crate::fasttext::FastText;
+
 /// A text of more bytes is judged by three parts of this many in all.
-const SAMPLE: usize = 3000;
+const SAMPLE: usize = 1500;
 
 /// ISO 639-1 codes of the languages that `whatlang` names by those of ISO 639-3.
 const CODES: [(&str, &str); 70] = [
@@ -89,6 +94,49 @@ pub struct Identified {
     pub code: &'static str,
     /// From 0, a guess, to 1.
     pub confidence: f64,
+}
+
+/// What tells languages.
+pub(crate) enum Identifier {
+    /// [`identify_language`].
+    BuiltIn,
+    /// A model of fastText, whose labels are the codes.
+    Model(Box<FastText>),
+}
+
+impl Identifier {
+    /// A model's, or the built-in one. Refuses languages to keep that it does not tell.
+    pub(crate) fn open(model: Option<&Path>, keep: &[String]) -> Result<Self, CorpusError> {
+        let identifier = match model {
+            Some(path) => Self::Model(Box::new(FastText::open(path)?)),
+            None => Self::BuiltIn,
+        };
+        for code in keep {
+            match &identifier {
+                Self::BuiltIn if !language_codes().any(|known| known == code) => {
+                    let codes: Vec<&str> = language_codes().collect();
+                    let hint = format!("there are {}", codes.join(", "));
+                    return Err(CorpusError::invalid(format!("no language \"{code}\""), hint));
+                }
+                Self::Model(known) if !known.labels().any(|label| label == code) => {
+                    return Err(known.no_label("language", code));
+                }
+                _ => {}
+            }
+        }
+        Ok(identifier)
+    }
+
+    /// The code of a text's language, and how sure it is, from 0 to 1.
+    pub(crate) fn identify(&self, text: &str) -> Option<(&str, f64)> {
+        match self {
+            Self::BuiltIn => identify_language(text).map(|found| (found.code, found.confidence)),
+            Self::Model(model) => {
+                let (label, probability) = model.best(text)?;
+                Some((model.labels().nth(label)?, f64::from(probability)))
+            }
+        }
+    }
 }
 
 /// The codes that can be told.

@@ -20,6 +20,7 @@ mod documents;
 mod duplicates;
 mod error;
 pub mod extract;
+mod fasttext;
 mod guard;
 mod inspect;
 mod language;
@@ -41,7 +42,10 @@ pub use cargo_sources::{CargoCaps, CargoCorpus, CargoSources};
 pub use documents::find_documents;
 pub use duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCounts, content_hash};
 pub use error::CorpusError;
-pub use inspect::{InspectOptions, Inspection, Lengths, Oddity, OddityKind, PreviewDocument, Scripts, inspect};
+pub use fasttext::FastText;
+pub use inspect::{
+    Examples, InspectOptions, Inspection, LanguageShare, Lengths, Oddity, OddityKind, PreviewDocument, Scripts, inspect,
+};
 pub use language::{Identified, identify_language, language_codes};
 pub use loader::{
     Fit, IGNORE, Loader, MicroBatch, PairBatch, PairLoader, Place, Position, Sequence, evaluation_sequences, fitting,
@@ -54,7 +58,7 @@ pub use prepare::{
 pub use read::{
     Bytes, Compression, Damage, Document, Documents, FileFormat, FileKind, FileList, JsonFields, LARGEST_EXPANSION,
     LONGEST_DOCUMENT, LONGEST_RECORD, Note, Notes, ReadOptions, Records, Split, TextEncoding, Turn, find_files,
-    read_documents,
+    glob_files, read_documents,
 };
 pub use shard::{ShardIndex, StreamIndex, TokenStream, TokenWidth};
 pub use tokenizer::{END_OF_TEXT, Framing, TextStream, TokenOffset, Tokenizer, TokenizerKind, train_tokenizer};

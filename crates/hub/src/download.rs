@@ -13,7 +13,7 @@ use ureq::{Agent, Body};
 /// The largest listing of a repository that is read, in bytes.
 const LARGEST_LISTING: u64 = 64 << 20;
 /// Tries without a single new byte before giving up.
-const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 5;
 /// Redirects that are followed.
 const REDIRECTS: usize = 8;
 /// A body that takes longer is asked for again from where it stopped, so that a silent server does not hold us.
@@ -28,6 +28,20 @@ pub(crate) struct Facts {
     pub commit: Option<String>,
 }
 
+/// What speaks HTTP, as it is for everything that is fetched: it follows no redirects by itself, and waits for nobody
+/// forever.
+pub(crate) fn agent() -> Agent {
+    let config = Agent::config_builder()
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .timeout_connect(Some(Duration::from_secs(15)))
+        .timeout_recv_response(Some(Duration::from_mins(1)))
+        .timeout_recv_body(Some(BODY))
+        .user_agent(concat!("loam/", env!("CARGO_PKG_VERSION")))
+        .build();
+    config.into()
+}
+
 /// A client of one Hub.
 pub(crate) struct Client {
     agent: Agent,
@@ -36,15 +50,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub fn new(settings: Settings) -> Self {
-        let config = Agent::config_builder()
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(15)))
-            .timeout_recv_response(Some(Duration::from_mins(1)))
-            .timeout_recv_body(Some(BODY))
-            .user_agent(concat!("loam/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Self { agent: config.into(), settings }
+        Self { agent: agent(), settings }
     }
 
     /// One request. The token goes to the Hub alone, never to where it sends us.
@@ -250,14 +256,22 @@ impl Client {
     }
 }
 
-enum Stopped {
+/// Why a body did not come to its end.
+pub(crate) enum Stopped {
+    /// It could not be written.
     Disk(io::Error),
     /// With the bytes that came before.
     Network(String, u64),
 }
 
 /// Writes a body to a file, at most to its announced size; the bytes that came.
-fn copy(response: Response<Body>, mut file: File, have: u64, size: Option<u64>, what: &str) -> Result<u64, Stopped> {
+pub(crate) fn copy(
+    response: Response<Body>,
+    mut file: File,
+    have: u64,
+    size: Option<u64>,
+    what: &str,
+) -> Result<u64, Stopped> {
     let left = size.map_or(u64::MAX, |size| size - have);
     let mut body = response.into_body().into_with_config().limit(u64::MAX).reader().take(left);
     let mut buffer = vec![0; 1 << 17];
@@ -276,16 +290,16 @@ fn copy(response: Response<Body>, mut file: File, have: u64, size: Option<u64>, 
     }
 }
 
-fn header(response: &Response<Body>, name: &str) -> Option<String> {
+pub(crate) fn header(response: &Response<Body>, name: &str) -> Option<String> {
     response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 /// Whether another try may go better.
-fn passing(status: StatusCode) -> bool {
+pub(crate) fn passing(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT
 }
 
-fn pause(attempt: u32) {
+pub(crate) fn pause(attempt: u32) {
     if attempt > 0 {
         std::thread::sleep(Duration::from_millis(250 << attempt.min(5)));
     }

@@ -1,5 +1,7 @@
-//! The hashes by which the Hub names contents: SHA-256 of large files, Git's SHA-1 of small ones.
+//! The hashes by which the Hub names contents, SHA-256 of large files and Git's SHA-1 of small ones; and MD5, by which
+//! stores name those that came in one piece.
 
+use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -26,6 +28,17 @@ pub(crate) fn matches(path: &Path, tag: &str) -> io::Result<bool> {
         _ => return Ok(true),
     };
     Ok(found.eq_ignore_ascii_case(tag))
+}
+
+/// Whether a file has this MD5. Tags that are none, as of what was written in parts, say nothing.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn is_md5(path: &Path, tag: &str) -> io::Result<bool> {
+    if tag.len() != 32 || !tag.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(true);
+    }
+    Ok(hex(&feed(&mut File::open(path)?, Md5::new())?).eq_ignore_ascii_case(tag))
 }
 
 fn feed<D: Digest>(file: &mut File, mut hasher: D) -> io::Result<Vec<u8>> {
@@ -61,5 +74,9 @@ mod tests {
         assert!(matches(&path, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03").unwrap());
         assert!(!matches(&path, "ce013625030ba8dba906f756967f9e9ca394464b").unwrap());
         assert!(matches(&path, "something-else").unwrap());
+        // `printf 'hello\n' | md5sum`
+        assert!(is_md5(&path, "b1946ac92492d2347c6235b4d2611184").unwrap());
+        assert!(!is_md5(&path, "b1946ac92492d2347c6235b4d2611185").unwrap());
+        assert!(is_md5(&path, "b1946ac92492d2347c6235b4d2611185-2").unwrap());
     }
 }

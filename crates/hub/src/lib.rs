@@ -1,4 +1,4 @@
-//! Models and data sets from the Hugging Face Hub.
+//! What is fetched: models and data sets from the Hugging Face Hub, and objects from [stores](store) that speak S3.
 //!
 //! `hf:org/name[@revision]` names a model, `hf:datasets/org/name[@revision]/path` files of a data set. Both are fetched
 //! into the cache that Hugging Face's own libraries keep, in its layout, so that each finds what the other fetched.
@@ -13,6 +13,7 @@ mod hash;
 mod reference;
 mod settings;
 mod snapshot;
+pub mod store;
 
 pub use error::HubError;
 pub use reference::{Kind, Reference};

@@ -133,7 +133,7 @@ pub(crate) fn safe_path(path: &str) -> bool {
 }
 
 /// Percent-encodes what a URL's path cannot hold.
-fn encode(text: &str, slashes: bool) -> String {
+pub(crate) fn encode(text: &str, slashes: bool) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || (slashes && byte == b'/') {

@@ -14,6 +14,11 @@ pub fn set_offline(offline: bool) {
     OFFLINE.store(offline, Ordering::Relaxed);
 }
 
+/// Whether `--offline` was given.
+pub(crate) fn is_offline() -> bool {
+    OFFLINE.load(Ordering::Relaxed)
+}
+
 /// Tells `report` of every file as it comes: its name, bytes so far, and bytes in all. The first call counts.
 pub fn on_progress(report: impl Fn(&str, u64, Option<u64>) + Send + Sync + 'static) {
     let _ = PROGRESS.set(Box::new(report));
@@ -66,7 +71,7 @@ impl Settings {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             cache,
             token,
-            offline: OFFLINE.load(Ordering::Relaxed) || variable("HF_HUB_OFFLINE").is_some_and(yes),
+            offline: is_offline() || variable("HF_HUB_OFFLINE").is_some_and(yes),
         }
     }
 }

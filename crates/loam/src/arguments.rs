@@ -1,14 +1,16 @@
 //! Every command and flag, each with its help.
 
 mod cluster;
+mod data;
+mod result;
 mod word2vec;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use loam_corpus::{Bytes, Damage, TextEncoding};
 use loam_nn::precision::Precision;
 use std::path::PathBuf;
 
 pub use cluster::{SchedulerArguments, WorkerArguments};
+pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
 pub use word2vec::{
     AnalogiesArguments, ConvertArguments, NearestArguments, VectorKind, Word2VecCommand, Word2VecTrainArguments,
 };
@@ -51,7 +53,7 @@ pub struct Global {
     /// Print results as JSON, one object a line
     #[arg(long, global = true)]
     pub json: bool,
-    /// Fetch nothing: what hf: names is read from the cache alone
+    /// Fetch nothing: what hf: and s3:// name is read from the cache alone
     #[arg(long, global = true)]
     pub offline: bool,
     /// No progress and no remarks, only results and errors
@@ -117,7 +119,7 @@ pub enum Command {
 )]
 pub struct DemoArguments {
     /// Folder for the run [default: runs/demo, or the next free runs/demo-N]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: Option<PathBuf>,
     /// Minutes of training
     #[arg(long, default_value_t = 2.0, value_name = "M", allow_negative_numbers = true)]
@@ -144,7 +146,7 @@ impl Default for DemoArguments {
 #[command(
     after_help = "A recipe is a TOML file; recipes/ has examples with a reason beside every value. Ctrl-C saves a \
                         checkpoint and stops; --resume goes on from the last one, to the bit. Data, tokenizer.path, and model.from may \
-                        also name something on the Hub, as hf:org/name.\n\n\
+                        also name something on the Hub, as hf:org/name, and data something in a store, as s3://bucket/key.\n\n\
                         Examples:\n  \
                         loam train recipes/gpt-wikitext2.toml\n  \
                         loam train recipe.toml --set train.steps=300 --set model.layers=4 -o runs/small\n  \
@@ -152,14 +154,14 @@ impl Default for DemoArguments {
                         loam train corpus/*.txt -o runs/mine           one source a path, every value a default"
 )]
 pub struct TrainArguments {
-    /// A recipe, or text files and folders to train on with every value at its default
+    /// A recipe, or text files and folders (also s3://bucket/key) to train on with every value at its default
     #[arg(value_name = "RECIPE|PATH")]
     pub inputs: Vec<String>,
     /// Change a value of the recipe, as in train.lr=3e-4; may be given often
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// Folder for the run [default: runs/RECIPE, or the next free runs/RECIPE-N]
-    #[arg(short, long, value_name = "RUN")]
+    #[arg(short, long, value_name = "RUN", value_parser = result::path())]
     pub out: Option<PathBuf>,
     /// Go on with the run in the folder of -o from its last checkpoint
     #[arg(long)]
@@ -379,7 +381,7 @@ pub struct ImportArguments {
     #[arg(value_name = "SRC")]
     pub source: PathBuf,
     /// Folder for the model
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: PathBuf,
     /// Bytes of tensors in one file at most, as in 500MB or 5GB
     #[arg(long, value_name = "SIZE", default_value = "5GB")]
@@ -404,7 +406,7 @@ pub struct ExportArguments {
     pub adapter: Option<PathBuf>,
     /// Folder for the model, a file that ends in .safetensors for its weights alone, or one that ends in .gguf for model,
     /// tokenizer, and chat template
-    #[arg(short, long, value_name = "DIR|FILE")]
+    #[arg(short, long, value_name = "DIR|FILE", value_parser = result::path())]
     pub out: PathBuf,
     /// Bytes of tensors in one file at most, as in 500MB or 5GB
     #[arg(long, value_name = "SIZE", default_value = "5GB")]
@@ -435,7 +437,7 @@ pub enum TokenizerCommand {
                         loam tokenizer train corpus/ --vocab 8192 -o tokenizer\n  \
                         loam tokenizer train a.jsonl b.txt.gz --kind unigram --vocab 16000 -o tokenizer")]
 pub struct TokenizerTrainArguments {
-    /// Text files, folders and globs
+    /// Text files, folders and globs, also as s3://bucket/key or hf:datasets/org/name
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
     /// The algorithm
@@ -450,7 +452,7 @@ pub struct TokenizerTrainArguments {
     #[command(flatten)]
     pub reading: ReadingArguments,
     /// Folder for the tokenizer
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = result::path())]
     pub out: PathBuf,
 }
 
@@ -465,149 +467,6 @@ pub enum Kind {
     Unigram,
     /// Whole words, the most frequent
     Word,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum DataCommand {
-    /// Show text as a model would see it, and what is odd about it
-    Inspect(InspectArguments),
-    /// Clean, filter, redact, and deduplicate text, with a reason for every document that goes
-    Prepare(PrepareArguments),
-    /// Say what happened to a document, and why
-    Why(WhyArguments),
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Writes DIR/text/*.parquet (what is left), DIR/held_out/*.parquet and DIR/tokens/ (where asked for), \
-                        DIR/documents.parquet (a row for every document: rule, values, cluster, split, tokens) and \
-                        DIR/summary.json. One that was stopped goes on where it was when it is called again.\n\n\
-                        Steps from flags are taken in this order: clean, language, filter, redact, decontaminate, deduplicate. A \
-                        recipe (PATH.toml) has [[source]] and [[step]] tables in any order:\n\n  \
-                        [[source]]\n  name = \"web\"\n  path = [\"crawl/*.warc.gz\"]\n  \
-                        [[step]]\n  kind = \"language\"          # clean, filter, redact, decontaminate, deduplicate\n  \
-                        keep = [\"en\", \"zh\"]\n  \
-                        [tokenizer]                # then [split] held_out = 0.02, [mix] tokens, temperature, order_by\n  \
-                        kind = \"bpe\"\n  vocab = 8192\n\n\
-                        Examples:\n  \
-                        loam data prepare crawl/*.warc.gz --language en --filter all --deduplicate exact,near -o clean\n  \
-                        loam data prepare recipe.toml -o clean\n  \
-                        loam query \"select rule, count(*), sum(bytes) from documents group by rule order by 2 desc\" clean\n  \
-                        loam data prepare text/ --deduplicate near --tokenizer bpe:8192 --budget 50000000 -o clean\n  \
-                        loam data prepare recipe.toml --scheduler node1:50050 -o /shared/clean\n  \
-                        loam train clean -o runs/clean"
-)]
-pub struct PrepareArguments {
-    /// Files, folders and globs, or one recipe that ends in .toml
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<String>,
-    /// Folder for the result
-    #[arg(short, long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Field of records that holds the text [default: text]
-    #[arg(long, value_name = "FIELD")]
-    pub text_field: Option<String>,
-    /// Where documents of text files end: auto, file, line, paragraph, separator:STRING
-    #[arg(long, default_value = "auto", value_name = "HOW")]
-    pub split: String,
-    /// Steps of cleaning: strip_tags, letters, lowercase, split_words, stop_words, stem
-    #[arg(long, value_delimiter = ',', value_name = "STEP,...")]
-    pub clean: Vec<String>,
-    /// Languages to keep: en, zh, ...
-    #[arg(long, value_delimiter = ',', value_name = "CODE,...")]
-    pub language: Vec<String>,
-    /// Published filters: all, or gopher_repetition, gopher_quality, c4, fineweb
-    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
-    pub filter: Vec<String>,
-    /// What to take out: all, or email, phone, ip, card, ...
-    #[arg(long, value_delimiter = ',', value_name = "KIND,...")]
-    pub redact: Vec<String>,
-    /// Files of evaluation sets whose texts must not be trained on
-    #[arg(long, value_name = "FILE")]
-    pub decontaminate: Vec<String>,
-    /// What must not stand there twice: url, exact, line, paragraph, near, passage
-    #[arg(long, value_delimiter = ',', value_name = "WHAT,...")]
-    pub deduplicate: Vec<String>,
-    /// Make tokens too, for `loam train DIR`: a tokenizer.json or its folder, or one to train: bpe:8192, unigram:32000, ...
-    #[arg(long, value_name = "PATH|KIND:N")]
-    pub tokenizer: Option<String>,
-    /// Part of the documents to hold out, with all that is like them [default: 0.02 with --tokenizer, else none]
-    #[arg(long, value_name = "PART")]
-    pub held_out: Option<f64>,
-    /// Tokens to train on; larger sources are cut to their share of them
-    #[arg(long, value_name = "TOKENS", requires = "tokenizer")]
-    pub budget: Option<u64>,
-    /// Column by which documents are shown in ascending order, instead of shuffled: characters, metadata.FIELD, ...
-    #[arg(long, value_name = "COLUMN", requires = "tokenizer")]
-    pub order_by: Option<String>,
-    /// Have the files read by the workers of this scheduler (see loam worker); the result is the same
-    #[arg(long, value_name = "HOST:PORT")]
-    pub scheduler: Option<String>,
-    #[command(flatten)]
-    pub reading: ReadingArguments,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  loam data why clean 3fa9        a document by its id, or the beginning of it\n  \
-                        loam data why clean news.jsonl  documents of a file")]
-pub struct WhyArguments {
-    /// What `loam data prepare` or `loam train` wrote
-    #[arg(value_name = "DIR")]
-    pub folder: PathBuf,
-    /// A document's id, the beginning of one, or a part of its path
-    #[arg(value_name = "DOCUMENT")]
-    pub document: String,
-    /// Documents to tell of at most
-    #[arg(short = 'n', long, default_value_t = 10, value_name = "N")]
-    pub rows: usize,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Reads .txt .md .jsonl .json .csv .tsv .parquet .arrow .html .xml (MediaWiki) .warc .wet, plain or as .gz .bz2 \
-                        .xz .zst, as files, folders and globs.\n\n\
-                        Examples:\n  loam data inspect corpus/\n  \
-                        loam data inspect reviews.jsonl --text-field body --tokenizer runs/demo/model"
-)]
-pub struct InspectArguments {
-    /// Text files, folders and globs
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<String>,
-    /// Field of records that holds the text [default: text]
-    #[arg(long, value_name = "FIELD")]
-    pub text_field: Option<String>,
-    /// Documents to show
-    #[arg(short = 'n', long, default_value_t = 5, value_name = "N")]
-    pub rows: usize,
-    /// A tokenizer.json, or a folder with one, to count tokens with
-    #[arg(long, value_name = "PATH")]
-    pub tokenizer: Option<PathBuf>,
-    /// Steps of cleaning, shown before and after: strip_tags, letters, lowercase, split_words, stop_words, stem
-    #[arg(long, value_delimiter = ',', value_name = "STEP,...")]
-    pub clean: Vec<String>,
-    #[command(flatten)]
-    pub reading: ReadingArguments,
-}
-
-/// How the bytes of files become text.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct ReadingArguments {
-    /// Encoding of the files: auto, utf-8, gb18030, big5, shift_jis, latin1, ...
-    #[arg(long, default_value = "auto", value_name = "NAME")]
-    pub encoding: TextEncoding,
-    /// Bytes that are no text: refuse stops at the first, replace puts U+FFFD in their place
-    #[arg(long, default_value = "refuse", value_name = "WAY")]
-    pub damage: Damage,
-    /// How many times its size a compressed file may grow to
-    #[arg(long, default_value_t = loam_corpus::LARGEST_EXPANSION, value_name = "N")]
-    pub max_expansion: u64,
-}
-
-impl ReadingArguments {
-    /// As the library takes them.
-    pub fn bytes(&self) -> Bytes {
-        Bytes { encoding: self.encoding, damage: self.damage, expansion: self.max_expansion }
-    }
 }
 
 #[derive(Debug, Args)]

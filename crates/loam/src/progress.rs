@@ -281,7 +281,10 @@ pub fn right(accuracy: Option<f64>) -> String {
     accuracy.map_or_else(String::new, |share| format!(", {:.2} % of the tokens right", 100.0 * share))
 }
 
-/// Tells of what comes from the Hub, file by file.
+/// Of objects in stores, smaller ones have no line of their own: there may be a hundred thousand.
+const SMALL: u64 = 1 << 20;
+
+/// Tells of what is fetched, file by file.
 pub fn tell_of_downloads(terminal: Terminal) {
     let watcher = std::sync::Mutex::new(Watcher::new(terminal));
     loam_hub::on_progress(move |file, bytes, total| {
@@ -290,6 +293,9 @@ pub fn tell_of_downloads(terminal: Terminal) {
         watcher.doing(&format!("{file}: {}{whole} bytes", count(bytes)));
         if total == Some(bytes) {
             watcher.done();
+            if loam_hub::store::is_address(file) && bytes < SMALL {
+                return;
+            }
             watcher.say(&format!("fetched {file}, {} bytes", count(bytes)));
         }
     });

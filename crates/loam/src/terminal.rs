@@ -9,6 +9,7 @@ pub struct Terminal {
     quiet: bool,
     json: bool,
     color: bool,
+    colored_results: bool,
     live: bool,
 }
 
@@ -16,8 +17,8 @@ impl Terminal {
     /// Colors and bars only where somebody looks at a terminal, and never against `NO_COLOR`.
     pub fn new(quiet: bool, json: bool) -> Self {
         let live = io::stderr().is_terminal();
-        let color = live && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { quiet, json, color, live }
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { quiet, json, color: live && wanted, colored_results: io::stdout().is_terminal() && wanted, live }
     }
 
     /// Whether results are wanted as JSON.
@@ -33,6 +34,11 @@ impl Terminal {
     /// Whether standard error is a terminal that can be redrawn.
     pub fn live(self) -> bool {
         self.live
+    }
+
+    /// Whether results may be in color.
+    pub fn colored_results(self) -> bool {
+        self.colored_results
     }
 
     /// A result, on standard output.
@@ -112,6 +118,11 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// 1 and `document` as `1 document`, 2 as `2 documents`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// 13_904_256 as `13.9 M`.
 pub fn short(number: f64) -> String {
     match number {
@@ -141,6 +152,7 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!((counted(1, "file"), counted(2000, "file")), ("1 file".to_owned(), "2,000 files".to_owned()));
         assert_eq!(short(13_904_256.0), "13.90 M");
         assert_eq!(duration(59.6), "1 min 00 s");
         assert_eq!(duration(7325.0), "2 h 02 min");

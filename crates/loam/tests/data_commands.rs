@@ -1,7 +1,10 @@
 //! `loam data prepare` and `loam data why` as their users meet them.
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -124,6 +127,41 @@ fn a_recipe_has_its_own_order_and_limits() {
 }
 
 #[test]
+fn a_model_of_fasttext_tells_languages_and_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/tests/fixtures/fasttext");
+    for name in ["softmax.ftz", "alone.bin"] {
+        fs::copy(fixtures.join(name), at.join(name)).unwrap();
+    }
+    let texts = "the wind blew from the west\nветер дул с запада\nniemand wohnte in der straße\n";
+    fs::write(at.join("a.txt"), texts).unwrap();
+    let prepare = |more: &[&'static str]| {
+        let flags = ["data", "prepare", "a.txt", "--split", "line", "--language-model", "softmax.ftz"];
+        [&flags[..], more].concat()
+    };
+    let summary = said(&loam(at, &prepare(&["--language", "en,ru", "-o", "clean", "--json"])));
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["sources"]["data"]["kept"], 2, "{summary}");
+    let query = ["query", "select language from documents order by 1", "clean"];
+    let rows = said(&loam(at, &query));
+    assert!(["de", "en", "ru"].iter().all(|code| rows.contains(code)), "{rows}");
+    refused(at, &prepare(&["--language", "eng", "-o", "x"]), 1, &["softmax.ftz", "\"eng\"", "nearest are en"]);
+    refused(at, &["data", "prepare", "a.txt", "--language-model", "no.ftz", "-o", "x"], 1, &["no.ftz"]);
+
+    let step = "kind = \"score\"\nmodel = \"alone.bin\"\nmeasure = \"label:en\"\nleast = 0.5\n";
+    let recipe = format!("[[source]]\nname = \"lines\"\npath = [\"a.txt\"]\nsplit = \"line\"\n[[step]]\n{step}");
+    fs::write(at.join("recipe.toml"), &recipe).unwrap();
+    let summary = said(&loam(at, &["data", "prepare", "recipe.toml", "-o", "english", "--json"]));
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["sources"]["lines"]["kept"], 1, "{summary}");
+    fs::write(at.join("wrong.toml"), recipe.replace("label:en", "perplexity")).unwrap();
+    refused(at, &["data", "prepare", "wrong.toml", "-o", "x"], 1, &["alone.bin tells no perplexity", "label:NAME"]);
+    let both = ["data", "prepare", "recipe.toml", "--language-model", "softmax.ftz", "-o", "x"];
+    refused(at, &both, 2, &["steps of its own"]);
+}
+
+#[test]
 fn bad_requests_are_refused_and_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -142,6 +180,9 @@ fn bad_requests_are_refused_and_nothing_is_lost() {
     fs::write(at.join("bad.jsonl"), "{\"text\": \"a\"}\n{\"text\": }\n").unwrap();
     refused(at, &["data", "prepare", "bad.jsonl", "-o", "other"], 1, &["bad.jsonl:2", "not valid JSON"]);
     assert!(!at.join("other").exists());
+    fs::write(at.join("empty.jsonl"), "").unwrap();
+    let empty = loam(at, &["data", "prepare", "empty.jsonl", "-o", "nothing"]);
+    assert!(String::from_utf8_lossy(&empty.stderr).contains("hold no document"), "{empty:?}");
     said(&loam(at, &["data", "prepare", "a.jsonl", "-o", "other"]));
     refused(at, &["data", "why", "other", "zzzz"], 1, &["no document \"zzzz\""]);
 }
@@ -208,5 +249,108 @@ fn help_names_every_function_of_texts() {
     let help = said(&loam(folder.path(), &["query", "--help"])).split_whitespace().collect::<Vec<_>>().join(" ");
     for (call, _) in loam_report::query::FUNCTIONS {
         assert!(help.contains(call), "{call}");
+    }
+}
+
+/// A store that shows one bucket to anyone, on this machine.
+fn bucket(objects: Vec<(&'static str, Vec<u8>)>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let request = lines.next().unwrap_or_default();
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let target = request.split(' ').nth(1).unwrap_or_default();
+            let (status, body) = match target.strip_prefix("/corpus/") {
+                Some(query) if query.starts_with('?') => {
+                    let entry = |(key, bytes): &(&str, Vec<u8>)| {
+                        format!("<Contents><Key>{key}</Key><ETag>\"t-1\"</ETag><Size>{}</Size></Contents>", bytes.len())
+                    };
+                    let entries: String = objects.iter().map(entry).collect();
+                    ("200 OK", format!("<ListBucketResult>{entries}</ListBucketResult>").into_bytes())
+                }
+                Some(key) => match objects.iter().find(|(other, _)| *other == key) {
+                    Some((_, bytes)) => ("200 OK", bytes.clone()),
+                    None => ("404 Not Found", Vec::new()),
+                },
+                None => ("403 Forbidden", Vec::new()),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\netag: \"t-1\"\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(head.as_bytes());
+            if !request.starts_with("HEAD") {
+                let _ = stream.write_all(&body);
+            }
+        }
+    });
+    endpoint
+}
+
+#[test]
+fn data_is_named_in_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_corpus(at);
+    let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
+    zipped.write_all(&fs::read(at.join("a.jsonl")).unwrap()).unwrap();
+    let endpoint = bucket(vec![
+        ("web/a.jsonl.gz", zipped.finish().unwrap()),
+        ("web/b.txt", PROSE.repeat(40).into_bytes()),
+        ("web/c.pdf", Vec::new()),
+    ]);
+    let run = |endpoint: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loam"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+        command.args(arguments).current_dir(at).stdin(Stdio::null());
+        command.env("HOME", at).env("LOAM_CACHE", "cache").env("AWS_ENDPOINT_URL_S3", endpoint).output().unwrap()
+    };
+    let nowhere = "http://127.0.0.1:9";
+    let summary: Value =
+        serde_json::from_str(&said(&run(&endpoint, &["data", "inspect", "s3://corpus/web/*.jsonl.gz", "--json"])))
+            .unwrap();
+    assert_eq!((&summary["files"], &summary["documents"]), (&1.into(), &5.into()), "{summary}");
+    let summary: Value =
+        serde_json::from_str(&said(&run(&endpoint, &["data", "inspect", "s3://corpus/web", "--json"]))).unwrap();
+    assert_eq!(summary["skipped_files"], serde_json::json!(["s3://corpus/web/c.pdf"]));
+    said(&run(&endpoint, &["data", "prepare", "s3://corpus/web/a.jsonl.gz", "-o", "clean", "--deduplicate", "exact"]));
+    assert!(at.join("clean/documents.parquet").is_file());
+    said(&run(&endpoint, &["tokenizer", "train", "s3://corpus/web/", "--vocab", "300", "-o", "tokenizer"]));
+    let sets = [
+        "train.steps=2",
+        "model.layers=1",
+        "model.width=32",
+        "model.heads=2",
+        "tokenizer.vocab=300",
+        "model.context=32",
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    fs::write(at.join("r.toml"), "data.train = [\"s3://corpus/web/b.txt\"]\n").unwrap();
+    said(&run(&endpoint, &[&["train", "r.toml", "-o", "run"], &sets[..]].concat()));
+
+    // What the refusals say; the cache alone; and what does not go to a store.
+    let refused = |output: Output, code: i32, words: &[&str]| {
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    said(&run(nowhere, &["data", "inspect", "clean/text", "--offline"]));
+    let offline = run(&endpoint, &["data", "inspect", "s3://corpus/web/a.jsonl.gz", "--offline", "--json"]);
+    assert!(said(&offline).contains("\"documents\":5"));
+    refused(run(&endpoint, &["data", "inspect", "s3://corpus/other.txt", "--offline"]), 1, &["is not in the cache"]);
+    refused(run(&endpoint, &["data", "inspect", "s3://corpus/web/c.pdf"]), 1, &["s3://corpus/web/c.pdf", "supported"]);
+    refused(run(&endpoint, &["data", "inspect", "s3://secret/a.txt"]), 1, &["AWS_ACCESS_KEY_ID"]);
+    refused(run(&endpoint, &["data", "inspect", "s3:///a.txt"]), 1, &["write s3://bucket/key"]);
+    for command in [&["data", "prepare", "a.jsonl"][..], &["tokenizer", "train", "a.jsonl"], &["train", "a.jsonl"]] {
+        refused(run(&endpoint, &[command, &["-o", "s3://corpus/out"]].concat()), 2, &["written on this machine"]);
+    }
+    for command in
+        [&["data", "prepare"][..], &["data", "inspect"], &["tokenizer", "train"], &["train"], &["word2vec", "train"]]
+    {
+        assert!(said(&run(&endpoint, &[command, &["--help"]].concat())).contains("s3://"), "{command:?} --help");
     }
 }

@@ -183,6 +183,12 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             seeds.extend([binary(b"\n"), binary(b"")]);
             seeds
         }
+        "fasttext" => {
+            let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/tests/fixtures/fasttext");
+            let names =
+                ["softmax.bin", "softmax.ftz", "pruned.ftz", "tree.bin", "tree.ftz", "alone.bin", "negative.ftz"];
+            names.map(|name| bytes(&fixtures.join(name))).to_vec()
+        }
         "documents" => document_seeds(),
         other => panic!("no seeds for {other}"),
     }

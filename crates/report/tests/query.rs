@@ -49,6 +49,9 @@ fn metrics_and_events_join() {
 fn a_run_without_a_table_is_fine_and_a_table_of_no_run_is_told() {
     let (_folder, runs) = runs();
     fs::remove_file(runs[0].join("ledger.parquet")).unwrap();
+    // The demonstration keeps its corpus in a folder that is called as those of prepared texts.
+    fs::create_dir(runs[0].join("text")).unwrap();
+    fs::write(runs[0].join("text/a.txt"), "words").unwrap();
     let result = query("SELECT DISTINCT run FROM ledger", &runs).unwrap();
     assert_eq!(result.rows, [[Cell::Text("two".into())]]);
     assert!(result.warnings.is_empty());

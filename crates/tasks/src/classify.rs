@@ -1,7 +1,7 @@
 //! What a classifier makes of texts.
 
 use crate::language_model::TaskError;
-use crate::model_folder::model_folder;
+use crate::model_folder::{belongs_to, model_folder};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_corpus::Tokenizer;
 use loam_models::bert::Inputs;
@@ -27,14 +27,7 @@ impl TextClassifier {
         let folder = model_folder(path)?;
         let model = Classifier::load(&folder, device)?;
         let tokenizer = Tokenizer::open(&folder)?;
-        if tokenizer.vocabulary() > model.vocabulary() {
-            return Err(TaskError::Request(format!(
-                "{}: the tokenizer has {} ids and the model {}; they do not belong together",
-                folder.display(),
-                tokenizer.vocabulary(),
-                model.vocabulary()
-            )));
-        }
+        belongs_to(&tokenizer, &folder, model.vocabulary())?;
         Ok(Self { model, tokenizer, device: device.clone() })
     }
 

@@ -1,7 +1,7 @@
 //! Vectors of texts, out of an encoder: what sentences mean, so that near ones can be found.
 
 use crate::language_model::TaskError;
-use crate::model_folder::model_folder;
+use crate::model_folder::{belongs_to, model_folder};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_corpus::Tokenizer;
 use loam_models::ModelError;
@@ -53,14 +53,7 @@ impl Embedder {
         let model = Bert::load(&folder, device)?;
         let tokenizer = Tokenizer::open(&folder)?;
         let config = model.config();
-        if tokenizer.vocabulary() > config.vocab_size {
-            return Err(TaskError::Request(format!(
-                "{}: the tokenizer has {} ids and the model {}; they do not belong together",
-                folder.display(),
-                tokenizer.vocabulary(),
-                config.vocab_size
-            )));
-        }
+        belongs_to(&tokenizer, &folder, config.vocab_size)?;
         let modules = Modules::read(&folder, options)?;
         let pooling = options.pooling.or(modules.pooling).unwrap_or(Pooling::Mean);
         let normalize = options.normalize.unwrap_or(modules.normalize);

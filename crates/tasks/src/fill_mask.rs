@@ -1,7 +1,7 @@
 //! Words for the masks of a text, out of a masked language model.
 
 use crate::language_model::TaskError;
-use crate::model_folder::model_folder;
+use crate::model_folder::{belongs_to, model_folder};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_corpus::Tokenizer;
 use loam_models::MaskedBert;
@@ -65,14 +65,7 @@ impl MaskFiller {
         let folder = model_folder(path)?;
         let model = MaskedBert::load(&folder, device)?;
         let tokenizer = Tokenizer::open(&folder)?;
-        let vocabulary = model.config().vocab_size;
-        if tokenizer.vocabulary() > vocabulary {
-            return Err(TaskError::Request(format!(
-                "{}: the tokenizer has {} ids and the model {vocabulary}; they do not belong together",
-                folder.display(),
-                tokenizer.vocabulary(),
-            )));
-        }
+        belongs_to(&tokenizer, &folder, model.config().vocab_size)?;
         let mask = tokenizer.special_id("mask_token", &[MASK, "<mask>"]);
         let Some((mask, spelled)) = mask.and_then(|id| Some((id, tokenizer.token(id)?))) else {
             return Err(TaskError::Request(format!("{}: the tokenizer has no mask", folder.display())));

@@ -1,7 +1,7 @@
 //! An encoder and decoder with its tokenizer: it reads a text whole and writes another.
 
 use crate::language_model::{Found, TaskError, TextOptions, end_tokens};
-use crate::model_folder::{Place, place};
+use crate::model_folder::{Place, belongs_to, place};
 use burn::tensor::{Device, Tensor, TensorData};
 use loam_corpus::Tokenizer;
 use loam_models::decode::{self, BeamOptions, FromSource, LengthPenalty, WriteOptions};
@@ -49,14 +49,7 @@ impl SourceModel {
             model = Adapted::load(model, adapter, device)?.merge();
         }
         let tokenizer = Tokenizer::open(&folder)?;
-        if tokenizer.vocabulary() > model.vocabulary() {
-            return Err(TaskError::Request(format!(
-                "{}: the tokenizer has {} ids and the model {}; they do not belong together",
-                folder.display(),
-                tokenizer.vocabulary(),
-                model.vocabulary()
-            )));
-        }
+        belongs_to(&tokenizer, &folder, model.vocabulary())?;
         let ends = end_tokens(&base, &tokenizer);
         Ok(Some(Self { model, tokenizer, device: device.clone(), ends }))
     }

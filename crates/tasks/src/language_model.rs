@@ -1,7 +1,7 @@
 //! Language modeling itself: a trained model with its tokenizer, the probability that it gives to a text, and the text
 //! that it writes.
 
-use crate::model_folder::{Place, place};
+use crate::model_folder::{Place, belongs_to, place};
 use burn::module::Module;
 use burn::tensor::Device;
 use loam_corpus::{IGNORE, TextStream, Tokenizer};
@@ -99,14 +99,7 @@ impl LoadedModel {
             model = Adapted::load(model, adapter, device)?.merge();
         }
         let tokenizer = Tokenizer::open(&folder)?;
-        if tokenizer.vocabulary() > model.vocabulary() {
-            return Err(TaskError::Request(format!(
-                "{}: the tokenizer has {} ids and the model {}; they do not belong together",
-                folder.display(),
-                tokenizer.vocabulary(),
-                model.vocabulary()
-            )));
-        }
+        belongs_to(&tokenizer, &folder, model.vocabulary())?;
         let ends = end_tokens(&base, &tokenizer);
         Ok(Self { model, tokenizer, device: device.clone(), ends, folder: Some(folder) })
     }

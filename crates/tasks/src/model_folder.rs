@@ -1,9 +1,23 @@
 //! Where the model is that a command names.
 
 use crate::language_model::TaskError;
+use loam_corpus::Tokenizer;
 use loam_models::exchange::Source;
 use loam_models::{gguf, lora};
 use std::path::{Path, PathBuf};
+
+/// Refuses a tokenizer, read from `folder`, that has more ids than its model has: one of them would be asked for sooner or
+/// later.
+pub(crate) fn belongs_to(tokenizer: &Tokenizer, folder: &Path, vocabulary: usize) -> Result<(), TaskError> {
+    if tokenizer.vocabulary() <= vocabulary {
+        return Ok(());
+    }
+    Err(TaskError::Request(format!(
+        "{}: the tokenizer has {} ids and the model {vocabulary}; they do not belong together",
+        folder.display(),
+        tokenizer.vocabulary()
+    )))
+}
 
 /// The folder that `path` means: itself, a GGUF file, the `model/` of a run's folder, or that of a model on the Hub, fetched where it
 /// is not there yet.

@@ -27,14 +27,14 @@ pub fn open_scorer(plan: &ScorePlan, device: &Device) -> Result<Box<dyn TextScor
                     format!("there are {}", names.join(", ")),
                 ));
             };
-            Ok(Box::new(LabelScorer { classifier, number, tokens: plan.tokens }))
+            Ok(Box::new(LabelScorer { classifier, number, tokens: plan.tokens() }))
         }
         measure @ (ScoreMeasure::Perplexity | ScoreMeasure::BitsPerByte) => {
             let model = LoadedModel::open(&plan.model, device).map_err(failed)?;
             Ok(Box::new(LikelihoodScorer {
                 model,
                 bits_per_byte: *measure == ScoreMeasure::BitsPerByte,
-                tokens: plan.tokens,
+                tokens: plan.tokens(),
             }))
         }
     }

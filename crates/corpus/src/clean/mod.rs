@@ -6,8 +6,13 @@
 //! of each other and keep no state, so that any chain of them is a function of the text too.
 
 mod chinese;
+mod control;
+mod forms;
 mod letters;
+mod mojibake;
+mod script;
 mod tags;
+mod width;
 mod words;
 
 use std::borrow::Cow;
@@ -16,8 +21,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use control::control;
+pub use forms::{nfc, nfkc};
 pub use letters::{letters, lowercase};
+pub use mojibake::mojibake;
+pub use script::{simplified, traditional};
 pub use tags::strip_tags;
+pub use width::width;
 pub use words::{Language, split_words, stem, stop_words};
 
 pub(crate) use chinese::cut_chinese;
@@ -28,8 +38,22 @@ use crate::normalize::normalize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Step {
+    /// [`mojibake()`]
+    Mojibake,
     /// [`strip_tags`]
     StripTags,
+    /// [`control()`]
+    Control,
+    /// [`nfc`]
+    Nfc,
+    /// [`nfkc`]
+    Nfkc,
+    /// [`width()`]
+    Width,
+    /// [`simplified`]
+    Simplified,
+    /// [`traditional`]
+    Traditional,
     /// [`letters`]
     Letters,
     /// [`lowercase`]
@@ -43,9 +67,16 @@ pub enum Step {
 }
 
 impl Step {
-    /// Every step.
-    pub const ALL: [Self; 8] = [
+    /// Every step, in the order in which most recipes would name those that they take.
+    pub const ALL: [Self; 15] = [
+        Self::Mojibake,
         Self::StripTags,
+        Self::Control,
+        Self::Nfc,
+        Self::Nfkc,
+        Self::Width,
+        Self::Simplified,
+        Self::Traditional,
         Self::Letters,
         Self::Lowercase,
         Self::SplitWords,
@@ -58,7 +89,14 @@ impl Step {
     /// What a recipe calls it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Mojibake => "mojibake",
             Self::StripTags => "strip_tags",
+            Self::Control => "control",
+            Self::Nfc => "nfc",
+            Self::Nfkc => "nfkc",
+            Self::Width => "width",
+            Self::Simplified => "simplified",
+            Self::Traditional => "traditional",
             Self::Letters => "letters",
             Self::Lowercase => "lowercase",
             Self::SplitWords => "split_words",
@@ -72,7 +110,14 @@ impl Step {
     /// Takes the step on a text.
     pub fn apply(self, text: &str) -> Cow<'_, str> {
         match self {
+            Self::Mojibake => mojibake(text),
             Self::StripTags => strip_tags(text),
+            Self::Control => control(text),
+            Self::Nfc => nfc(text),
+            Self::Nfkc => nfkc(text),
+            Self::Width => width(text),
+            Self::Simplified => simplified(text),
+            Self::Traditional => traditional(text),
             Self::Letters => Cow::Owned(letters(text)),
             Self::Lowercase => Cow::Owned(lowercase(text)),
             Self::SplitWords => Cow::Owned(split_words(text)),

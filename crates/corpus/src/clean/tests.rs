@@ -113,12 +113,26 @@ fn steps_are_taken_in_order_and_say_what_left_nothing() {
 }
 
 #[test]
+fn a_damaged_page_becomes_plain_text() {
+    let steps: Vec<Step> =
+        ["mojibake", "strip_tags", "control", "width", "simplified"].map(|name| name.parse().unwrap()).to_vec();
+    let page = "<p>donâ€™t\u{200B} stop</p><p>軟體Ｌｏａｍ２．０，好用！</p><p>浣犲ソ</p>";
+    assert_eq!(clean(page, &steps).unwrap(), "don’t stop\n软体Loam2.0，好用！\n你好\n");
+    assert_eq!(clean("\u{200B}\u{AD}", &["control".parse().unwrap()]), Err(NoText::After(Step::Control)));
+    assert_eq!(clean("①ﬁ", &["nfkc".parse().unwrap(), "nfc".parse().unwrap()]).unwrap(), "1fi");
+}
+
+#[test]
 fn unknown_steps_name_the_nearest() {
     let wrong = |name: &str| name.parse::<Step>().unwrap_err();
     assert!(wrong("stopwords").ends_with("did you mean \"stop_words\"?"), "{}", wrong("stopwords"));
     assert!(wrong("Strip Tags").ends_with("did you mean \"strip_tags\"?"));
     assert!(wrong("lower").ends_with("\"stem\"") || wrong("lower").contains("did you mean"));
     assert!(!wrong("quantize").contains("did you mean"));
+    for (near, name) in [("mojibak", "mojibake"), ("NFKC", "nfkc"), ("simplify", "simplified"), ("controls", "control")]
+    {
+        assert!(wrong(near).ends_with(&format!("did you mean \"{name}\"?")), "{}", wrong(near));
+    }
     for step in Step::ALL {
         assert_eq!(step.name().parse(), Ok(step));
         assert_eq!(serde_json::from_str::<Step>(&serde_json::to_string(&step).unwrap()).unwrap(), step);

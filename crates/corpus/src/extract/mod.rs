@@ -1,6 +1,9 @@
 //! Text out of marked-up documents: the main text of a web page, the prose of a wiki's article.
 
+mod lines;
 mod page;
+mod paragraphs;
+mod tags;
 mod wiki;
 
 use std::borrow::Cow;

@@ -3,6 +3,7 @@
 //! Most surprises in training data can be seen in its first rows, its lengths, its copies and a handful of
 //! tell-tale strings. One streaming pass collects them; memory is that of the duplicate counter.
 
+mod examples;
 mod lengths;
 mod oddities;
 
@@ -13,15 +14,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use examples::Examples;
 pub use lengths::Lengths;
 pub use oddities::OddityKind;
 
 use crate::batches::in_batches;
-use crate::clean::{NoText, Step, clean};
+use crate::clean::{NoText, Step};
 use crate::duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, content_hash};
 use crate::error::CorpusError;
-use crate::prepare::Dropped;
-use crate::read::{Bytes, Document, Documents, ReadOptions, Split, find_files};
+use crate::language::identify_language;
+use crate::prepare::{ConversationWriter, Dropped, ExamplePlan, examples as written, find_sources, read_options};
+use crate::read::{Bytes, Document, Documents, FileFormat, FileKind, Records, Split};
 use crate::tokenizer::Tokenizer;
 use lengths::Histogram;
 
@@ -42,12 +45,25 @@ pub struct InspectOptions {
     pub clean: Vec<Step>,
     /// How bytes become text.
     pub bytes: Bytes,
+    /// What the records are, where they are not texts; recognized without this and a text field.
+    pub examples: Option<ExamplePlan>,
+    /// Writes conversations as a model reads them; without it, what was said stands line by line.
+    pub conversations: Option<ConversationWriter>,
 }
 
 impl Default for InspectOptions {
     fn default() -> Self {
-        let (text_field, split, tokenizer, clean) = (None, Split::Auto, None, Vec::new());
-        Self { text_field, split, preview: 3, preview_characters: 400, tokenizer, clean, bytes: Bytes::default() }
+        Self {
+            text_field: None,
+            split: Split::Auto,
+            preview: 3,
+            preview_characters: 400,
+            tokenizer: None,
+            clean: Vec::new(),
+            bytes: Bytes::default(),
+            examples: None,
+            conversations: None,
+        }
     }
 }
 
@@ -56,17 +72,35 @@ impl Default for InspectOptions {
 pub struct PreviewDocument {
     /// Its file.
     pub path: String,
-    /// Where it begins in the decompressed file, in bytes.
+    /// Where it begins in the decompressed file, in bytes; in files of columns its row, from 0.
     pub offset: u64,
     /// The beginning of its text as it was read, where it is cleaned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// The beginning of its normalized and cleaned text.
+    /// The beginning of its normalized and cleaned text; of a pair or a conversation, what a model reads of it, with the
+    /// middle left out of long parts.
     pub text: String,
+    /// Of a pair or a conversation, what is learned of `text`, from and to, in characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Vec<[u64; 2]>>,
     /// Characters of all its text.
     pub characters: u64,
     /// Tokens of all its text.
     pub tokens: Option<u64>,
+    /// Those of them that are learned, of a pair or a conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned_tokens: Option<u64>,
+}
+
+/// How much is in a language.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanguageShare {
+    /// Its code of ISO 639-1; `und` where there are no letters to tell by.
+    pub code: String,
+    /// Documents.
+    pub documents: u64,
+    /// Characters of those.
+    pub characters: u64,
 }
 
 /// An oddity, with one place where it can be seen.
@@ -78,7 +112,8 @@ pub struct Oddity {
     pub documents: u64,
     /// The first file that has it.
     pub path: String,
-    /// Where: the byte offset of the document in the decompressed file plus the position in its text.
+    /// Where: in files of text the byte in the decompressed file; in others, where the document begins, which is a row in
+    /// files of columns.
     pub offset: u64,
 }
 
@@ -132,6 +167,12 @@ pub struct Inspection {
     pub most_repeated: Vec<RepeatedDocument>,
     /// Scripts by share of characters.
     pub scripts: Scripts,
+    /// What the documents' languages are taken for, those of most characters first.
+    #[serde(default)]
+    pub languages: Vec<LanguageShare>,
+    /// Pairs and conversations, where there are any.
+    #[serde(default)]
+    pub examples: Option<Examples>,
     /// The first documents.
     pub preview: Vec<PreviewDocument>,
     /// Top-level fields of JSON records: name → type → records.
@@ -148,13 +189,51 @@ struct Looked {
     text: Result<String, NoText>,
     hash: ContentHash,
     characters: [u64; 3],
+    language: Option<&'static str>,
     tokens: Option<u64>,
     oddities: Vec<(OddityKind, usize)>,
+    example: Option<Example>,
+}
+
+/// A pair or a conversation.
+struct Example {
+    /// Messages; 0 of a pair.
+    messages: u64,
+    /// As a model reads it, or why its template does not take it. Nothing without a template.
+    written: Option<Result<examples::Written, String>>,
+}
+
+/// What is looked at of a document, and as what.
+fn taken(document: &Document, options: &InspectOptions) -> (Result<String, NoText>, Option<Example>) {
+    let tokenizer = options.tokenizer.as_ref();
+    let conversation = !document.turns.is_empty();
+    // Conversations are read through their template, as they are.
+    let steps = if conversation { &[] } else { &*options.clean };
+    let text = written::text(document, steps).map(Cow::into_owned);
+    if text.is_err() {
+        return (text, None);
+    }
+    if let Some(at) = document.target {
+        let (given, told) = written::sides(&document.text, at, steps);
+        let pair = examples::pair(&given, &told, tokenizer);
+        return (text, Some(Example { messages: 0, written: Some(Ok(pair)) }));
+    }
+    if !conversation {
+        return (text, None);
+    }
+    let written = match &options.conversations {
+        Some(writer) => match examples::conversation(&document.turns, writer, tokenizer).transpose() {
+            None => return (Err(NoText::NoAnswer), None),
+            found => found,
+        },
+        None => None,
+    };
+    (text, Some(Example { messages: document.turns.len() as u64, written }))
 }
 
 fn look(document: Document, options: &InspectOptions) -> Looked {
     let oddities = oddities::oddities(&document.text);
-    let cleaned = clean(&document.text, &options.clean).map(Cow::into_owned);
+    let (cleaned, example) = taken(&document, options);
     let text = cleaned.as_deref().unwrap_or_default();
     let mut characters = [0; 3];
     for character in text.chars() {
@@ -169,14 +248,25 @@ fn look(document: Document, options: &InspectOptions) -> Looked {
     }
     Looked {
         hash: content_hash(text),
-        tokens: options.tokenizer.as_ref().map(|tokenizer| tokenizer.encode(text).len() as u64),
-        before: (!options.clean.is_empty()).then(|| document.text.chars().take(options.preview_characters).collect()),
+        language: (!text.is_empty()).then(|| identify_language(text).map_or("und", |found| found.code)),
+        tokens: options.tokenizer.as_ref().map(|tokenizer| match &example {
+            Some(Example { written: Some(Ok(written)), .. }) => written.tokens.map_or(0, |(all, _)| all),
+            _ => tokenizer.encode(text).len() as u64,
+        }),
+        before: (!options.clean.is_empty() && document.turns.is_empty())
+            .then(|| document.text.chars().take(options.preview_characters).collect()),
         path: document.path,
         offset: document.offset,
         characters,
         oddities,
         text: cleaned,
+        example,
     }
+}
+
+/// Whether the documents of a file stand in it as they are.
+fn is_text(path: &Path) -> bool {
+    FileKind::of(path).is_some_and(|kind| kind.format == FileFormat::Text)
 }
 
 /// Chinese, Japanese and Korean letters and punctuation, full-width forms included.
@@ -191,14 +281,12 @@ fn is_cjk(character: char) -> bool {
 /// # Errors
 /// When the patterns lead to nothing, or no file could be read and one has an error.
 pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspection, CorpusError> {
-    let found = find_files(patterns)?;
+    let mut read = read_options(options.text_field.as_ref(), &options.split, options.examples.as_ref(), options.bytes)?;
+    if read.records == Records::Texts && options.text_field.is_none() {
+        read.records = Records::Recognized;
+    }
+    let found = find_sources(patterns, &read)?;
     let files = found.files.len() as u64;
-    let read = ReadOptions {
-        text_field: options.text_field.clone(),
-        split: options.split.clone(),
-        bytes: options.bytes,
-        ..ReadOptions::default()
-    };
     let mut documents = Documents::new(found.files, read).with_fields().past_errors();
     let notes = documents.notes();
     let mut gathered = Gathered::default();
@@ -223,6 +311,7 @@ pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspecti
     let more = (more > 0).then(|| format!("{more} more like these"));
     let total = gathered.characters.iter().sum::<u64>();
     let share = |count: u64| if total > 0 { count as f64 / total as f64 } else { 0.0 };
+    let languages = gathered.languages();
     let counter = gathered.counter;
     Ok(Inspection {
         files,
@@ -250,6 +339,11 @@ pub fn inspect(patterns: &[String], options: &InspectOptions) -> Result<Inspecti
             cjk: share(gathered.characters[1]),
             other: share(gathered.characters[2]),
         },
+        languages,
+        examples: gathered.examples.map(|mut counts| {
+            counts.learned_tokens = tokenizer.map(|_| counts.learned_tokens.unwrap_or_default());
+            counts
+        }),
         preview: gathered.preview,
         fields: fields
             .into_iter()
@@ -271,16 +365,55 @@ struct Gathered {
     token_lengths: Histogram,
     preview: Vec<PreviewDocument>,
     oddities: BTreeMap<OddityKind, Oddity>,
+    /// Documents and characters by code.
+    languages: BTreeMap<&'static str, (u64, u64)>,
+    examples: Option<Examples>,
 }
 
 impl Gathered {
+    fn languages(&self) -> Vec<LanguageShare> {
+        let shares = self.languages.iter();
+        let mut shares: Vec<LanguageShare> = shares
+            .map(|(code, &(documents, characters))| LanguageShare { code: (*code).to_owned(), documents, characters })
+            .collect();
+        shares.sort_by_key(|share| std::cmp::Reverse(share.characters));
+        shares
+    }
+
+    fn add_example(&mut self, example: &Example, looked: &Looked) {
+        let counts = self.examples.get_or_insert_default();
+        if example.messages == 0 {
+            counts.pairs += 1;
+        } else {
+            counts.conversations += 1;
+            counts.messages += example.messages;
+        }
+        match &example.written {
+            Some(Ok(written)) => {
+                let (characters, learned) = written.characters();
+                counts.characters += characters;
+                counts.learned_characters += learned;
+                if let Some((_, learned)) = written.tokens {
+                    *counts.learned_tokens.get_or_insert_default() += learned;
+                }
+            }
+            Some(Err(reason)) => {
+                counts.refused += 1;
+                counts.first_refusal.get_or_insert_with(|| {
+                    format!("{}: the record at byte {}: {reason}", looked.path.display(), looked.offset)
+                });
+            }
+            None => {}
+        }
+    }
+
     fn add(&mut self, looked: &Looked, options: &InspectOptions) {
         for (kind, position) in &looked.oddities {
             let entry = self.oddities.entry(*kind).or_insert_with(|| Oddity {
                 kind: *kind,
                 documents: 0,
                 path: looked.path.display().to_string(),
-                offset: looked.offset + *position as u64,
+                offset: looked.offset + if is_text(&looked.path) { *position as u64 } else { 0 },
             });
             entry.documents += 1;
         }
@@ -303,14 +436,32 @@ impl Gathered {
             self.tokens += tokens;
             self.token_lengths.add(tokens);
         }
+        if let Some(code) = looked.language {
+            let (documents, in_all) = self.languages.entry(code).or_default();
+            *documents += 1;
+            *in_all += characters;
+        }
+        if let Some(example) = &looked.example {
+            self.add_example(example, looked);
+        }
         if self.preview.len() < options.preview {
+            let written = looked.example.as_ref().and_then(|example| example.written.as_ref()?.as_ref().ok());
+            let (text, learned) = match written {
+                Some(written) => {
+                    let (text, learned) = written.shortened(options.preview_characters);
+                    (text, Some(learned))
+                }
+                None => (text.chars().take(options.preview_characters).collect(), None),
+            };
             self.preview.push(PreviewDocument {
                 path: looked.path.display().to_string(),
                 offset: looked.offset,
                 before: looked.before.clone(),
-                text: text.chars().take(options.preview_characters).collect(),
+                text,
+                learned,
                 characters,
                 tokens: looked.tokens,
+                learned_tokens: written.and_then(|written| written.tokens).map(|(_, learned)| learned),
             });
         }
     }

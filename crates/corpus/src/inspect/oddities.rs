@@ -21,18 +21,21 @@ pub enum OddityKind {
     Mojibake,
     /// Control characters, which normalization drops.
     ControlCharacters,
+    /// The marks that stand around messages in conversations of other models.
+    ChatMarks,
 }
 
 impl OddityKind {
     /// What it is, in words.
     pub fn description(self) -> &'static str {
         match self {
-            Self::EmptyDocument => "empty documents (they are left out)",
+            Self::EmptyDocument => "no text (they are left out)",
             Self::VeryLongLine => "lines of more than 10,000 characters",
             Self::ReplacementCharacter => "replacement characters (U+FFFD): decoded wrongly before",
             Self::HtmlLeft => "HTML tags or entities left in",
             Self::Mojibake => "mojibake: UTF-8 read as a one-byte encoding before",
             Self::ControlCharacters => "control characters (they are dropped)",
+            Self::ChatMarks => "marks of a chat template within the text: a model would read them as its own",
         }
     }
 }
@@ -43,6 +46,18 @@ const TAGS: [&str; 16] = [
 ];
 const MOJIBAKE: [&str; 14] =
     ["â€™", "â€œ", "â€\u{9d}", "â€“", "â€”", "Ã©", "Ã¨", "Ã¼", "Ã¶", "Ã¤", "Ã±", "Ã§", "ï»¿", "ï¿½"];
+
+const CHAT_MARKS: [&str; 9] = [
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|start_header_id|>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<|assistant|>",
+    "[INST]",
+    "[/INST]",
+];
 
 /// The oddities of a document, each with the byte in it where the first one stands.
 pub(super) fn oddities(text: &str) -> Vec<(OddityKind, usize)> {
@@ -75,6 +90,11 @@ pub(super) fn oddities(text: &str) -> Vec<(OddityKind, usize)> {
     if let Some(at) = text.bytes().position(|byte| byte < 0x20 && !matches!(byte, b'\n' | b'\t' | b'\r')) {
         found.push((OddityKind::ControlCharacters, at));
     }
+    if text.contains(['<', '['])
+        && let Some(at) = first_of(&CHAT_MARKS)
+    {
+        found.push((OddityKind::ChatMarks, at));
+    }
     found
 }
 
@@ -89,6 +109,7 @@ mod tests {
         assert_eq!(oddities("x<br>y"), [(OddityKind::HtmlLeft, 1)]);
         assert_eq!(oddities("donâ€™t"), [(OddityKind::Mojibake, 3)]);
         assert_eq!(oddities("a\u{1}"), [(OddityKind::ControlCharacters, 1)]);
+        assert_eq!(oddities("a<|im_end|>"), [(OddityKind::ChatMarks, 1)]);
         assert_eq!(oddities(&format!("short\n{}", "x".repeat(10_001))), [(OddityKind::VeryLongLine, 6)]);
         assert_eq!(oddities("if a < b && c > d { naïve château }"), []);
     }

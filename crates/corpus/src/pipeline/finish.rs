@@ -78,7 +78,9 @@ impl Finish<'_> {
             let source = self.work.source_of(file);
             self.settle(&mut rows, number, &mut sides)?;
             if let Some(keep) = &keep {
-                rows.iter_mut().for_each(|row| cut(row, &keep[source]));
+                for row in &mut rows {
+                    cut(row, &keep[source]);
+                }
             }
             if let (Some(tokens), Some(tokenizer)) = (&mut tokens, &tokenizer) {
                 let ids = encode(&rows, tokenizer);
@@ -89,7 +91,9 @@ impl Finish<'_> {
                 }
             }
             number += rows.len() as u64;
-            rows.iter().for_each(|row| summary.add(row));
+            for row in &rows {
+                summary.add(row);
+            }
             documents.write(&rows)?;
             rows.retain(|row| row.text.is_some());
             kept += rows.len() as u64;
@@ -124,9 +128,9 @@ impl Finish<'_> {
             outcome.apply(rows, first)?;
         }
         if self.work.plan.holds_out() || self.work.plan.tokenizer.is_some() {
-            rows.iter_mut().for_each(|row| {
+            for row in rows {
                 sides.assign(row);
-            });
+            }
         }
         Ok(())
     }
@@ -145,7 +149,9 @@ impl Finish<'_> {
                 outcome.apply(&mut rows, number)?;
             }
             number += rows.len() as u64;
-            rows.iter_mut().for_each(|row| lookout.see(row));
+            for row in &mut rows {
+                lookout.see(row);
+            }
         }
         lookout.choose(&mut sides);
         Ok(sides)
@@ -270,13 +276,12 @@ impl TextFiles {
                 number = if of == source { part + 1 } else { 0 };
             }
         }
-        let (_, _, writer) = match &mut self.open {
-            Some(open) => open,
-            None => {
-                std::fs::create_dir_all(&self.folder).map_err(CorpusError::io("create", &self.folder))?;
-                let path = self.folder.join(format!("{stem}-{number:05}.parquet"));
-                self.open.insert((source, number, RowWriter::create(&path, Columns::Text)?))
-            }
+        let (_, _, writer) = if let Some(open) = &mut self.open {
+            open
+        } else {
+            std::fs::create_dir_all(&self.folder).map_err(CorpusError::io("create", &self.folder))?;
+            let path = self.folder.join(format!("{stem}-{number:05}.parquet"));
+            self.open.insert((source, number, RowWriter::create(&path, Columns::Text)?))
         };
         writer.write(rows)
     }

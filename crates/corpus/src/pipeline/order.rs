@@ -11,9 +11,12 @@ pub(super) const FIELD: &str = "metadata.";
 pub(super) fn order_columns() -> impl Iterator<Item = String> {
     let fields = schema(Columns::Documents);
     let names: Vec<String> = fields.fields().iter().map(|field| field.name().clone()).collect();
-    names
-        .into_iter()
-        .filter(|name| !matches!(name.as_str(), "rule" | "detail" | "split" | "token_start" | "metadata" | "scores"))
+    names.into_iter().filter(|name| {
+        !matches!(
+            name.as_str(),
+            "rule" | "detail" | "split" | "token_start" | "metadata" | "scores" | "evaluation_sets"
+        )
+    })
 }
 
 /// Whether documents can be ordered by a column.

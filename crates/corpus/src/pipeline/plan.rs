@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clean::Step;
 use crate::deduplicate::{Keep, MinHashOptions, PASSAGE};
 use crate::error::CorpusError;
-use crate::language::language_codes;
+use crate::language::Identifier;
 use crate::quality::Filters;
 use crate::read::{Bytes, Split};
 use crate::redact::Redactor;
@@ -114,12 +114,15 @@ pub enum StepPlan {
     },
     /// Tells the language, and keeps documents in these.
     Language {
-        /// Codes of ISO 639-1; empty keeps all.
+        /// Codes of ISO 639-1, or labels of the model; empty keeps all.
         #[serde(default)]
         keep: Vec<String>,
         /// The confidence below which a document goes, from 0 to 1.
         #[serde(default)]
         confidence: f64,
+        /// A model of fastText (`lid.176.ftz`) that tells it in place of the built-in one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<PathBuf>,
     },
     /// The published filters of quality.
     Filter(Filters),
@@ -331,11 +334,8 @@ impl PipelinePlan {
         for step in &self.steps {
             let wrong = |message: String, hint: &str| Err(CorpusError::invalid(message, hint));
             match step {
-                StepPlan::Language { keep, confidence } => {
-                    if let Some(unknown) = keep.iter().find(|code| !language_codes().any(|known| known == *code)) {
-                        let codes: Vec<&str> = language_codes().collect();
-                        return wrong(format!("no language \"{unknown}\""), &format!("there are {}", codes.join(", ")));
-                    }
+                StepPlan::Language { keep, confidence, model } => {
+                    Identifier::open(model.as_deref(), keep)?;
                     if !(0.0..=1.0).contains(confidence) {
                         return wrong(format!("a confidence of {confidence}"), "it lies between 0 and 1");
                     }

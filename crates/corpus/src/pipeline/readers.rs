@@ -128,6 +128,7 @@ fn has_relative_paths(plan: &PipelinePlan) -> bool {
     plan.steps.iter().any(|step| match step {
         StepPlan::Decontaminate { sets, .. } => sets.values().flatten().any(|path| is_relative(Path::new(path))),
         StepPlan::Score(score) => is_relative(&score.model),
+        StepPlan::Language { model: Some(model), .. } => is_relative(model),
         _ => false,
     })
 }

@@ -7,7 +7,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt32Type, UInt64Type};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::duplicates::ContentHash;
 use crate::quality::Measure;
@@ -37,6 +37,8 @@ pub(super) struct Row {
     pub(super) confidence: Option<f64>,
     /// What filters measured.
     pub(super) values: Vec<(Measure, f64)>,
+    /// The evaluation sets of which it holds parts.
+    pub(super) evaluation_sets: Vec<String>,
     /// What models said of it, by the names of the scores.
     pub(super) scores: Vec<(String, f64)>,
     /// Things taken out of it, and lines or paragraphs that stood elsewhere before.
@@ -144,6 +146,7 @@ pub(super) fn schema(columns: Columns) -> Arc<Schema> {
         column("content_hash", &string, true),
         column("language", &string, true),
         column("confidence", &real, true),
+        column("evaluation_sets", &string, true),
         column("scores", &string, true),
         column("redacted", &small, false),
         column("repeated", &small, false),
@@ -183,6 +186,10 @@ pub(super) fn to_batch(rows: &[Row], schema: &Arc<Schema>) -> RecordBatch {
         "content_hash" => borrowed(|row| row.content_hash.as_deref()),
         "language" => borrowed(|row| row.language.as_deref()),
         "confidence" => Arc::new(rows.iter().map(|row| row.confidence).collect::<Float64Array>()),
+        "evaluation_sets" => {
+            let sets = |row: &Row| (!row.evaluation_sets.is_empty()).then(|| json!(row.evaluation_sets).to_string());
+            Arc::new(rows.iter().map(sets).collect::<StringArray>())
+        }
         "scores" => {
             let json = |row: &Row| {
                 let scores = row.scores.iter().map(|(name, score)| (name.clone(), Value::from(*score)));
@@ -267,6 +274,9 @@ pub(super) fn from_batch(batch: &RecordBatch) -> Vec<Row> {
                 .filter(|(_, column)| column.is_valid(row))
                 .map(|(measure, column)| (*measure, column.value(row)))
                 .collect(),
+            evaluation_sets: text("evaluation_sets", row)
+                .and_then(|json| serde_json::from_str(json).ok())
+                .unwrap_or_default(),
             scores: text("scores", row).and_then(|json| serde_json::from_str(json).ok()).map_or_else(
                 Vec::new,
                 |scores| {

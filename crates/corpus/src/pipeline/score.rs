@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::CorpusError;
 
+use super::label::check_fasttext;
+
 /// What is measured of a text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -63,7 +65,7 @@ impl From<ScoreMeasure> for String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScorePlan {
-    /// A model's folder, that of a run, a file, or `hf:org/name`.
+    /// A model's folder, that of a run, a file, or `hf:org/name`; or a model of fastText, of which labels are measured.
     pub model: PathBuf,
     /// What is measured.
     pub measure: ScoreMeasure,
@@ -76,14 +78,13 @@ pub struct ScorePlan {
     /// The highest score that stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most: Option<f64>,
-    /// Tokens of a document that are looked at, from its beginning.
-    #[serde(default = "tokens")]
-    pub tokens: usize,
+    /// Tokens of a document that are looked at, from its beginning: 1024 by default, and of models of fastText all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<usize>,
 }
 
-fn tokens() -> usize {
-    1024
-}
+/// Tokens that are looked at where nobody says how many.
+const TOKENS: usize = 1024;
 
 impl ScorePlan {
     /// What records call it.
@@ -94,9 +95,14 @@ impl ScorePlan {
         })
     }
 
+    /// Tokens of a document that a network looks at.
+    pub fn tokens(&self) -> usize {
+        self.tokens.unwrap_or(TOKENS)
+    }
+
     pub(super) fn check(&self) -> Result<(), CorpusError> {
         let wrong = |message: String, hint: &str| Err(CorpusError::invalid(message, hint));
-        if self.tokens == 0 {
+        if self.tokens == Some(0) {
             return wrong("a score of 0 tokens".to_owned(), "tokens = 1024 is usual");
         }
         for limit in [self.least, self.most].into_iter().flatten() {
@@ -107,7 +113,7 @@ impl ScorePlan {
         if self.least.zip(self.most).is_some_and(|(least, most)| least > most) {
             return wrong(format!("{}: least is above most", self.called()), "nothing would stay");
         }
-        Ok(())
+        check_fasttext(self)
     }
 
     /// Why a document goes by its score, if it does.
@@ -148,7 +154,7 @@ mod tests {
         assert!("label:".parse::<ScoreMeasure>().is_err() && "loss".parse::<ScoreMeasure>().is_err());
         let plan: ScorePlan =
             toml_like(r#"{"model": "m", "measure": "perplexity", "least": 5, "most": 100.0}"#).unwrap();
-        assert_eq!((plan.called().as_str(), plan.tokens), ("perplexity", 1024));
+        assert_eq!((plan.called().as_str(), plan.tokens()), ("perplexity", TOKENS));
         assert!(plan.check().is_ok() && plan.verdict(5.0).is_none() && plan.verdict(100.0).is_none());
         assert_eq!(plan.verdict(4.5).unwrap(), "4.5000 where the least is 5");
         assert_eq!(plan.verdict(1e3).unwrap(), "1000.0000 where the most is 100");

@@ -146,9 +146,9 @@ mod tests {
         let mut held = 0;
         for number in 0..10_000 {
             let mut rows = [row(2 * number, "a", Some(2 * number)), row(2 * number + 1, "a", Some(2 * number))];
-            rows.iter_mut().for_each(|row| {
+            for row in &mut rows {
                 sides.assign(row);
-            });
+            }
             assert_eq!(rows[0].side, rows[1].side);
             held += u64::from(rows[0].side == Some(Side::HeldOut));
         }
@@ -175,9 +175,9 @@ mod tests {
         lookout.see(&mut row(9, "single", None));
         lookout.choose(&mut sides);
         let mut rows: Vec<Row> = (0..5).map(|number| row(number, "few", None)).collect();
-        rows.iter_mut().for_each(|row| {
+        for row in &mut rows {
             sides.assign(row);
-        });
+        }
         assert_eq!(rows.iter().filter(|row| row.side == Some(Side::HeldOut)).count(), 1);
         let mut single = row(9, "single", None);
         sides.assign(&mut single);

@@ -4,12 +4,13 @@ use crate::clean::{NoText, Step, clean};
 use crate::deduplicate::{ContaminationIndex, ContaminationOptions};
 use crate::duplicates::content_hash;
 use crate::error::CorpusError;
-use crate::language::identify_language;
+use crate::language::{Identifier, identify_language};
 use crate::quality::{Filters, Segmentation};
 use crate::read::{Bytes, ReadOptions, read_documents};
 use crate::redact::Redactor;
 
 use super::compare::Keys;
+use super::label::open_scorer;
 use super::plan::StepPlan;
 use super::row::Row;
 use super::score::{OpenScorer, ScorePlan, TextScorer};
@@ -17,7 +18,7 @@ use super::score::{OpenScorer, ScorePlan, TextScorer};
 /// A step, ready to be taken.
 pub(super) enum ReadyStep {
     Clean(Vec<Step>),
-    Language { keep: Vec<String>, confidence: f64 },
+    Language { keep: Vec<String>, confidence: f64, identifier: Identifier },
     Filter(Filters),
     Redact(Redactor),
     Score(ScorePlan, Box<dyn TextScorer>),
@@ -29,10 +30,14 @@ impl ReadyStep {
     pub(super) fn new(plan: &StepPlan, bytes: Bytes, scorers: &OpenScorer<'_>) -> Result<Self, CorpusError> {
         Ok(match plan {
             StepPlan::Clean { steps } => Self::Clean(steps.clone()),
-            StepPlan::Language { keep, confidence } => Self::Language { keep: keep.clone(), confidence: *confidence },
+            StepPlan::Language { keep, confidence, model } => Self::Language {
+                keep: keep.clone(),
+                confidence: *confidence,
+                identifier: Identifier::open(model.as_deref(), keep)?,
+            },
             StepPlan::Filter(filters) => Self::Filter(filters.clone()),
             StepPlan::Redact(redactor) => Self::Redact(redactor.clone()),
-            StepPlan::Score(plan) => Self::Score(plan.clone(), scorers(plan)?),
+            StepPlan::Score(plan) => Self::Score(plan.clone(), open_scorer(plan, scorers)?),
             StepPlan::Decontaminate { sets, words, text_field } => {
                 let options = ContaminationOptions { words: *words, ..ContaminationOptions::default() };
                 let mut index = ContaminationIndex::new(options)?;
@@ -58,23 +63,20 @@ impl ReadyStep {
                 Err(why @ NoText::After(_)) => row.drop_for("clean", Some(why.to_string())),
                 Err(_) => row.drop_for("empty", None),
             },
-            Self::Language { keep, confidence } => {
-                let found = identify_language(text);
-                row.language = found.map(|found| found.code.to_owned());
-                row.confidence = found.map(|found| found.confidence);
+            Self::Language { keep, confidence, identifier } => {
+                let found = identifier.identify(text);
+                row.language = found.map(|(code, _)| code.to_owned());
+                row.confidence = found.map(|(_, sure)| sure);
                 if keep.is_empty() && *confidence == 0.0 {
                     return;
                 }
                 match found {
                     None => row.drop_for("language", Some("no letters to tell it by".to_owned())),
-                    Some(found) if !keep.is_empty() && !keep.iter().any(|code| code == found.code) => {
-                        row.drop_for("language", Some(found.code.to_owned()));
+                    Some((code, _)) if !keep.is_empty() && !keep.iter().any(|kept| kept == code) => {
+                        row.drop_for("language", Some(code.to_owned()));
                     }
-                    Some(found) if found.confidence < *confidence => {
-                        row.drop_for(
-                            "language",
-                            Some(format!("{} with a confidence of {:.2}", found.code, found.confidence)),
-                        );
+                    Some((code, sure)) if sure < *confidence => {
+                        row.drop_for("language", Some(format!("{code} with a confidence of {sure:.2}")));
                     }
                     Some(_) => {}
                 }
@@ -124,10 +126,11 @@ impl ReadyStep {
             Self::Decontaminate(index) => {
                 let found = index.check(text);
                 if !found.is_clean() {
-                    let sets: Vec<&str> = found.sets().map(|set| index.names()[set].as_str()).collect();
+                    let sets: Vec<String> = found.sets().map(|set| index.names()[set].clone()).collect();
                     let said = found.matches.first().map_or("", |first| first.text);
                     let said: String = said.chars().take(120).collect();
                     let detail = format!("{}: {said:?}", sets.join(", "));
+                    row.evaluation_sets = sets;
                     row.drop_for("contaminated", Some(detail));
                 }
             }

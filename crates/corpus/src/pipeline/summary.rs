@@ -34,6 +34,9 @@ pub struct SourceCounts {
     pub repeated: u64,
     /// Those that went, by reason.
     pub dropped: BTreeMap<String, Reason>,
+    /// Of those that went, those that hold parts of evaluation sets, by set; one may hold parts of several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contaminated: BTreeMap<String, u64>,
     /// Those kept by language, where it was told.
     pub languages: BTreeMap<String, u64>,
     /// Their tokens, where a tokenizer was asked for.
@@ -78,6 +81,9 @@ impl PipelineSummary {
             let reason = counts.dropped.entry(reason.clone()).or_default();
             reason.documents += 1;
             reason.bytes += row.bytes;
+            for set in &row.evaluation_sets {
+                *counts.contaminated.entry(set.clone()).or_default() += 1;
+            }
             return;
         }
         counts.kept += 1;

@@ -65,7 +65,7 @@ pub(super) fn everything(folder: &Path) -> PipelinePlan {
     std::fs::write(&evaluation, &long[long.len() - 150..]).unwrap();
     let sets = BTreeMap::from([("exam".to_owned(), vec![evaluation.to_str().unwrap().to_owned()])]);
     let steps = vec![
-        StepPlan::Language { keep: vec![], confidence: 0.0 },
+        StepPlan::Language { keep: vec![], confidence: 0.0, model: None },
         StepPlan::deduplicate(Duplicates::Url),
         StepPlan::Filter(Filters::only(&[Preset::GopherQuality])),
         StepPlan::Redact(Redactor::default()),
@@ -109,6 +109,8 @@ fn every_document_has_a_verdict() {
     let web = &summary.sources["web"];
     assert_eq!((web.read, web.kept, web.dropped["gopher_min_words"].documents), (6, 1, 2));
     assert_eq!(summary.sources["more"].kept, 0);
+    assert_eq!(summary.sources["more"].contaminated, BTreeMap::from([("exam".to_owned(), 1)]));
+    assert_eq!(rows[6]["evaluation_sets"], r#"["exam"]"#);
     assert_eq!((rows[1]["redacted"].as_u64(), rows[1]["cluster"].as_u64()), (Some(1), Some(0)));
     assert_eq!(rows[4]["language"], "de");
     assert_eq!(rows[0]["metadata"], r#"{"url":"https://a.example/1","year":2020}"#);
@@ -202,7 +204,7 @@ fn nonsense_is_refused() {
     };
     refused(plan(vec![], vec![]), "no source");
     refused(plan(vec![one.clone(), one.clone()], vec![]), "two sources");
-    let language = |code: &str, confidence| StepPlan::Language { keep: vec![code.to_owned()], confidence };
+    let language = |code: &str, confidence| StepPlan::Language { keep: vec![code.to_owned()], confidence, model: None };
     refused(plan(vec![one.clone()], vec![language("english", 0.5)]), "no language \"english\"");
     refused(plan(vec![one.clone()], vec![language("en", 2.0)]), "confidence");
     refused(plan(vec![PipelineSource::new("b", vec!["nowhere.txt".to_owned()])], vec![]), "nowhere.txt");

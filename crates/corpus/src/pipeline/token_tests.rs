@@ -161,7 +161,7 @@ fn lines_go_before_anything_is_split() {
 #[test]
 fn a_held_out_source_is_never_trained_on() {
     let folder = tempfile::tempdir().unwrap();
-    let exam: String = records(1, 300).lines().take(20).map(|line| format!("{line}\n")).collect();
+    let exam = records(1, 300).split_inclusive('\n').take(20).collect::<String>();
     let mut plan = two_sources(folder.path());
     plan.split.held_out = 0.0;
     plan.sources.push(PipelineSource { held_out: true, ..source(folder.path(), "exam.jsonl", &exam) });

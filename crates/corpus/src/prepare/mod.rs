@@ -12,18 +12,21 @@
 //! DIR/tokenizer/                       in Hugging Face's layout
 //! ```
 
+pub(crate) mod examples;
 mod plan;
 mod prepared;
 mod run;
 mod scan;
 mod summary;
 
+pub(crate) use plan::read_options;
 pub use plan::{
     ConversationWriter, ExamplePlan, HeldOutPlan, Marked, PreparePlan, Progress, SourcePlan, TokenizerPlan,
 };
 pub use prepared::{ExampleStream, Prepared};
 pub(crate) use prepared::{INDEX, Index};
 pub use run::prepare;
+pub(crate) use scan::find_sources;
 pub use summary::{Dropped, HeldOutSummary, SourceSummary};
 
 #[cfg(test)]

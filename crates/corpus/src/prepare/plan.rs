@@ -73,7 +73,7 @@ impl PartialEq for ConversationWriter {
 }
 
 /// What the records of `paths` are.
-pub(super) fn read_options(
+pub(crate) fn read_options(
     text_field: Option<&String>,
     split: &Split,
     examples: Option<&ExamplePlan>,

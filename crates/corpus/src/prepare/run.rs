@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::plan::{ConversationWriter, Marked, PreparePlan, Progress, TokenizerPlan, read_options};
+use super::examples;
+use super::plan::{ConversationWriter, PreparePlan, Progress, TokenizerPlan, read_options};
 use super::prepared::{BEGINS, FORMAT, INDEX, Index, OF_TARGET, Prepared};
 use super::scan::{Division, HeldHashes, Input, Piece, Scanned, content_hashes, recount, scan};
 use super::summary::{Dropped, HeldOutSummary, SourceSummary, set_shares};
@@ -13,8 +14,7 @@ use crate::clean::{NoText, Step};
 use crate::documents::{DocumentRow, DocumentWriter, document_id};
 use crate::duplicates::{ContentHash, content_hash, hexadecimal};
 use crate::error::CorpusError;
-use crate::normalize::normalize;
-use crate::read::{Records, Turn};
+use crate::read::Records;
 use crate::shard::{LARGEST_SHARD, StreamIndex, StreamWriter, TokenWidth, file_stem};
 use crate::tokenizer::{Tokenizer, train_tokenizer};
 use crate::write::{FolderInMaking, replace_file};
@@ -169,29 +169,6 @@ fn ready_tokenizer(
     Ok(tokenizer)
 }
 
-/// The tokens of a conversation and which of them are answers; nothing where there is no answer.
-fn conversation(
-    turns: &[Turn],
-    tokenizer: &Tokenizer,
-    writer: Option<&ConversationWriter>,
-) -> Result<Option<(Vec<u32>, Vec<bool>)>, String> {
-    let writer = writer.ok_or("conversations need a chat template, and there is none")?;
-    if !turns.iter().any(|turn| turn.role == "assistant" && !turn.content.trim().is_empty()) {
-        return Ok(None);
-    }
-    let turns: Vec<Turn> = turns
-        .iter()
-        .map(|turn| Turn { role: turn.role.clone(), content: normalize(&turn.content).trim().to_owned() })
-        .collect();
-    let Marked { text, answers } = (writer.0)(&turns)?;
-    let (ids, learned): (Vec<u32>, Vec<bool>) = tokenizer
-        .encode_with_special_tokens_and_offsets(&text)
-        .into_iter()
-        .map(|token| (token.id, answers.iter().any(|answer| answer.contains(&token.start))))
-        .unzip();
-    Ok(learned.contains(&true).then_some((ids, learned)))
-}
-
 /// What became of a document.
 struct Looked {
     path: Arc<Path>,
@@ -321,16 +298,11 @@ impl Writing<'_> {
             let (ids, learned) = match (piece.document.target, &*piece.document.turns) {
                 (Some(at), _) => {
                     let (given, told) = input.sides(&piece.document.text, at);
-                    let mut ids = tokenizer.encode(&given);
-                    ids.extend(tokenizer.end_of_text());
-                    let given = ids.len();
-                    ids.extend(tokenizer.encode(&told));
-                    ids.extend(tokenizer.end_of_text());
-                    let learned = (0..ids.len()).map(|at| at >= given).collect();
+                    let (ids, learned) = examples::pair(&given, &told, tokenizer);
                     (ids, Some(learned))
                 }
                 (None, turns) if input.options.records == Records::Conversations => {
-                    match conversation(turns, tokenizer, conversations) {
+                    match examples::conversation(turns, tokenizer, conversations) {
                         Ok(Some((ids, answers))) => (ids, Some(answers)),
                         Ok(None) => return nothing(NoText::NoAnswer),
                         Err(message) => {

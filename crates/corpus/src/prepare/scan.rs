@@ -9,9 +9,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use super::examples;
 use super::plan::Progress;
 use crate::batches::in_batches;
-use crate::clean::{NoText, Step, clean};
+use crate::clean::{NoText, Step};
 use crate::duplicates::{ContentHash, DuplicateCounter, RepeatedDocument, SealedCounts, content_hash};
 use crate::error::CorpusError;
 use crate::read::{
@@ -92,10 +93,7 @@ impl Input {
                 "give at least one character",
             ));
         }
-        let files = match options.records {
-            Records::PairFiles { .. } => find_paired_files(paths)?,
-            _ => find_files(paths)?,
-        };
+        let files = find_sources(paths, &options)?;
         progress(&Progress::Found { source: name.to_owned(), files: files.files.len(), skipped: files.skipped.len() });
         Ok(Self { name: name.to_owned(), paths: paths.to_vec(), files, options, clean: clean.to_vec() })
     }
@@ -115,20 +113,12 @@ impl Input {
     /// The text of a document, normalized and cleaned, or why there is none. Both sides of a pair are cleaned, and a pair
     /// of which one has no text left is none.
     pub(super) fn text<'d>(&self, document: &'d Document) -> Result<Cow<'d, str>, NoText> {
-        match document.target {
-            Some(at) if !self.clean.is_empty() => {
-                let (input, target) = document.text.split_at(at);
-                Ok(Cow::Owned(format!("{}\n{}", clean(input, &self.clean)?, clean(target, &self.clean)?)))
-            }
-            _ => clean(&document.text, self.steps()),
-        }
+        examples::text(document, self.steps())
     }
 
     /// The two sides of a pair, cleaned.
     pub(super) fn sides(&self, text: &str, target: usize) -> (String, String) {
-        let (input, target) = text.split_at(target);
-        let side = |text: &str| clean(text, &self.clean).map_or_else(|_| String::new(), |text| text.trim().to_owned());
-        (side(input), side(target))
+        examples::sides(text, target, &self.clean)
     }
 
     /// Conversations are read through their template, as they are.
@@ -138,6 +128,14 @@ impl Input {
 
     pub(super) fn no_text(&self, what: &'static str) -> CorpusError {
         CorpusError::NoText { what, name: self.name.clone(), paths: self.paths.clone() }
+    }
+}
+
+/// The files behind these paths that hold what is read.
+pub(crate) fn find_sources(paths: &[String], options: &ReadOptions) -> Result<FileList, CorpusError> {
+    match options.records {
+        Records::PairFiles { .. } => find_paired_files(paths),
+        _ => find_files(paths),
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct ColumnDocuments {
     number: u64,
     /// The column that holds the text, where nothing else is wanted.
     text: Option<String>,
+    /// All columns, also those that are not read, with their types as JSON has them.
+    types: Vec<(String, &'static str)>,
 }
 
 impl ColumnDocuments {
@@ -44,6 +46,7 @@ impl ColumnDocuments {
             ParquetRecordBatchReaderBuilder::try_new_with_options(file, plain_types()).map_err(|error| damaged(&error))
         })?;
         let text = only_text(path, builder.schema(), &fields)?;
+        let types = types(builder.schema());
         let builder = match &text {
             Some(name) => {
                 let mask = ProjectionMask::columns(builder.parquet_schema(), [name.as_str()]);
@@ -52,7 +55,7 @@ impl ColumnDocuments {
             None => builder,
         };
         let reader = guarded(path, || builder.with_batch_size(ROWS).build().map_err(|error| damaged(&error)))?;
-        Ok(Self::new(path, fields, Box::new(reader), text))
+        Ok(Self::new(path, fields, Box::new(reader), text, types))
     }
 
     /// A file or a stream; data sets on the Hub's disks are streams.
@@ -75,11 +78,17 @@ impl ColumnDocuments {
             (reader.schema(), Box::new(reader))
         };
         let text = only_text(path, &schema, &fields)?;
-        Ok(Self::new(path, fields, batches, text))
+        Ok(Self::new(path, fields, batches, text, types(&schema)))
     }
 
-    fn new(path: &Path, fields: Fields, batches: Batches, text: Option<String>) -> Self {
-        Self { path: path.to_path_buf(), fields, batches, batch: None, row: 0, number: 0, text }
+    fn new(
+        path: &Path,
+        fields: Fields,
+        batches: Batches,
+        text: Option<String>,
+        types: Vec<(String, &'static str)>,
+    ) -> Self {
+        Self { path: path.to_path_buf(), fields, batches, batch: None, row: 0, number: 0, text, types }
     }
 
     /// The next row's text, with its number.
@@ -103,6 +112,9 @@ impl ColumnDocuments {
             self.row += 1;
             self.number += 1;
             let found = if let Some(column) = self.text.as_ref().and_then(|name| batch.column_by_name(name)) {
+                if let Some(counts) = counts.as_deref_mut() {
+                    self.types.iter().for_each(|(name, kind)| counts.count_type(name, kind));
+                }
                 string(column.as_ref(), row).unwrap_or_default().to_owned().into()
             } else {
                 let schema = batch.schema();
@@ -134,12 +146,12 @@ pub(crate) fn plain_types() -> ArrowReaderOptions {
 
 /// The column of the text, where texts without anything else are wanted.
 fn only_text(path: &Path, schema: &Schema, fields: &Fields) -> Result<Option<String>, CorpusError> {
-    if !fields.only_text() {
+    let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    if !fields.only_text(schema.field_with_name("text").is_ok()) {
         return Ok(None);
     }
     let asked = fields.asked();
     let asked = asked.first().map(String::as_str);
-    let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let texts = schema.fields().iter().filter(|field| is_text(field.data_type())).map(|field| field.name().as_str());
     let has_text = schema.field_with_name("text").is_ok_and(|field| is_text(field.data_type()));
     let found = text_field(asked, has_text, texts).filter(|name| schema.field_with_name(name).is_ok());
@@ -160,6 +172,20 @@ fn only_text(path: &Path, schema: &Schema, fields: &Fields) -> Result<Option<Str
             })
         }
     }
+}
+
+/// What the values of each column are in JSON: see [`value`].
+fn types(schema: &Schema) -> Vec<(String, &'static str)> {
+    let kind = |kind: &DataType| match kind {
+        DataType::Null => "null",
+        DataType::Boolean => "boolean",
+        DataType::Float32 | DataType::Float64 => "number",
+        DataType::List(_) | DataType::LargeList(_) => "array",
+        DataType::Struct(_) => "object",
+        other if other.is_integer() => "number",
+        _ => "string",
+    };
+    schema.fields().iter().map(|field| (field.name().clone(), kind(field.data_type()))).collect()
 }
 
 fn string(column: &dyn Array, row: usize) -> Option<&str> {

@@ -7,6 +7,15 @@ use serde_json::{Map, Value};
 use super::conversations::turns;
 use super::{Found, Records};
 
+/// The usual names of the two fields of a pair, the input first.
+const PAIRS: [(&str, &str); 5] = [
+    ("source", "target"),
+    ("input", "target"),
+    ("input", "output"),
+    ("document", "summary"),
+    ("article", "highlights"),
+];
+
 /// Fields are counted up to this many names, so that objects used as dictionaries need no memory.
 const MOST_FIELDS: usize = 256;
 
@@ -17,10 +26,16 @@ pub struct JsonFields(pub BTreeMap<String, BTreeMap<&'static str, u64>>);
 impl JsonFields {
     pub(super) fn count(&mut self, record: &Map<String, Value>) {
         for (name, value) in record {
-            if self.0.len() >= MOST_FIELDS && !self.0.contains_key(name) {
-                continue;
-            }
-            *self.0.entry(name.clone()).or_default().entry(type_name(value)).or_default() += 1;
+            self.count_type(name, type_name(value));
+        }
+    }
+
+    /// One more record whose field `name` is of this type.
+    pub(super) fn count_type(&mut self, name: &str, kind: &'static str) {
+        if let Some(types) = self.0.get_mut(name) {
+            *types.entry(kind).or_default() += 1;
+        } else if self.0.len() < MOST_FIELDS {
+            self.0.insert(name.to_owned(), BTreeMap::from([(kind, 1)]));
         }
     }
 }
@@ -52,6 +67,8 @@ enum What {
     Pair(String, String),
     /// In those of a conversation.
     Conversation,
+    /// Where it can be seen: see [`Records::Recognized`].
+    Recognized,
 }
 
 /// Why a record cannot be used, and what to do.
@@ -65,6 +82,7 @@ impl Fields {
         let what = match records {
             Records::Conversations => What::Conversation,
             Records::PairFields { input, target } => What::Pair(input.clone(), target.clone()),
+            Records::Recognized if text_field.is_none() => What::Recognized,
             _ => What::Text(text_field.cloned()),
         };
         Self { what, metadata }
@@ -75,19 +93,24 @@ impl Fields {
         match &self.what {
             What::Text(field) => field.iter().cloned().collect(),
             What::Pair(input, target) => vec![input.clone(), target.clone()],
-            What::Conversation => Vec::new(),
+            What::Conversation | What::Recognized => Vec::new(),
         }
     }
 
-    /// Whether texts without their other fields are wanted.
-    pub(super) fn only_text(&self) -> bool {
-        !self.metadata && matches!(self.what, What::Text(_))
+    /// Whether texts without their other fields are wanted, of records with a field `text` or without.
+    pub(super) fn only_text(&self, has_text: bool) -> bool {
+        !self.metadata
+            && match self.what {
+                What::Text(_) => true,
+                What::Recognized => has_text,
+                _ => false,
+            }
     }
 
     /// What a record holds.
     pub(super) fn of(&self, value: Value) -> Result<Found, Problem> {
         let (mut record, what) = match (value, &self.what) {
-            (Value::String(text), What::Text(_)) => return Ok(text.into()),
+            (Value::String(text), What::Text(_) | What::Recognized) => return Ok(text.into()),
             (Value::Object(record), what) => (record, what),
             (other, _) => {
                 let message = format!("a JSON {} instead of an object", type_name(&other));
@@ -105,21 +128,44 @@ impl Fields {
                 Ok(turns) => Found::conversation(turns),
                 Err(message) => return Err(self.problem(message, &record)),
             },
-            What::Text(field) => {
-                let strings = record.iter().filter(|(_, value)| value.is_string()).map(|(name, _)| name.as_str());
-                match text_field(field.as_deref(), record.contains_key("text"), strings) {
-                    Some(name) => {
-                        let name = name.to_owned();
-                        self.field(&mut record, &name)?.into()
-                    }
-                    None => return Err(self.problem("no field \"text\"".to_owned(), &record)),
-                }
-            }
+            What::Text(field) => self.text(&mut record, field.as_deref())?,
+            What::Recognized => self.recognized(&mut record)?,
         };
         if self.metadata {
             found.metadata = record;
         }
         Ok(found)
+    }
+
+    /// The text of a record, in the field that was asked for or the one that can be told to hold it.
+    fn text(&self, record: &mut Map<String, Value>, field: Option<&str>) -> Result<Found, Problem> {
+        let strings = record.iter().filter(|(_, value)| value.is_string()).map(|(name, _)| name.as_str());
+        match text_field(field, record.contains_key("text"), strings) {
+            Some(name) => {
+                let name = name.to_owned();
+                self.field(record, &name).map(Found::from)
+            }
+            None => Err(self.problem("no field \"text\"".to_owned(), record)),
+        }
+    }
+
+    fn recognized(&self, record: &mut Map<String, Value>) -> Result<Found, Problem> {
+        if record.contains_key("text") {
+            return self.text(record, None);
+        }
+        let listed = ["messages", "conversations"].iter().any(|name| record.get(*name).is_some_and(Value::is_array));
+        // A question whose answer is blank is a conversation of which nothing is left; a question alone is a text.
+        let answer = ["output", "response", "completion", "answer"].iter().any(|name| record.contains_key(*name));
+        match turns(record) {
+            Ok(turns) if listed || answer || !turns.is_empty() => return Ok(Found::conversation(turns)),
+            Err(message) if listed => return Err(self.problem(message, record)),
+            _ => {}
+        }
+        let has = |name: &str| record.get(name).is_some_and(Value::is_string);
+        if let Some((input, target)) = PAIRS.iter().find(|(input, target)| has(input) && has(target)) {
+            return Ok(Found::pair(&self.field(record, input)?, &self.field(record, target)?));
+        }
+        self.text(record, None)
     }
 
     /// The text of a field, which is taken from the record.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::compression::Compression;
+use super::globs::{glob_files, is_file, not_listed};
 use crate::error::CorpusError;
 
 /// What stands in a file.
@@ -95,7 +96,9 @@ pub struct FileList {
 }
 
 /// Finds the files behind patterns: a file, a folder or a glob each, or one of these on the Hub
-/// (`hf:datasets/org/name[@revision][/path]`), which are fetched.
+/// (`hf:datasets/org/name[@revision][/path]`) or in a store (`s3://bucket/key`), which are fetched.
+///
+/// In folders and below `**`, links to files are files, and links to folders are not followed, so that no loop of them is.
 ///
 /// Every pattern must lead to at least one supported file.
 pub fn find_files(patterns: &[String]) -> Result<FileList, CorpusError> {
@@ -119,6 +122,10 @@ fn find(patterns: &[String], any_named: bool) -> Result<FileList, CorpusError> {
                 return Err(CorpusError::Unsupported { path: other.clone() });
             }
             list.files.extend(files);
+            continue;
+        }
+        if let Some(store) = loam_hub::store::open(pattern)? {
+            search_store(pattern, &store, any_named, &mut list)?;
             continue;
         }
         let path = Path::new(pattern);
@@ -163,6 +170,23 @@ fn require_some(pattern: &str, list: &FileList, before: usize, message: &str) ->
     Err(CorpusError::NotFound { pattern: pattern.to_owned(), message: message.to_owned(), hint })
 }
 
+fn search_store(
+    address: &str,
+    store: &loam_hub::store::Store,
+    any_named: bool,
+    list: &mut FileList,
+) -> Result<(), CorpusError> {
+    let supported = |key: &str| FileKind::of(Path::new(key)).is_some();
+    let found = store.find(&supported)?;
+    // Before it is fetched: it may be large.
+    if found.named && !any_named && found.objects.iter().any(|object| !supported(&object.key)) {
+        return Err(CorpusError::Unsupported { path: address.into() });
+    }
+    list.files.extend(store.fetch(&found.objects)?);
+    list.skipped.extend(found.skipped.into_iter().map(PathBuf::from));
+    Ok(())
+}
+
 fn search_folder(folder: &Path, list: &mut FileList) -> Result<(), CorpusError> {
     let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
     let entries = WalkDir::new(folder)
@@ -170,12 +194,8 @@ fn search_folder(folder: &Path, list: &mut FileList) -> Result<(), CorpusError> 
         .into_iter()
         .filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name()));
     for entry in entries {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(folder).to_path_buf();
-            let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of links"));
-            CorpusError::Io { action: "list", path, source }
-        })?;
-        if entry.file_type().is_file() {
+        let entry = entry.map_err(|error| not_listed(error, folder))?;
+        if is_file(&entry) {
             sort_in(entry.into_path(), list);
         }
     }
@@ -183,17 +203,8 @@ fn search_folder(folder: &Path, list: &mut FileList) -> Result<(), CorpusError> 
 }
 
 fn search_glob(pattern: &str, list: &mut FileList) -> Result<(), CorpusError> {
-    let paths = glob::glob(pattern).map_err(|error| {
-        CorpusError::invalid(format!("{pattern}: not a valid pattern: {error}"), "use *, ?, ** and [abc]")
-    })?;
-    for path in paths {
-        let path = path.map_err(|error| {
-            let path = error.path().to_path_buf();
-            CorpusError::Io { action: "list", path, source: error.into() }
-        })?;
-        if path.is_file() {
-            sort_in(path, list);
-        }
+    for path in glob_files(pattern)? {
+        sort_in(path?, list);
     }
     Ok(())
 }

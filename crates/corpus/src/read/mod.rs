@@ -12,6 +12,7 @@ mod conversations;
 mod encoding;
 mod fields;
 mod files;
+mod globs;
 mod http;
 mod json;
 mod notes;
@@ -37,6 +38,7 @@ pub use encoding::TextEncoding;
 pub use fields::JsonFields;
 pub use files::{FileFormat, FileKind, FileList, find_files};
 pub(crate) use files::{SUPPORTED, find_paired_files};
+pub use globs::glob_files;
 pub use notes::{Note, Notes};
 pub(crate) use splitter::cut_near;
 
@@ -144,12 +146,15 @@ pub enum Records {
     },
     /// Conversations, of which the answers are learned: JSON records in the forms in which they are passed around.
     Conversations,
+    /// Whatever each of them looks like, to whoever looks at data that nobody has described: a text where there is a field
+    /// for it, else a conversation, else a pair whose fields have the usual names.
+    Recognized,
 }
 
 impl Records {
-    /// Whether the records are pairs or conversations, of which one part is given and another learned.
+    /// Whether the records are all pairs or conversations, of which one part is given and another learned.
     pub fn are_examples(&self) -> bool {
-        *self != Self::Texts
+        !matches!(self, Self::Texts | Self::Recognized)
     }
 }
 
@@ -409,7 +414,7 @@ impl Documents {
 /// Refuses pairs and conversations from files that hold texts alone.
 fn only_texts(path: &Path, records: &Records) -> Result<(), CorpusError> {
     let (what, hint) = match records {
-        Records::Texts => return Ok(()),
+        Records::Texts | Records::Recognized => return Ok(()),
         Records::Conversations => (
             "conversations are read from records",
             "as .json, .jsonl or .parquet, with messages, conversations, or instruction and output",

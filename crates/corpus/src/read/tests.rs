@@ -197,7 +197,12 @@ fn folders_and_globs_are_sorted_and_leave_out_what_they_must() {
         (vec!["z.md".into(), "b.txt".into(), "c.jsonl.gz".into()], vec!["y.pdf".into()])
     );
     let list = find_files(&[files.path("d/**/*.txt")]).unwrap();
-    assert!(names(&list.files).contains(&"b.txt".to_owned()));
+    assert_eq!(names(&list.files), ["x.txt", "b.txt"]);
+    let list = find_files(&[files.path("d/**/*.[a-p]*")]).unwrap();
+    assert_eq!(
+        (names(&list.files), names(&list.skipped)),
+        (vec!["z.md".into(), "c.jsonl.gz".into()], vec!["y.pdf".into()])
+    );
     files.write("odd[1].txt", "x");
     assert_eq!(find_files(&[files.path("odd[1].txt")]).unwrap().files.len(), 1);
 }
@@ -222,10 +227,33 @@ fn wrong_paths_say_what_is_wrong() {
 #[cfg(unix)]
 #[test]
 fn links_that_go_round_do_not_hang() {
+    use std::os::unix::fs::symlink;
     let files = Files::new();
     files.write("d/a.txt", "x");
-    std::os::unix::fs::symlink(files.path("d"), files.path("d/loop")).unwrap();
-    assert_eq!(find_files(&[files.path("d")]).unwrap().files.len(), 1);
+    files.write("d/e/b.txt", "x");
+    files.write("elsewhere/c.txt", "x");
+    symlink(files.path("d"), files.path("d/loop")).unwrap();
+    symlink("../loop", files.path("d/e/round")).unwrap();
+    symlink("self", files.path("d/self")).unwrap();
+    symlink("self.txt", files.path("d/self.txt")).unwrap();
+    symlink("missing.txt", files.path("d/dead.txt")).unwrap();
+    let count = |pattern: &str| find_files(&[files.path(pattern)]).unwrap().files.len();
+    assert_eq!(count("d"), 2);
+    assert_eq!(count("d/**/*.txt"), 2);
+    assert_eq!(count("d/**"), 2);
+    assert_eq!(count("d/**/e/**/*.txt"), 1);
+    assert_eq!(count("?/**/[ab].txt"), 2);
+    // A step of a pattern goes through a link, as in a shell, and as often as there are steps.
+    assert_eq!(count("d/*/*.txt"), 2);
+    assert_eq!(count("d/loop/loop/loop/*.txt"), 1);
+    assert!(error(&files.path("d/self.txt")).contains("cannot open"));
+
+    // The cache of the Hub, DVC and git-annex keep contents elsewhere, and folders of links to them.
+    symlink(files.path("elsewhere/c.txt"), files.path("d/link.txt")).unwrap();
+    symlink(files.path("elsewhere"), files.path("d/folder")).unwrap();
+    let found = find_files(&[files.path("d")]).unwrap().files;
+    let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["a.txt", "b.txt", "link.txt"]);
 }
 
 #[test]

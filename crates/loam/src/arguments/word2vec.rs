@@ -21,7 +21,7 @@ pub enum Word2VecCommand {
     after_help = "Words that stand in like company get like vectors (Mikolov et al. 2013). Skip-gram learns rare words better; CBOW \
                   is several times as fast. A sentence is a line; words end at spaces and punctuation, and of Chinese \
                   every character is a word, unless the text was cut by others and --whitespace keeps their words.\n\n\
-                  Reads what `loam data inspect` reads: files, folders, globs, or hf:datasets/org/name. The file \
+                  Reads what `loam data inspect` reads: files, folders, globs, s3://bucket/key, or hf:datasets/org/name. The file \
                   opens in gensim: KeyedVectors.load_word2vec_format(FILE, binary=...). The same text, seed, \
                   machine, and --threads give the same vectors; below --size 256 any number of threads does. Ctrl-C \
                   writes the vectors as far as they came and stops.\n\n\
@@ -35,7 +35,7 @@ pub struct Word2VecTrainArguments {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
     /// File for the vectors; in a folder, vectors.txt or vectors.bin, and vocabulary.txt with the counts
-    #[arg(short, long, value_name = "FILE|DIR")]
+    #[arg(short, long, value_name = "FILE|DIR", value_parser = super::result::path())]
     pub out: PathBuf,
     /// What is predicted from what
     #[arg(long, value_enum, default_value_t = VectorKind::SkipGram)]

@@ -35,6 +35,9 @@ pub fn run(arguments: &PrepareArguments, global: &Global, terminal: Terminal) ->
     let summary =
         run_pipeline_by(&plan, &arguments.out, &scorers, readers, &mut |progress| tell(progress, &mut watcher, begun))?;
     watcher.done();
+    for (name, _) in summary.sources.iter().filter(|(_, source)| source.read == 0) {
+        terminal.warning(format_args!("{name}: its files hold no document"));
+    }
     if terminal.json() {
         terminal.result(serde_json::to_string(&summary)?)?;
     } else {
@@ -56,6 +59,7 @@ pub fn run(arguments: &PrepareArguments, global: &Global, terminal: Terminal) ->
 fn from_recipe(path: &str, arguments: &PrepareArguments) -> anyhow::Result<PipelinePlan> {
     let others = arguments.tokenizer.is_some()
         || arguments.held_out.is_some()
+        || arguments.language_model.is_some()
         || arguments.budget.is_some()
         || arguments.order_by.is_some();
     let flags = [&arguments.clean, &arguments.language, &arguments.filter, &arguments.redact, &arguments.deduplicate];
@@ -76,8 +80,9 @@ fn from_flags(arguments: &PrepareArguments) -> anyhow::Result<PipelinePlan> {
         let step = |name: &String| name.parse().map_err(|expected| misuse("clean", name, expected));
         steps.push(StepPlan::Clean { steps: arguments.clean.iter().map(step).collect::<Result<_, _>>()? });
     }
-    if !arguments.language.is_empty() || !arguments.filter.is_empty() {
-        steps.push(StepPlan::Language { keep: arguments.language.clone(), confidence: 0.0 });
+    let model = arguments.language_model.clone();
+    if !arguments.language.is_empty() || !arguments.filter.is_empty() || model.is_some() {
+        steps.push(StepPlan::Language { keep: arguments.language.clone(), confidence: 0.0, model });
     }
     if !arguments.filter.is_empty() {
         let named = |name: &String| name.parse::<Preset>().map_err(|expected| misuse("filter", name, expected));
@@ -209,6 +214,9 @@ fn print(summary: &PipelineSummary, terminal: Terminal) -> io::Result<()> {
         for (reason, counts) in dropped {
             let part = share(counts.documents, source.read);
             terminal.result(format_args!("  {reason:<34} {:>12}  {part:5.1} %", count(counts.documents)))?;
+        }
+        for (set, documents) in &source.contaminated {
+            terminal.result(format_args!("    {:<32} {:>12}", format!("parts of {set}"), count(*documents)))?;
         }
         if source.held_out > 0 {
             let part = share(source.held_out, source.kept);

@@ -35,7 +35,7 @@ fn register(
 ) {
     let function = move |values: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(values)?;
-        let texts: Vec<&StringArray> = arrays.iter().map(|array| array.as_string::<i32>()).collect();
+        let texts: Vec<&StringArray> = arrays.iter().map(AsArray::as_string::<i32>).collect();
         of(&texts).map(ColumnarValue::Array)
     };
     let types = vec![DataType::Utf8; arguments];
@@ -64,9 +64,7 @@ pub(super) fn register_all(context: &SessionContext) {
     });
     let redactor = Redactor::default();
     register_text(context, "redact", move |text| Some(redactor.redact(text).text.into_owned()));
-    register_text(context, "content_hash", |text| {
-        Some(content_hash(text).iter().map(|byte| format!("{byte:02x}")).collect())
-    });
+    register_text(context, "content_hash", |text| Some(format!("{:032x}", u128::from_be_bytes(content_hash(text)))));
     register(context, "clean", 2, DataType::Utf8, |values| {
         let one = |(text, steps): (Option<&str>, Option<&str>)| {
             let (Some(text), Some(steps)) = (text, steps) else { return Ok(None) };

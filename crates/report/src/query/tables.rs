@@ -63,7 +63,7 @@ impl Tables {
         let mut all: Option<DataFrame> = None;
         let paths = runs.iter().zip(names).flat_map(|(run, name)| files.iter().map(move |file| (run.join(file), name)));
         for (path, name) in paths {
-            if is_missing(&path) {
+            if is_missing(&path) || (path.is_dir() && !holds_parquet(&path)) {
                 continue;
             }
             let joined = match read(context, &path, name).await {
@@ -127,6 +127,12 @@ impl Tables {
             self.columns.iter().map(|(table, columns)| format!("    {table}({})", columns.join(", "))).collect();
         lines.join("\n")
     }
+}
+
+/// Whether a folder has a file of Parquet; others may be called as ours are.
+fn holds_parquet(folder: &Path) -> bool {
+    let is_parquet = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|end| end == "parquet");
+    std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(is_parquet))
 }
 
 /// A run's Parquet file with the run's name before its columns.

@@ -6,7 +6,7 @@ use strsim::damerau_levenshtein;
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("data.train", "short form: the files of one source called \"train\""),
     ("data.prepared", "a folder of `loam data prepare` with tokens, in the place of sources and tokenizer"),
-    ("data.clean", "of all text: strip_tags, letters, lowercase, split_words, stop_words, stem"),
+    ("data.clean", "of all text: mojibake, strip_tags, width, letters, lowercase, …"),
     ("data.encoding", "of all files: auto, utf-8, gb18030, big5, shift_jis, …"),
     ("data.damage", "bytes that are no text: refuse stops at the first, replace puts U+FFFD"),
     ("data.max_expansion", "times its size that a compressed file may grow to"),

@@ -67,7 +67,7 @@ impl Settings {
             expansion: self.get("data.max_expansion", usual.expansion)?,
         };
         let prepared = self.optional("data.prepared")?;
-        let mut data = DataRecipe { clean, bytes, prepared, ..DataRecipe::default() };
+        let mut data = DataRecipe { clean, prepared, bytes, ..DataRecipe::default() };
         if let Some(Paths(path)) = self.optional("data.train")? {
             data.sources.push(SourceRecipe::new("train", path));
         }

@@ -1,5 +1,5 @@
 //! Paths of a recipe, looked for from the current directory first and from the recipe's folder second; names on the Hub
-//! get the commit that they mean.
+//! get the commit that they mean, and addresses in a store stay as they are.
 
 use super::error::RecipeError;
 use super::{ModelRecipe, Recipe, TokenizerRecipe};
@@ -43,6 +43,12 @@ fn find(key: &str, path: &str, folders: &[&Path], globs: bool) -> Result<String,
         // With the commit that it means today, so that the recipe does the same run tomorrow.
         return loam_hub::pinned(path).map_err(|error| RecipeError::Hub { key: key.to_owned(), source: error });
     }
+    if globs && loam_hub::store::is_address(path) {
+        // A store keeps no commits; what is there is found when it is read.
+        loam_hub::store::Address::parse(path)
+            .map_err(|error| RecipeError::Hub { key: key.to_owned(), source: error })?;
+        return Ok(path.to_owned());
+    }
     // An absolute path is the same from anywhere.
     let folders = if Path::new(path).is_absolute() { &folders[..1] } else { folders };
     let fail = |reason: &str| RecipeError::PathNotFound {
@@ -74,7 +80,7 @@ fn find(key: &str, path: &str, folders: &[&Path], globs: bool) -> Result<String,
             let folder = text(absolute(folder))?;
             format!("{}/{path}", glob::Pattern::escape(folder.trim_end_matches('/')))
         };
-        let mut matches = glob::glob(&pattern).map_err(|error| fail(&format!("is not a valid glob: {}", error.msg)))?;
+        let mut matches = loam_corpus::glob_files(&pattern).map_err(|_| fail("is not a valid glob"))?;
         if matches.any(|found| found.is_ok()) {
             return Ok(pattern);
         }
@@ -105,6 +111,7 @@ mod tests {
         let mut recipe: Recipe = r#"
             data.train = ["../data/a.txt", "../data/**/*.txt", "../data/[c].txt", "Cargo.toml"]
             data.held_out.x = "../data"
+            data.held_out.y = "s3://bucket/a/*.txt"
             tokenizer.path = "../tokenizer.json"
             model.from = "../model"
         "#
@@ -118,6 +125,7 @@ mod tests {
         // Tests run in the folder of their crate.
         assert_eq!(Path::new(&paths[3]), std::env::current_dir().unwrap().join("Cargo.toml").canonicalize().unwrap());
         assert_eq!(recipe.data.held_out["x"], [at("data")]);
+        assert_eq!(recipe.data.held_out["y"], ["s3://bucket/a/*.txt"]);
         assert_eq!(recipe.tokenizer, TokenizerRecipe::Load { path: root.join("tokenizer.json") });
         assert_eq!(recipe.model, ModelRecipe::From { from: root.join("model"), context: None });
         let once = recipe.clone();
@@ -139,6 +147,7 @@ mod tests {
         assert!(complaint("*.nothing").contains("*.nothing matches no file"));
         assert!(complaint("a**b").contains("is not a valid glob"));
         assert!(complaint("/no/such/file").contains("does not exist"));
+        assert!(complaint("s3://bucket/../x").contains("no URL can hold"));
         let mut recipe: Recipe = "data.train = \"Cargo.toml\"\nmodel.from = \"m*\"".parse().unwrap();
         let message = recipe.resolve_paths(Path::new("")).unwrap_err().to_string();
         assert!(message.starts_with("model.from: m* does not exist"), "{message}");

@@ -217,6 +217,7 @@ mod tests {
         let variants = [
             "data.train = \"a\"",
             "data.train = \"a\"\ndata.clean = [\"letters\"]",
+            "data.prepared = \"d\"",
             "[[data.source]]\nname = \"a\"\npath = \"b\"\nclean = []",
             "data.train = \"a\"\ntrain.epochs = 2\ntokenizer.path = \"t\"\nmodel.from = \"m\"",
             "data.train = \"a\"\ntrain.minutes = 2",
@@ -251,13 +252,13 @@ mod tests {
                 if number % 2 == 0 {
                     source.text_field = Some((*name).to_owned());
                     source.split = super::super::Split::Separator(format!("\n{name}\n"));
-                    source.clean = Some(Step::ALL[..number % 9].to_vec());
+                    source.clean = Some(Step::ALL[..number % 16].to_vec());
                 }
                 recipe.data.held_out.insert(format!("{name}{trial}"), source.path.clone());
                 recipe.data.held_out.insert((*name).to_owned(), source.path.clone());
                 recipe.data.sources.push(source);
             }
-            recipe.data.clean = Step::ALL[trial % 9..].to_vec();
+            recipe.data.clean = Step::ALL[trial % 16..].to_vec();
             let train = &mut recipe.train;
             train.length = match trial % 3 {
                 0 => Length::Steps(random() + 2000),
