@@ -1,5 +1,6 @@
 //! Every command and flag, each with its help.
 
+mod cluster;
 mod data;
 mod result;
 mod tasks;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use loam_nn::precision::Precision;
 use std::path::PathBuf;
 
+pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
 pub use tasks::{
     ClassWeightsName, ClassifyArguments, EvalClassifyArguments, EvalCommand, FamilyName, FineTuneArguments, SplitArguments,
@@ -102,6 +104,10 @@ pub enum Command {
     /// Text, before it is trained on
     #[command(subcommand)]
     Data(DataCommand),
+    /// Hand out the files of preparations to workers, on a cluster
+    Scheduler(SchedulerArguments),
+    /// Read files of preparations for a scheduler, on a cluster
+    Worker(WorkerArguments),
     /// Draw the report of a run
     Report(ReportArguments),
     /// List the runs in a folder

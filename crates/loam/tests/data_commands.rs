@@ -44,6 +44,31 @@ fn write_corpus(folder: &Path) {
     fs::write(folder.join("a.jsonl"), lines.join("\n")).unwrap();
 }
 
+#[cfg(not(feature = "cluster"))]
+#[test]
+fn without_its_cluster_loam_says_how_to_have_one() {
+    let folder = tempfile::tempdir().unwrap();
+    write_corpus(folder.path());
+    let prepare = ["data", "prepare", "a.jsonl", "--scheduler", "127.0.0.1:50050", "-o", "clean"];
+    for arguments in [&prepare[..], &["worker", "--scheduler", "node1:50050"], &["scheduler"]] {
+        refused(folder.path(), arguments, 2, &["cargo build --release --features cluster"]);
+    }
+    assert!(!folder.path().join("clean").exists() && !folder.path().join(".clean.partial").exists());
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn a_cluster_that_is_not_there_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    write_corpus(folder.path());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let scheduler = format!("127.0.0.1:{port}");
+    let prepare = ["data", "prepare", "a.jsonl", "--scheduler", &scheduler, "-o", "clean"];
+    refused(folder.path(), &prepare, 1, &["no scheduler answers", &scheduler]);
+    refused(folder.path(), &["worker", "--scheduler", "node:x"], 2, &["node:x", "host:port"]);
+    assert!(!folder.path().join("clean").exists() && !folder.path().join(".clean.partial").exists());
+}
+
 #[test]
 fn a_corpus_is_prepared_asked_and_trained_on() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,11 +4,12 @@ use serde_json::Value;
 use std::process::Command;
 
 /// From the first crate to the last, as `ARCHITECTURE.md` has them.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "loam-hub",
     "loam-kernels",
     "loam-gguf",
     "loam-corpus",
+    "loam-cluster",
     "loam-nn",
     "loam-models",
     "loam-train",
@@ -42,7 +43,7 @@ fn crates_import_only_what_stands_before_them() {
         }
         // Burn and models stay out of the rooms that must not know them.
         let forbidden: &[&str] = match name {
-            "loam-kernels" | "loam-gguf" | "loam-corpus" => &["burn"],
+            "loam-kernels" | "loam-gguf" | "loam-corpus" | "loam-cluster" => &["burn"],
             _ => &[],
         };
         for dependency in package["dependencies"].as_array().expect("dependencies") {

@@ -26,6 +26,7 @@ mod mix;
 mod order;
 mod parts;
 mod plan;
+mod readers;
 mod row;
 mod run;
 mod score;
@@ -35,10 +36,13 @@ mod summary;
 mod tokens;
 
 pub use plan::{Duplicates, MixPlan, OutputPlan, PipelinePlan, PipelineSource, SplitPlan, StepPlan, TokensPlan};
-pub use run::{PipelineProgress, run_pipeline, run_pipeline_with};
+pub use readers::{FileReader, FileReaders, FilesToRead};
+pub use run::{PipelineProgress, run_pipeline, run_pipeline_by, run_pipeline_with};
 pub use score::{OpenScorer, ScoreMeasure, ScorePlan, TextScorer, no_scorers};
 pub use summary::{PipelineSummary, Reason, SourceCounts, TokenCounts};
 
+#[cfg(test)]
+mod reader_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

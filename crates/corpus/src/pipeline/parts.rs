@@ -30,7 +30,12 @@ pub(super) struct RowWriter {
 
 impl RowWriter {
     pub(super) fn create(target: &Path, columns: Columns) -> Result<Self, CorpusError> {
-        let partial = target.with_extension("partial");
+        Self::create_by("", target, columns)
+    }
+
+    /// As [`Self::create`], where several hands may write the same file at the same time: each needs a name of its own.
+    pub(super) fn create_by(hand: &str, target: &Path, columns: Columns) -> Result<Self, CorpusError> {
+        let partial = target.with_extension(format!("{hand}partial"));
         let file = File::create(&partial).map_err(CorpusError::io("write", &partial))?;
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
         let schema = schema(columns);

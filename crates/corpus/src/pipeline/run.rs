@@ -1,5 +1,6 @@
 //! The passes over the documents.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use super::compare::{Comparison, Keys, Outcome};
 use super::finish::Finish;
 use super::parts::{RowReader, RowWriter};
 use super::plan::{PipelinePlan, PipelineSource, StepPlan};
+use super::readers::{FileReaders, FilesToRead, Shared};
 use super::row::{Columns, Row};
 use super::score::{OpenScorer, no_scorers};
 use super::step::{ReadyStep, take_steps};
@@ -26,7 +28,7 @@ use crate::write::{FolderInMaking, replace_file};
 /// By which a folder is known to be a pipeline's.
 const SUMMARY: &str = "summary.json";
 /// What an unfinished folder is of.
-const STAMP: &str = "plan.json";
+pub(super) const STAMP: &str = "plan.json";
 
 /// What a pipeline is doing.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +55,17 @@ pub enum PipelineProgress {
         /// Documents that are still there.
         kept: u64,
     },
+    /// Files are read elsewhere, by [`FileReaders`].
+    ReadingElsewhere {
+        /// Files that are finished.
+        finished: usize,
+        /// Of so many.
+        files: usize,
+        /// Documents of those that are finished.
+        documents: u64,
+    },
+    /// Something in a file that is read elsewhere was passed over, as the reader says it.
+    PassedOverElsewhere(String),
     /// Documents are compared.
     Comparing {
         /// The step.
@@ -93,20 +106,20 @@ pub enum PipelineProgress {
 }
 
 /// One file to read.
-#[derive(Clone, Debug, Serialize)]
-struct InputFile {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct InputFile {
     source: usize,
-    path: PathBuf,
-    bytes: u64,
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
     /// Of the last change, in seconds since 1970.
     changed: u64,
 }
 
 /// What is written down when a file was read to its end.
 #[derive(Default, Serialize, Deserialize)]
-struct Finished {
-    documents: u64,
-    passed_over: Vec<String>,
+pub(super) struct Finished {
+    pub(super) documents: u64,
+    pub(super) passed_over: Vec<String>,
 }
 
 /// Carries out a plan. `directory` appears whole or not at all; a run that was stopped is gone on with by the same plan over
@@ -132,17 +145,37 @@ pub fn run_pipeline_with(
     scorers: &OpenScorer<'_>,
     progress: &mut dyn FnMut(&PipelineProgress),
 ) -> Result<PipelineSummary, CorpusError> {
+    run_pipeline_by(plan, directory, scorers, None, progress)
+}
+
+/// [`run_pipeline_with`] with somebody else to carry out the first pass. The result is the same, byte for byte.
+///
+/// # Errors
+/// As there, and where the readers cannot do it.
+pub fn run_pipeline_by(
+    plan: &PipelinePlan,
+    directory: &Path,
+    scorers: &OpenScorer<'_>,
+    readers: Option<&mut dyn FileReaders>,
+    progress: &mut dyn FnMut(&PipelineProgress),
+) -> Result<PipelineSummary, CorpusError> {
     plan.check()?;
     let (files, skipped) = input_files(plan)?;
     let stamp = serde_json::to_vec_pretty(&(plan, &files)).unwrap_or_default();
     let (making, _) = FolderInMaking::resume(directory, SUMMARY, STAMP, &stamp)?;
-    let work = Work { plan, files: &files, folder: making.path().to_path_buf() };
+    let work = Work { plan, files: &files, folder: making.path().to_path_buf(), shared: None };
     let finished = (0..files.len()).filter(|file| work.note(0, *file).is_file()).count();
     progress(&PipelineProgress::Found { files: files.len(), skipped, finished });
     let steps = plan.all_steps();
     let groups = groups(&steps);
     let next = |number: usize| groups.get(number + 1).and_then(|(comparison, _)| *comparison);
-    work.read(&ready(groups[0].1, plan, scorers)?, &Keys::of(next(0))?, progress)?;
+    match readers {
+        Some(readers) => FilesToRead::new(&work, &files)?.read_by(readers, progress)?,
+        None => {
+            let (first, keys) = first_steps(plan, scorers)?;
+            work.read(0..files.len(), &first, &keys, progress)?;
+        }
+    }
     let mut pass = 0;
     let mut outcome = None;
     for (number, (comparison, steps)) in groups.iter().enumerate().skip(1) {
@@ -194,6 +227,17 @@ fn groups(steps: &[StepPlan]) -> Vec<(Option<&StepPlan>, &[StepPlan])> {
     groups
 }
 
+/// What the first pass does to a document, and the keys that it makes for the comparison after it.
+pub(super) fn first_steps(
+    plan: &PipelinePlan,
+    scorers: &OpenScorer<'_>,
+) -> Result<(Vec<ReadyStep>, Keys), CorpusError> {
+    let steps = plan.all_steps();
+    let groups = groups(&steps);
+    let next = groups.get(1).and_then(|(comparison, _)| *comparison);
+    Ok((ready(groups[0].1, plan, scorers)?, Keys::of(next)?))
+}
+
 fn ready(steps: &[StepPlan], plan: &PipelinePlan, scorers: &OpenScorer<'_>) -> Result<Vec<ReadyStep>, CorpusError> {
     steps.iter().map(|step| ReadyStep::new(step, plan.read, scorers)).collect()
 }
@@ -219,8 +263,10 @@ fn input_files(plan: &PipelinePlan) -> Result<(Vec<InputFile>, usize), CorpusErr
 /// The plan, the files, and the folder where passes are laid down.
 pub(super) struct Work<'a> {
     pub(super) plan: &'a PipelinePlan,
-    files: &'a [InputFile],
+    pub(super) files: &'a [InputFile],
     pub(super) folder: PathBuf,
+    /// Of one that reads for another process.
+    pub(super) shared: Option<&'a Shared>,
 }
 
 impl Work<'_> {
@@ -247,19 +293,20 @@ impl Work<'_> {
     }
 
     /// What was written down of a file, where it was finished.
-    fn finished(&self, pass: usize, file: usize) -> Option<Finished> {
+    pub(super) fn finished(&self, pass: usize, file: usize) -> Option<Finished> {
         serde_json::from_slice(&std::fs::read(self.note(pass, file)).ok()?).ok()
     }
 
-    /// The first pass: files in, rows out.
-    fn read(
+    /// The first pass over these files: files in, rows out. Numbers of documents begin with the first that is read.
+    pub(super) fn read(
         &self,
+        which: Range<usize>,
         steps: &[ReadyStep],
         keys: &Keys,
         progress: &mut dyn FnMut(&PipelineProgress),
     ) -> Result<(), CorpusError> {
         let mut total = (0, 0, 0);
-        for (file, input) in self.files.iter().enumerate() {
+        for (file, input) in self.files.iter().enumerate().take(which.end).skip(which.start) {
             if let Some(finished) = self.finished(0, file) {
                 total.0 += finished.documents;
                 continue;
@@ -279,7 +326,8 @@ impl Work<'_> {
             let path: Arc<str> = input.path.to_string_lossy().into();
             let keep_metadata = self.plan.output.metadata;
             let work = |document: Document| Some(row_of(document, &name, &path, keep_metadata, steps, keys));
-            let mut writer = RowWriter::create(&self.part(0, file), Columns::Work)?;
+            let hand = self.shared.map_or("", Shared::hand);
+            let mut writer = RowWriter::create_by(hand, &self.part(0, file), Columns::Work)?;
             let mut finished = Finished::default();
             in_batches(
                 documents,
@@ -303,6 +351,7 @@ impl Work<'_> {
                     writer.write(&rows)
                 },
             )?;
+            self.shared.map_or(Ok(()), |shared| shared.check(&self.folder))?;
             writer.finish()?;
             let (told, more) = notes.take();
             for note in told {
@@ -332,13 +381,23 @@ impl Work<'_> {
         pass: usize,
         columns: Option<&'static [&'static str]>,
     ) -> impl Iterator<Item = Result<(usize, Vec<Row>), CorpusError>> {
-        (0..self.files.len()).flat_map(move |file| {
+        // A part that was read elsewhere does not know how many documents come before it.
+        let mut number = 0;
+        let mut numbered = move |(file, mut rows): (usize, Vec<Row>)| {
+            for row in &mut rows {
+                row.number = number;
+                number += 1;
+            }
+            (file, rows)
+        };
+        let parts = (0..self.files.len()).flat_map(move |file| {
             let (reader, error) = match RowReader::open_columns(&self.part(pass, file), columns) {
                 Ok(reader) => (Some(reader), None),
                 Err(error) => (None, Some(Err(error))),
             };
             error.into_iter().chain(reader.into_iter().flatten().map(move |rows| rows.map(|rows| (file, rows))))
-        })
+        });
+        parts.map(move |rows| rows.map(&mut numbered))
     }
 
     fn compare(
@@ -398,7 +457,9 @@ impl Work<'_> {
         let entries = std::fs::read_dir(&self.folder).map_err(CorpusError::io("list", &self.folder))?;
         for entry in entries {
             let entry = entry.map_err(CorpusError::io("list", &self.folder))?;
-            if entry.file_name().to_string_lossy().starts_with("work-") {
+            let name = entry.file_name();
+            // A reader that was stopped may leave what had no name yet.
+            if [&b"work-"[..], b".tmp"].iter().any(|start| name.as_encoded_bytes().starts_with(start)) {
                 std::fs::remove_file(entry.path()).map_err(CorpusError::io("remove", entry.path()))?;
             }
         }

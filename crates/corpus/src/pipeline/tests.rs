@@ -45,7 +45,7 @@ pub(super) fn texts(out: &Path) -> Vec<String> {
     crate::read_documents(&[pattern], &options).unwrap().map(|document| document.unwrap().text).collect()
 }
 
-fn everything(folder: &Path) -> PipelinePlan {
+pub(super) fn everything(folder: &Path) -> PipelinePlan {
     let long = words(1, 300);
     let near = long.replacen("w1", "other", 2);
     let web = [

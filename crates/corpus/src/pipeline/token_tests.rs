@@ -29,7 +29,7 @@ fn records(seed: u64, count: u64) -> String {
     all
 }
 
-fn two_sources(folder: &Path) -> PipelinePlan {
+pub(super) fn two_sources(folder: &Path) -> PipelinePlan {
     let sources = vec![source(folder, "big.jsonl", &records(1, 300)), source(folder, "small.jsonl", &records(2, 60))];
     let mut plan = plan(sources, vec![]);
     plan.tokenizer = bpe();
@@ -57,7 +57,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn same(one: &Path, other: &Path) {
+pub(super) fn same(one: &Path, other: &Path) {
     assert_eq!(files(one), files(other));
     for file in files(one) {
         assert!(

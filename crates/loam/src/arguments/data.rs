@@ -35,6 +35,7 @@ pub enum DataCommand {
                         loam data prepare recipe.toml -o clean\n  \
                         loam query \"select rule, count(*), sum(bytes) from documents group by rule order by 2 desc\" clean\n  \
                         loam data prepare text/ --deduplicate near --tokenizer bpe:8192 --budget 50000000 -o clean\n  \
+                        loam data prepare recipe.toml --scheduler node1:50050 -o /shared/clean\n  \
                         loam train clean -o runs/clean"
 )]
 pub struct PrepareArguments {
@@ -84,6 +85,9 @@ pub struct PrepareArguments {
     /// Column by which documents are shown in ascending order, instead of shuffled: characters, metadata.FIELD, ...
     #[arg(long, value_name = "COLUMN", requires = "tokenizer")]
     pub order_by: Option<String>,
+    /// Have the files read by the workers of this scheduler (see loam worker); the result is the same
+    #[arg(long, value_name = "HOST:PORT")]
+    pub scheduler: Option<String>,
     #[command(flatten)]
     pub reading: ReadingArguments,
 }

@@ -3,6 +3,8 @@
 pub mod bench;
 pub mod chat;
 pub mod classify;
+#[cfg_attr(not(feature = "cluster"), path = "no_cluster.rs")]
+pub mod cluster;
 pub mod completions;
 pub mod demo;
 pub mod doctor;

@@ -8,8 +8,8 @@ use crate::terminal::{Terminal, count};
 use anyhow::Context;
 use loam_corpus::TokenizerKind;
 use loam_corpus::pipeline::{
-    Duplicates, PipelinePlan, PipelineProgress, PipelineSource, PipelineSummary, ScorePlan, StepPlan, TokensPlan,
-    run_pipeline_with,
+    Duplicates, FileReaders, PipelinePlan, PipelineProgress, PipelineSource, PipelineSummary, ScorePlan, StepPlan,
+    TokensPlan, run_pipeline_by,
 };
 use loam_corpus::quality::{Filters, Preset};
 use loam_corpus::redact::{Redaction, Redactor};
@@ -26,12 +26,14 @@ pub fn run(arguments: &PrepareArguments, global: &Global, terminal: Terminal) ->
         }
         _ => from_flags(arguments)?,
     };
+    let mut cluster = arguments.scheduler.as_deref().map(super::cluster::connect).transpose()?;
     let mut watcher = Watcher::new(terminal);
     let begun = std::time::Instant::now();
     let device = machine::device(&global.device)?;
     let scorers = |plan: &ScorePlan| loam_tasks::open_scorer(plan, &device);
+    let readers = cluster.as_mut().map(|cluster| cluster as &mut dyn FileReaders);
     let summary =
-        run_pipeline_with(&plan, &arguments.out, &scorers, &mut |progress| tell(progress, &mut watcher, begun))?;
+        run_pipeline_by(&plan, &arguments.out, &scorers, readers, &mut |progress| tell(progress, &mut watcher, begun))?;
     watcher.done();
     for (name, _) in summary.sources.iter().filter(|(_, source)| source.read == 0) {
         terminal.warning(format_args!("{name}: its files hold no document"));
@@ -171,6 +173,10 @@ fn tell(progress: &PipelineProgress, watcher: &mut Watcher, begun: std::time::In
                 count(*kept)
             ));
         }
+        PipelineProgress::ReadingElsewhere { finished, files, documents } => {
+            watcher.doing(&format!("workers have read {finished} of {files} files: {} documents", count(*documents)));
+        }
+        PipelineProgress::PassedOverElsewhere(told) => watcher.warning(told),
         PipelineProgress::Comparing { step, documents } => {
             watcher.doing(&format!("{step}: {} documents", count(*documents)));
         }
