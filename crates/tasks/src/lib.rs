@@ -8,6 +8,7 @@ pub mod fill_mask;
 pub mod finetune;
 pub mod from_source;
 pub mod language_model;
+pub mod metrics;
 pub mod model_folder;
 pub mod rows;
 pub mod score_documents;

@@ -84,6 +84,14 @@ pub struct Bert {
     config: BertConfig,
 }
 
+/// Which tokens' states a layer gives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    All,
+    /// The first of every sequence, which sees all of them.
+    First,
+}
+
 impl Layer {
     fn new(config: &BertConfig, draw: &mut Initializer) -> Self {
         let (width, inner, deviation) = (config.hidden_size, config.intermediate_size, config.initializer_range);
@@ -108,18 +116,23 @@ impl Layer {
         mask: &attention::Attention,
         dropouts: &Dropouts,
         layer: u64,
+        asked: Asked,
     ) -> Tensor<3> {
         let ([batch, time, width], heads) = (x.dims(), config.num_attention_heads);
         let (place, probability) = (3 * layer, config.hidden_dropout_prob);
-        let split = |x: Tensor<3>| -> Tensor<4> { x.reshape([batch, time, heads, width / heads]) };
+        let split = |x: Tensor<3>| -> Tensor<4> {
+            let [_, time, _] = x.dims();
+            x.reshape([batch, time, heads, width / heads])
+        };
         let own = &self.attention;
         let dropout = dropouts.at(config.attention_probs_dropout_prob, place + 1);
-        let attended = attend(
-            split(own.query.forward(x.clone())),
-            split(own.key.forward(x.clone())),
-            split(own.value.forward(x.clone())),
-            attention::Attention { dropout, ..mask.clone() },
-        );
+        let (key, value) = (split(own.key.forward(x.clone())), split(own.value.forward(x.clone())));
+        let (x, time) = match asked {
+            Asked::All => (x, time),
+            Asked::First => (x.narrow(1, 0, 1), 1),
+        };
+        let query = split(own.query.forward(x.clone()));
+        let attended = attend(query, key, value, attention::Attention { dropout, ..mask.clone() });
         let attended = attended.reshape([batch, time, width]);
         let x = own.norm.forward(dropouts.project(&own.output, attended, x, probability, place + 2));
         let dropout = dropouts.at(probability, place + 3);
@@ -222,12 +235,26 @@ impl Bert {
     /// The hidden states of the last layer, `[batch, time, width]`; those of padding mean nothing. Sequences are at most
     /// [`BertConfig::context`] long. With a seed, dropout is on and follows from it alone.
     pub fn encode(&self, inputs: &Inputs, dropout_seed: Option<u64>) -> Tensor<3> {
+        self.run(inputs, dropout_seed, Asked::All)
+    }
+
+    /// The first token's state of [`Bert::encode`] alone, `[batch, 1, width]`: what labels of whole texts stand upon. The last
+    /// layer then has one row a text, where keys and values, a sixth of its products, are what is left.
+    pub fn encode_first(&self, inputs: &Inputs, dropout_seed: Option<u64>) -> Tensor<3> {
+        if self.encoder.layer.is_empty() {
+            return self.encode(inputs, dropout_seed).narrow(1, 0, 1);
+        }
+        self.run(inputs, dropout_seed, Asked::First)
+    }
+
+    fn run(&self, inputs: &Inputs, dropout_seed: Option<u64>, asked: Asked) -> Tensor<3> {
         let dropouts = Dropouts::new(dropout_seed);
         let key_ranges = inputs.lengths.as_ref().map(|lengths| lengths.iter().map(|&length| 0..length).collect());
         let mask = attention::Attention { key_ranges, ..attention::Attention::default() };
         let mut x = dropouts.apply(self.embed(inputs), self.config.hidden_dropout_prob, 0);
         for (layer, block) in self.encoder.layer.iter().enumerate() {
-            x = block.forward(x, &self.config, &mask, &dropouts, layer as u64);
+            let asked = if layer + 1 == self.encoder.layer.len() { asked } else { Asked::All };
+            x = block.forward(x, &self.config, &mask, &dropouts, layer as u64, asked);
         }
         x
     }

@@ -88,7 +88,7 @@ impl SequenceClassifier for SequenceBert {
     }
 
     fn logits(&self, inputs: &Inputs, dropout_seed: Option<u64>) -> Tensor<2> {
-        let hidden = self.bert.encode(inputs, dropout_seed);
+        let hidden = self.bert.encode_first(inputs, dropout_seed);
         let (dropouts, probability) = (Dropouts::new(dropout_seed), self.config().text_dropout());
         let batch = hidden.dims()[0];
         let x = match &self.sequence.dense {

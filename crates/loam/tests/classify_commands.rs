@@ -1,0 +1,270 @@
+//! `loam finetune classify`, `loam classify`, `loam eval classify` and `loam data split`, as users meet them, on small made-up
+//! texts.
+
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loam"));
+    command.args(arguments).current_dir(folder).env("NO_COLOR", "1").env("HF_HOME", folder.join("hf"));
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).stdin(Stdio::null()).output().expect("the program starts")
+}
+
+fn given(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = command(folder, arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn objects(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn refused(output: &Output, words: &[&str]) {
+    let said = text(&output.stderr);
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{said}");
+    assert!(words.iter().all(|word| said.contains(word)), "{said} ({words:?})");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// Reviews whose praise and blame decide, in words around them.
+fn reviews(folder: &Path, name: &str, count: usize, seed: usize) {
+    let (good, bad) = (["fine", "moving", "bright", "warm"], ["dull", "cold", "weak", "noisy"]);
+    let things = ["film", "story", "ending", "music", "cast"];
+    let mut lines = String::new();
+    for number in 0..count {
+        let draw = |place: usize| (number * 31 + seed * 17 + place * 7 + number * number) % 1009;
+        let label = draw(0) % 2;
+        let said = if label == 1 { good[draw(1) % 4] } else { bad[draw(1) % 4] };
+        let (one, other) = (things[draw(2) % 5], things[draw(3) % 5]);
+        lines.push_str(&format!("the {one} is {said} and the {other} is long\t{label}\n"));
+    }
+    fs::write(folder.join(name), lines).unwrap();
+}
+
+fn train(folder: &Path, out: &str, more: &[&str]) -> Output {
+    let mut arguments = vec!["finetune", "classify", "--train", "train.tsv", "--valid", "dev.tsv", "-o", out];
+    arguments.extend(more);
+    run(folder, &arguments)
+}
+
+#[test]
+fn a_classifier_is_trained_used_and_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    reviews(folder, "train.tsv", 240, 1);
+    reviews(folder, "dev.tsv", 60, 2);
+    reviews(folder, "test.tsv", 80, 3);
+    let small = ["--family", "textcnn", "--set", "model.width=24", "--epochs", "3", "--lr", "3e-3"];
+    let output = train(folder, "cnn", &small);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("kept: step"), "{}", text(&output.stderr));
+    for file in ["recipe.toml", "events.jsonl", "metrics.parquet", "model/config.json", "model/README.md"] {
+        assert!(folder.join("cnn").join(file).is_file(), "{file}");
+    }
+
+    // In equals out, in order and number, whatever a line is.
+    let lines = "the film is fine\n\nthe film is dull\n🎬🎬 שלום עולם\n".to_owned() + &"very long ".repeat(10_000) + "\n";
+    let said = objects(&given(folder, &["classify", "--model", "cnn", "--json"], lines.as_bytes()));
+    assert_eq!(said.len(), 5);
+    assert_eq!((said[0]["label"].as_str(), said[2]["label"].as_str()), (Some("1"), Some("0")));
+    let sum: f64 = said[3]["scores"].as_object().unwrap().values().map(|score| score.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+    let one = run(folder, &["classify", "--model", "cnn", "the film is fine"]);
+    assert!(text(&one.stdout).starts_with("1 "), "{}", text(&one.stdout));
+    let top = objects(&run(folder, &["classify", "--model", "cnn", "--top-k", "1", "--json", "the film is fine"]));
+    assert_eq!(top[0]["scores"].as_object().unwrap().len(), 1);
+
+    let records = "{\"body\":\"the film is fine\"}\n{\"title\":3}\nnot json\n{\"body\":\"the film is dull\"}\n";
+    let mixed = given(folder, &["classify", "--model", "cnn", "--jsonl", "--text-field", "body", "--json"], records.as_bytes());
+    assert_eq!(mixed.status.code(), Some(1));
+    let lines: Vec<Value> = text(&mixed.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), lines[0]["label"].as_str(), lines[3]["label"].as_str()), (4, Some("1"), Some("0")));
+    assert!(lines[1]["error"].as_str().unwrap().contains("--text-field"), "{}", lines[1]);
+
+    let measured = objects(&run(folder, &["eval", "classify", "--model", "cnn", "--data", "test.tsv", "--json"]));
+    let accuracy = &measured[0]["metrics"]["accuracy"];
+    assert!(accuracy["value"].as_f64().unwrap() > 0.95, "{accuracy}");
+    assert!(accuracy["low"].as_f64().unwrap() <= accuracy["value"].as_f64().unwrap());
+    assert_eq!((measured[0]["examples"].as_u64(), measured[0]["task"].as_str()), (Some(80), Some("classify")));
+    let table = run(folder, &["eval", "classify", "--model", "cnn", "--data", "test.tsv", "--predictions", "said.jsonl"]);
+    assert!(text(&table.stdout).contains("macro f1") && text(&table.stdout).contains("said to be of the column's"));
+    assert_eq!(fs::read_to_string(folder.join("said.jsonl")).unwrap().lines().count(), 80);
+
+    let output = train(folder, "lstm", &["--family", "lstm", "--set", "model.width=16", "--epochs", "2", "--lr", "5e-3"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let against = ["eval", "classify", "--model", "cnn", "--against", "lstm", "--data", "test.tsv", "--json"];
+    let compared = objects(&run(folder, &against));
+    let difference = &compared[0]["compared"]["metrics"]["accuracy"];
+    assert!(difference["p_value"].as_f64().is_some_and(|p| p > 0.0 && p <= 1.0), "{difference}");
+    assert!(compared[0]["compared"]["mcnemar_p_value"].is_number());
+
+    // Labels that training never saw are told, and counted as wrong.
+    fs::write(folder.join("other.tsv"), "the film is fine\t1\nthe film is odd\t7\nthe film is dull\t0\n").unwrap();
+    let other = run(folder, &["eval", "classify", "--model", "cnn", "--data", "other.tsv", "--json"]);
+    assert!(text(&other.stderr).contains("\"7\""), "{}", text(&other.stderr));
+    let value = objects(&other)[0]["metrics"]["accuracy"]["value"].as_f64().unwrap();
+    assert!((value - 2.0 / 3.0).abs() < 1e-9, "{value}");
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    reviews(folder, "train.tsv", 120, 1);
+    reviews(folder, "dev.tsv", 30, 2);
+    let small = ["--family", "bert", "--set", "model.width=16", "--set", "model.layers=1", "--set", "model.heads=2"];
+    let with = |more: &[&'static str]| -> Vec<&'static str> { small.iter().chain(more).copied().collect() };
+    let whole = train(folder, "whole", &with(&["--epochs", "3"]));
+    assert!(whole.status.success(), "{}", text(&whole.stderr));
+    let hash = |name: &str| {
+        let events = fs::read_to_string(folder.join(name).join("events.jsonl")).unwrap();
+        let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+        last["weights_hash"].as_str().unwrap().to_owned()
+    };
+    // A copy of the run as it was after its first checkpoint.
+    let cut = folder.join("cut");
+    fs::create_dir_all(cut.join("checkpoints")).unwrap();
+    fs::copy(folder.join("whole/recipe.toml"), cut.join("recipe.toml")).unwrap();
+    let output = run(folder, &["finetune", "--resume", "-o", "cut", "--quiet"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(hash("whole"), hash("cut"));
+    let steps: Vec<_> = fs::read_dir(folder.join("whole/checkpoints")).unwrap().flatten().collect();
+    let first = steps.iter().map(fs::DirEntry::path).min().unwrap();
+    let again = folder.join("again");
+    fs::create_dir_all(again.join("checkpoints")).unwrap();
+    fs::copy(folder.join("whole/recipe.toml"), again.join("recipe.toml")).unwrap();
+    fs::copy(folder.join("whole/metrics.parquet"), again.join("metrics.parquet")).unwrap();
+    let kept = again.join("checkpoints").join(first.file_name().unwrap());
+    fs::create_dir_all(&kept).unwrap();
+    for file in fs::read_dir(&first).unwrap().flatten() {
+        fs::copy(file.path(), kept.join(file.file_name())).unwrap();
+    }
+    let output = run(folder, &["finetune", "--resume", "-o", "again"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(hash("whole"), hash("again"));
+
+    // Other examples than those that it began with are not gone on with.
+    reviews(folder, "train.tsv", 121, 5);
+    refused(&run(folder, &["finetune", "--resume", "-o", "again"]), &["other examples"]);
+    refused(&train(folder, "whole", &small), &["already holds a run", "--resume"]);
+    refused(&run(folder, &["finetune", "--resume"]), &["--resume needs"]);
+    refused(&run(folder, &["finetune", "--resume", "-o", "nothing"]), &["nothing"]);
+}
+
+#[test]
+fn a_head_of_other_labels_is_new_and_weights_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    reviews(folder, "train.tsv", 90, 1);
+    reviews(folder, "dev.tsv", 30, 2);
+    let small = ["--family", "gru", "--set", "model.width=8", "--epochs", "1"];
+    let output = train(folder, "one", &small);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let named = ["--model", "one", "--label-names", "bad,good,other", "--epochs", "0.5", "--class-weights", "balanced"];
+    let output = train(folder, "two", &named);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let config: Value =
+        serde_json::from_str(&fs::read_to_string(folder.join("two/model/config.json")).unwrap()).unwrap();
+    assert_eq!(config["id2label"]["1"], "good");
+    let said = objects(&run(folder, &["classify", "--model", "two", "--json", "the film is fine"]));
+    assert_eq!(said[0]["scores"].as_object().unwrap().len(), 3);
+
+    // Several labels a text, without a validation set, and a rate that is found.
+    let lines: String = (0..80)
+        .map(|number| {
+            let (sea, fire) = (number % 2 == 0, number % 3 == 0);
+            let words = format!("{} and {}", if sea { "sea" } else { "land" }, if fire { "fire" } else { "rain" });
+            let labels: Vec<&str> =
+                [sea.then_some("water"), fire.then_some("heat")].into_iter().flatten().collect();
+            serde_json::json!({ "text": words, "labels": labels }).to_string() + "\n"
+        })
+        .collect();
+    fs::write(folder.join("many.jsonl"), lines).unwrap();
+    let many = ["finetune", "classify", "--family", "textcnn", "--train", "many.jsonl", "--lr", "find", "-o", "many"];
+    let output = run(folder, &[&many[..], &["--set", "model.width=8", "--epochs", "2"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("learning rate:"), "{}", text(&output.stderr));
+    let said = objects(&run(folder, &["classify", "--model", "many", "--json", "sea and rain"]));
+    assert!(said[0]["labels"].is_array(), "{}", said[0]);
+    let measured = objects(&run(folder, &["eval", "classify", "--model", "many", "--data", "many.jsonl", "--json"]));
+    assert!(measured[0]["metrics"]["micro_f1"].is_object() && measured[0]["metrics"]["hamming_loss"].is_object());
+}
+
+#[test]
+fn what_cannot_be_learned_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    reviews(folder, "train.tsv", 40, 1);
+    reviews(folder, "dev.tsv", 20, 2);
+    fs::write(folder.join("one.csv"), "text,label\na fine film,x\na dull film,x\n").unwrap();
+    fs::write(folder.join("ragged.csv"), "text,label\na,x\nb\n").unwrap();
+    fs::write(folder.join("empty.csv"), "").unwrap();
+    let base = ["finetune", "classify", "--family", "textcnn", "-o", "never", "--train"];
+    let with = |more: &[&'static str]| -> Vec<&'static str> { base.iter().chain(more).copied().collect() };
+    for (arguments, words) in [
+        (with(&["one.csv"]), &["\"x\"", "tell apart"][..]),
+        (with(&["ragged.csv"]), &["columns", "ragged.csv"]),
+        (with(&["empty.csv"]), &["no row"]),
+        (with(&["missing.csv"]), &["missing.csv"]),
+        (with(&["train.tsv", "--text-field", "9"]), &["no row has a field \"9\""]),
+        (with(&["train.tsv", "--lr", "fast"]), &["--lr fast"]),
+        (with(&["train.tsv", "--epochs", "0"]), &["train.epochs"]),
+        (with(&["train.tsv", "--set", "train.rate=1"]), &["train.rate"]),
+        (vec!["finetune", "classify", "--train", "train.tsv", "-o", "never"], &["--model", "--family"]),
+        (vec!["finetune", "sing", "--train", "train.tsv"], &["\"sing\" is no task", "classify"]),
+        (vec!["finetune"], &["name the task"]),
+        (vec!["finetune", "classify", "--model", "nowhere", "--train", "train.tsv", "-o", "never"], &["nowhere"]),
+        (vec!["classify", "--model", "nowhere", "a"], &["nowhere"]),
+        (vec!["data", "split", "train.tsv", "--part", "a=0.5", "--part", "b=0.4", "-o", "parts"], &["0.9"]),
+        (vec!["data", "split", "train.tsv", "--part", "../a=1", "-o", "parts"], &["NAME=SHARE"]),
+    ] {
+        refused(&run(folder, &arguments), words);
+        assert!(!folder.join("never").exists(), "{arguments:?} left a folder");
+    }
+    // A model of another task.
+    let lines: String = (0..200).map(|i| format!("Ann has {i} apples.\n")).collect();
+    fs::write(folder.join("apples.txt"), lines).unwrap();
+    let gpt = ["train", "apples.txt", "-o", "gpt", "--quiet", "--set", "train.steps=1", "--set", "model.width=16"];
+    let output = run(folder, &[&gpt[..], &["--set", "model.layers=1", "--set", "model.heads=2", "--set", "ledger.enabled=false"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    refused(&run(folder, &["classify", "--model", "gpt", "a"]), &["config.json"]);
+    refused(&run(folder, &["finetune", "--resume", "-o", "gpt"]), &["gpt"]);
+}
+
+#[test]
+fn rows_are_cut_into_parts_that_share_no_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let rows: String = (0..400).map(|number| format!("{{\"text\":\"row {}\",\"label\":{}}}\n", number / 2, number % 3)).collect();
+    fs::write(folder.join("rows.jsonl"), rows).unwrap();
+    let split = ["data", "split", "rows.jsonl", "--part", "train=0.8", "--part", "test=0.2", "--by", "text", "-o", "parts", "--json"];
+    let said = objects(&run(folder, &split));
+    let counts: Vec<u64> = said.iter().map(|part| part["rows"].as_u64().unwrap()).collect();
+    assert!(counts.iter().sum::<u64>() == 400 && (280..360).contains(&counts[0]), "{counts:?}");
+    let texts = |name: &str| -> std::collections::BTreeSet<String> {
+        let lines = fs::read_to_string(folder.join("parts").join(name)).unwrap();
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["text"].to_string()).collect()
+    };
+    assert!(texts("train.jsonl").is_disjoint(&texts("test.jsonl")));
+    let before = fs::read(folder.join("parts/train.jsonl")).unwrap();
+    assert!(run(folder, &split).status.success());
+    assert_eq!(before, fs::read(folder.join("parts/train.jsonl")).unwrap());
+}
