@@ -7,6 +7,7 @@ pub mod embed;
 pub mod fill_mask;
 pub mod from_source;
 pub mod language_model;
+pub mod metrics;
 pub mod model_folder;
 pub mod score_documents;
 
