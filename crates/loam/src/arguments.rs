@@ -13,7 +13,8 @@ use std::path::PathBuf;
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
 pub use tasks::{
-    ClassWeightsName, ClassifyArguments, EvalClassifyArguments, EvalCommand, FamilyName, FineTuneArguments, SplitArguments,
+    ClassWeightsName, ClassifyArguments, EvalClassifyArguments, EvalCommand, FamilyName, FineTuneArguments,
+    SplitArguments,
 };
 pub use word2vec::{
     AnalogiesArguments, ConvertArguments, NearestArguments, VectorKind, Word2VecCommand, Word2VecTrainArguments,

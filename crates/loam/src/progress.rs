@@ -176,8 +176,11 @@ impl Watcher {
                 count(*steps)
             )),
             Event::Measurement { epoch, measured, .. } => {
-                let metrics: Vec<String> =
-                    measured.metrics.iter().map(|(name, value)| format!("{} {value:.4}", name.replace('_', " "))).collect();
+                let metrics: Vec<String> = measured
+                    .metrics
+                    .iter()
+                    .map(|(name, value)| format!("{} {value:.4}", name.replace('_', " ")))
+                    .collect();
                 self.say(&format!("epoch {epoch:.2}: validation loss {:.4}, {}", measured.loss, metrics.join(", ")));
             }
             Event::Evaluation { step, domain, loss, bits_per_byte, accuracy, .. } => {

@@ -81,7 +81,8 @@ fn a_classifier_is_trained_used_and_measured() {
     }
 
     // In equals out, in order and number, whatever a line is.
-    let lines = "the film is fine\n\nthe film is dull\n🎬🎬 שלום עולם\n".to_owned() + &"very long ".repeat(10_000) + "\n";
+    let lines =
+        "the film is fine\n\nthe film is dull\n🎬🎬 שלום עולם\n".to_owned() + &"very long ".repeat(10_000) + "\n";
     let said = objects(&given(folder, &["classify", "--model", "cnn", "--json"], lines.as_bytes()));
     assert_eq!(said.len(), 5);
     assert_eq!((said[0]["label"].as_str(), said[2]["label"].as_str()), (Some("1"), Some("0")));
@@ -93,7 +94,8 @@ fn a_classifier_is_trained_used_and_measured() {
     assert_eq!(top[0]["scores"].as_object().unwrap().len(), 1);
 
     let records = "{\"body\":\"the film is fine\"}\n{\"title\":3}\nnot json\n{\"body\":\"the film is dull\"}\n";
-    let mixed = given(folder, &["classify", "--model", "cnn", "--jsonl", "--text-field", "body", "--json"], records.as_bytes());
+    let mixed =
+        given(folder, &["classify", "--model", "cnn", "--jsonl", "--text-field", "body", "--json"], records.as_bytes());
     assert_eq!(mixed.status.code(), Some(1));
     let lines: Vec<Value> = text(&mixed.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), lines[0]["label"].as_str(), lines[3]["label"].as_str()), (4, Some("1"), Some("0")));
@@ -104,11 +106,13 @@ fn a_classifier_is_trained_used_and_measured() {
     assert!(accuracy["value"].as_f64().unwrap() > 0.95, "{accuracy}");
     assert!(accuracy["low"].as_f64().unwrap() <= accuracy["value"].as_f64().unwrap());
     assert_eq!((measured[0]["examples"].as_u64(), measured[0]["task"].as_str()), (Some(80), Some("classify")));
-    let table = run(folder, &["eval", "classify", "--model", "cnn", "--data", "test.tsv", "--predictions", "said.jsonl"]);
+    let table =
+        run(folder, &["eval", "classify", "--model", "cnn", "--data", "test.tsv", "--predictions", "said.jsonl"]);
     assert!(text(&table.stdout).contains("macro f1") && text(&table.stdout).contains("said to be of the column's"));
     assert_eq!(fs::read_to_string(folder.join("said.jsonl")).unwrap().lines().count(), 80);
 
-    let output = train(folder, "lstm", &["--family", "lstm", "--set", "model.width=16", "--epochs", "2", "--lr", "5e-3"]);
+    let output =
+        train(folder, "lstm", &["--family", "lstm", "--set", "model.width=16", "--epochs", "2", "--lr", "5e-3"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let against = ["eval", "classify", "--model", "cnn", "--against", "lstm", "--data", "test.tsv", "--json"];
     let compared = objects(&run(folder, &against));
@@ -147,7 +151,10 @@ fn a_run_that_was_stopped_goes_on_to_the_bit() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(hash("whole"), hash("cut"));
     let steps: Vec<_> = fs::read_dir(folder.join("whole/checkpoints")).unwrap().flatten().collect();
-    let first = steps.iter().map(fs::DirEntry::path).min().unwrap();
+    let number = |path: &std::path::PathBuf| -> u64 {
+        path.file_name().unwrap().to_string_lossy().trim_start_matches("step-").parse().unwrap()
+    };
+    let first = steps.iter().map(fs::DirEntry::path).min_by_key(number).unwrap();
     let again = folder.join("again");
     fs::create_dir_all(again.join("checkpoints")).unwrap();
     fs::copy(folder.join("whole/recipe.toml"), again.join("recipe.toml")).unwrap();
@@ -192,8 +199,7 @@ fn a_head_of_other_labels_is_new_and_weights_are_found() {
         .map(|number| {
             let (sea, fire) = (number % 2 == 0, number % 3 == 0);
             let words = format!("{} and {}", if sea { "sea" } else { "land" }, if fire { "fire" } else { "rain" });
-            let labels: Vec<&str> =
-                [sea.then_some("water"), fire.then_some("heat")].into_iter().flatten().collect();
+            let labels: Vec<&str> = [sea.then_some("water"), fire.then_some("heat")].into_iter().flatten().collect();
             serde_json::json!({ "text": words, "labels": labels }).to_string() + "\n"
         })
         .collect();
@@ -243,7 +249,10 @@ fn what_cannot_be_learned_is_told() {
     let lines: String = (0..200).map(|i| format!("Ann has {i} apples.\n")).collect();
     fs::write(folder.join("apples.txt"), lines).unwrap();
     let gpt = ["train", "apples.txt", "-o", "gpt", "--quiet", "--set", "train.steps=1", "--set", "model.width=16"];
-    let output = run(folder, &[&gpt[..], &["--set", "model.layers=1", "--set", "model.heads=2", "--set", "ledger.enabled=false"]].concat());
+    let output = run(
+        folder,
+        &[&gpt[..], &["--set", "model.layers=1", "--set", "model.heads=2", "--set", "ledger.enabled=false"]].concat(),
+    );
     assert!(output.status.success(), "{}", text(&output.stderr));
     refused(&run(folder, &["classify", "--model", "gpt", "a"]), &["config.json"]);
     refused(&run(folder, &["finetune", "--resume", "-o", "gpt"]), &["gpt"]);
@@ -253,9 +262,23 @@ fn what_cannot_be_learned_is_told() {
 fn rows_are_cut_into_parts_that_share_no_text() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let rows: String = (0..400).map(|number| format!("{{\"text\":\"row {}\",\"label\":{}}}\n", number / 2, number % 3)).collect();
+    let rows: String =
+        (0..400).map(|number| format!("{{\"text\":\"row {}\",\"label\":{}}}\n", number / 2, number % 3)).collect();
     fs::write(folder.join("rows.jsonl"), rows).unwrap();
-    let split = ["data", "split", "rows.jsonl", "--part", "train=0.8", "--part", "test=0.2", "--by", "text", "-o", "parts", "--json"];
+    let split = [
+        "data",
+        "split",
+        "rows.jsonl",
+        "--part",
+        "train=0.8",
+        "--part",
+        "test=0.2",
+        "--by",
+        "text",
+        "-o",
+        "parts",
+        "--json",
+    ];
     let said = objects(&run(folder, &split));
     let counts: Vec<u64> = said.iter().map(|part| part["rows"].as_u64().unwrap()).collect();
     assert!(counts.iter().sum::<u64>() == 400 && (280..360).contains(&counts[0]), "{counts:?}");

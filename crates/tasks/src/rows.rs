@@ -44,7 +44,10 @@ impl Row {
             }
             Some(other) => {
                 let kind = if other.is_array() { "a list" } else { "an object" };
-                return Err(TaskError::Request(format!("{}: field \"{field}\" is {kind} and not a text", self.place())));
+                return Err(TaskError::Request(format!(
+                    "{}: field \"{field}\" is {kind} and not a text",
+                    self.place()
+                )));
             }
         }))
     }
@@ -132,17 +135,17 @@ impl Rows {
 fn name_columns(rows: &mut Vec<Row>, usual: &[&str], asked: &[String]) {
     let Some(first) = rows.first() else { return };
     let columns: Vec<String> = (1..=first.fields.len()).map(|number| number.to_string()).collect();
-    let cell = |row: &Row, column: &String| row.fields.get(column).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let cell =
+        |row: &Row, column: &String| row.fields.get(column).and_then(Value::as_str).unwrap_or_default().to_owned();
     let names: Vec<String> = columns.iter().map(|column| cell(first, column).trim().to_owned()).collect();
-    let distinct = names.iter().all(|name| !name.is_empty() && names.iter().filter(|other| *other == name).count() == 1);
+    let distinct =
+        names.iter().all(|name| !name.is_empty() && names.iter().filter(|other| *other == name).count() == 1);
     let known = |name: &String| {
         usual.iter().any(|usual| usual.eq_ignore_ascii_case(name)) || asked.iter().any(|asked| asked == name)
     };
     let is_number = |text: &str| text.trim().parse::<f64>().is_ok();
     let alone = |column: &String| {
-        rows.len() > 3
-            && !is_number(&cell(first, column))
-            && rows[1..].iter().all(|row| is_number(&cell(row, column)))
+        rows.len() > 3 && !is_number(&cell(first, column)) && rows[1..].iter().all(|row| is_number(&cell(row, column)))
     };
     if !distinct || !(names.iter().any(known) || columns.iter().any(alone)) {
         return;
@@ -191,7 +194,8 @@ mod tests {
 
     #[test]
     fn records_are_rows_too() {
-        let rows = read("a.jsonl", "{\"text\":\"a\",\"label\":1}\n{\"text\":[\"b\",\"c\"],\"label\":true}\n", &[]).unwrap();
+        let rows =
+            read("a.jsonl", "{\"text\":\"a\",\"label\":1}\n{\"text\":[\"b\",\"c\"],\"label\":true}\n", &[]).unwrap();
         assert_eq!(rows.rows[1].text("text").unwrap().unwrap(), "b\nc");
         assert_eq!(rows.rows[1].text("label").unwrap().unwrap(), "true");
         assert!(rows.has("label") && !rows.has("other"));

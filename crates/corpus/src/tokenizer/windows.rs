@@ -96,8 +96,10 @@ mod tests {
         assert!(slices.contains(&"北") && slices.contains(&"the"), "{slices:?}");
         for (longest, overlap) in [(8, 0), (8, 3), (4, 1), (3, 5), (1, 0)] {
             let (windows, _) = tokenizer.windows(text, None, longest, overlap);
-            let mut seen: Vec<(usize, usize)> =
-                windows.iter().flat_map(|window| window.places.iter().flatten().map(|place| (place.1, place.2))).collect();
+            let mut seen: Vec<(usize, usize)> = windows
+                .iter()
+                .flat_map(|window| window.places.iter().flatten().map(|place| (place.1, place.2)))
+                .collect();
             seen.dedup();
             seen.sort_unstable();
             seen.dedup();

@@ -93,7 +93,9 @@ fn tell(
     let percent = |label: usize| format!("{} {:.1} %", names[label], 100.0 * scores[label]);
     let words: Vec<String> = match (labels.problem(), top) {
         (Problem::Regression, _) if names.len() == 1 => vec![format!("{:.4}", scores[0])],
-        (Problem::Regression, _) => (0..names.len()).map(|label| format!("{} {:.4}", names[label], scores[label])).collect(),
+        (Problem::Regression, _) => {
+            (0..names.len()).map(|label| format!("{} {:.4}", names[label], scores[label])).collect()
+        }
         (_, Some(_)) => shown(scores.len()).iter().map(|&label| percent(label)).collect(),
         (_, None) if said.is_empty() => vec!["none".to_owned()],
         (_, None) => said.iter().map(|&label| percent(label)).collect(),

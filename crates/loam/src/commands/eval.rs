@@ -47,7 +47,10 @@ pub fn classify(arguments: &EvalClassifyArguments, global: &Global, terminal: Te
         None => None,
         Some(other) => {
             let other = ask(other, &mut examples)?;
-            Some((other.evaluate(&bootstrap), other.compare(&answers, &bootstrap).map_err(|error| Misuse(error.to_string()))?))
+            Some((
+                other.evaluate(&bootstrap),
+                other.compare(&answers, &bootstrap).map_err(|error| Misuse(error.to_string()))?,
+            ))
         }
     };
     if let Some(path) = &arguments.predictions {
@@ -56,7 +59,8 @@ pub fn classify(arguments: &EvalClassifyArguments, global: &Global, terminal: Te
     if terminal.json() {
         let mut value = serde_json::to_value(&evaluation)?;
         value["task"] = json!("classify");
-        value["bootstrap"] = json!({ "resamples": bootstrap.resamples, "confidence": bootstrap.confidence, "seed": bootstrap.seed });
+        value["bootstrap"] =
+            json!({ "resamples": bootstrap.resamples, "confidence": bootstrap.confidence, "seed": bootstrap.seed });
         if let Some((against, compared)) = &compared {
             value["against"] = serde_json::to_value(against)?;
             value["compared"] = serde_json::to_value(compared)?;
@@ -94,10 +98,14 @@ fn tell(evaluation: &Evaluation, bootstrap: &Bootstrap, terminal: Terminal) -> a
     terminal.result(format_args!("{:<width$}   value    95 % interval", "metric"))?;
     for (name, interval) in &evaluation.metrics {
         let name = name.replace('_', " ");
-        terminal.result(format_args!("{name:<width$}  {:>7.4}   {:.4} to {:.4}", interval.value, interval.low, interval.high))?;
+        terminal.result(format_args!(
+            "{name:<width$}  {:>7.4}   {:.4} to {:.4}",
+            interval.value, interval.low, interval.high
+        ))?;
     }
     if !evaluation.labels.is_empty() {
-        let width = evaluation.labels.iter().map(|one| console::measure_text_width(&one.label)).max().unwrap_or(0).max(5);
+        let width =
+            evaluation.labels.iter().map(|one| console::measure_text_width(&one.label)).max().unwrap_or(0).max(5);
         let pad = |text: &str| " ".repeat(width.saturating_sub(console::measure_text_width(text)));
         terminal.result("")?;
         terminal.result(format_args!("label{}  precision  recall      F1  examples", pad("label")))?;
@@ -114,7 +122,8 @@ fn tell(evaluation: &Evaluation, bootstrap: &Bootstrap, terminal: Terminal) -> a
     if (2..=LARGEST_MATRIX).contains(&evaluation.confusion.len()) {
         let names: Vec<String> = evaluation.labels.iter().map(|one| one.label.chars().take(12).collect()).collect();
         let width = names.iter().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max(6);
-        let left = |text: &str| format!("{}{text}", " ".repeat(width.saturating_sub(console::measure_text_width(text))));
+        let left =
+            |text: &str| format!("{}{text}", " ".repeat(width.saturating_sub(console::measure_text_width(text))));
         terminal.result("\nof the row's label, said to be of the column's")?;
         let head: Vec<String> = names.iter().map(|name| left(name)).collect();
         terminal.result(format_args!("{}  {}", left(""), head.join("  ")))?;

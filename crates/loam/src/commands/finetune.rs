@@ -26,7 +26,11 @@ pub fn run(arguments: &FineTuneArguments, global: &Global, terminal: Terminal) -
         watcher.doing("looking for a learning rate");
         let found = finetune::search_rate(&recipe, &session, &mut watcher)?;
         watcher.done();
-        terminal.say(format_args!("learning rate: {:.2e}, found in {} steps", found.rate, count(found.points.len() as u64)));
+        terminal.say(format_args!(
+            "learning rate: {:.2e}, found in {} steps",
+            found.rate,
+            count(found.points.len() as u64)
+        ));
         let text = recipe.to_toml();
         // Rounded, so that the recipe says what the terminal said.
         recipe = FineTuneRecipe::parse(&text, &[format!("train.lr={:.2e}", found.rate)])?;

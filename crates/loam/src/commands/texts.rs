@@ -78,10 +78,13 @@ impl Texts {
             Self::Lines { reader, origin, line, field, pair } => {
                 while chunk.len() < CHUNK {
                     let Some(text) = next_line(reader, origin, line)? else { break };
-                    chunk.push(text.and_then(|text| match field {
-                        None => Ok(Given { text, pair: None }),
-                        Some(field) => record(&text, field, pair.as_deref()),
-                    }).map_err(|reason| format!("{origin}:{line}: {reason}")));
+                    chunk.push(
+                        text.and_then(|text| match field {
+                            None => Ok(Given { text, pair: None }),
+                            Some(field) => record(&text, field, pair.as_deref()),
+                        })
+                        .map_err(|reason| format!("{origin}:{line}: {reason}")),
+                    );
                 }
             }
         }

@@ -86,11 +86,14 @@ impl Answers {
                 super::Told::Many(many) => many,
                 super::Told::Number(_) => &[],
             };
-            for label in said.iter().filter(|label| labels.problem() != Problem::Regression && labels.id(label).is_none()) {
+            for label in
+                said.iter().filter(|label| labels.problem() != Problem::Regression && labels.id(label).is_none())
+            {
                 *unknown.entry(label.clone()).or_default() += 1;
             }
         }
-        let scores = classifier.classify(examples.iter().map(|example| (example.text.as_str(), example.pair.as_deref())));
+        let scores =
+            classifier.classify(examples.iter().map(|example| (example.text.as_str(), example.pair.as_deref())));
         Ok(Self { labels, scores, told, unknown })
     }
 

@@ -10,8 +10,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Usual names of a field with a text.
 const TEXTS: [&str; 16] = [
-    "text", "sentence", "review", "content", "comment", "tweet", "document", "headline", "title", "question", "utterance",
-    "query", "body", "message", "sms", "review_body",
+    "text",
+    "sentence",
+    "review",
+    "content",
+    "comment",
+    "tweet",
+    "document",
+    "headline",
+    "title",
+    "question",
+    "utterance",
+    "query",
+    "body",
+    "message",
+    "sms",
+    "review_body",
 ];
 /// Usual names of the fields of a pair of texts.
 const PAIRS: [(&str, &str); 8] = [
@@ -26,8 +40,21 @@ const PAIRS: [(&str, &str); 8] = [
 ];
 /// Usual names of a field with a label.
 const LABELS: [&str; 15] = [
-    "label", "labels", "class", "category", "sentiment", "intent", "topic", "target", "gold_label", "label_text", "stars",
-    "rating", "score", "similarity", "y",
+    "label",
+    "labels",
+    "class",
+    "category",
+    "sentiment",
+    "intent",
+    "topic",
+    "target",
+    "gold_label",
+    "label_text",
+    "stars",
+    "rating",
+    "score",
+    "similarity",
+    "y",
 ];
 
 /// Which fields of rows hold what; what is left open is told by looking.
@@ -164,7 +191,9 @@ impl Fields {
                         Some("0" | "0.0" | "false" | "") | None => {}
                         Some(other) => {
                             let place = row.place();
-                            return Err(TaskError::Request(format!("{place}: \"{field}\" is {other:?}, neither 0 nor 1")));
+                            return Err(TaskError::Request(format!(
+                                "{place}: \"{field}\" is {other:?}, neither 0 nor 1"
+                            )));
                         }
                     }
                 }
@@ -237,24 +266,36 @@ fn found_label(rows: &Rows, asked: &FieldNames) -> Result<String, TaskError> {
     }
     // Labels are few and short, and texts are many and long.
     let count = rows.rows.len();
-    let mut like_labels: Vec<(&String, f64)> = free
+    let mut like_labels: Vec<(&String, usize)> = free
         .iter()
         .filter_map(|name| {
             let (different, characters) = rows.variety(name);
             let repeats = different * 2 <= count || (count < 20 && different < count);
-            (repeats && different > 1 && characters <= 40.0).then_some((*name, characters))
+            (repeats && characters <= 40.0).then_some((*name, different))
         })
         .collect();
-    like_labels.sort_by(|a, b| a.1.total_cmp(&b.1));
+    like_labels.sort_by_key(|(_, different)| *different);
     match like_labels[..] {
         [(name, _)] => Ok(name.clone()),
+        [(name, labels), (_, texts), ..] if 4 * labels <= texts => Ok(name.clone()),
         _ if free.len() == 1 && !asked.text_field.is_empty() => Ok(free[0].clone()),
+        // A text and a number beside it.
+        _ if free.len() == 2 && free.iter().filter(|name| is_numeric(rows, name)).count() == 1 => {
+            Ok((*free.iter().find(|name| is_numeric(rows, name)).expect("one is")).clone())
+        }
         _ => Err(TaskError::Request(format!(
             "the field of the label cannot be told from the others; name it with --label-field, and the text with \
              --text-field:{}",
             rows.shown()
         ))),
     }
+}
+
+fn is_numeric(rows: &Rows, field: &str) -> bool {
+    rows.rows
+        .iter()
+        .filter_map(|row| row.fields.get(field))
+        .all(|value| value.is_number() || value.as_str().is_some_and(|text| text.trim().parse::<f64>().is_ok()))
 }
 
 fn text_field(rows: &Rows, others: &[&String], pair: Option<&String>) -> Result<String, TaskError> {

@@ -3,10 +3,10 @@
 use super::examples::{LabeledText, Told};
 use super::{Windows, chosen, inputs, score_texts};
 use crate::language_model::TaskError;
+use crate::metrics::Average;
 use crate::metrics::classification::{Prediction, SetPrediction};
 use crate::metrics::interval::sum;
 use crate::metrics::regression;
-use crate::metrics::Average;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use loam_corpus::{Tokenizer, Window};
 use loam_models::causal::Shape;
@@ -293,9 +293,8 @@ pub(super) fn single(scores: &[Vec<f32>], told: &[Target], labels: &Labels) -> V
 
 /// Every text's labels and those that are as probable as not.
 pub(super) fn sets(scores: &[Vec<f32>], told: &[Target]) -> Vec<SetPrediction> {
-    let ones = |values: &[f32]| {
-        (0_u32..).zip(values).filter(|(_, value)| **value >= 0.5).map(|(label, _)| label).collect()
-    };
+    let ones =
+        |values: &[f32]| (0_u32..).zip(values).filter(|(_, value)| **value >= 0.5).map(|(label, _)| label).collect();
     let gold = |target: &Target| match target {
         Target::Values(values) => ones(values),
         Target::Label(_) => Default::default(),

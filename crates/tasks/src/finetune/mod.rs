@@ -32,7 +32,10 @@ pub fn start(
     observer: &mut dyn Observer,
 ) -> Result<FineTuned, TaskError> {
     if folder.join("recipe.toml").exists() {
-        let message = format!("{0} already holds a run; go on with it by --resume -o {0}, or choose another folder", folder.display());
+        let message = format!(
+            "{0} already holds a run; go on with it by --resume -o {0}, or choose another folder",
+            folder.display()
+        );
         return Err(TaskError::Request(message));
     }
     with_precision(recipe, session, observer, |observer| {
@@ -143,7 +146,8 @@ impl Job {
             observer.warning(&format!("{long} texts are longer than {longest} tokens and are read in windows"));
         }
         if cut > 0 {
-            observer.warning(&format!("of {cut} pairs the first text is longer than half of {longest} tokens and is cut"));
+            observer
+                .warning(&format!("of {cut} pairs the first text is longer than half of {longest} tokens and is cut"));
         }
         if task.unknown() > 0 {
             observer.warning(&format!("{} validation texts have labels that the model does not have", task.unknown()));

@@ -32,7 +32,10 @@ pub fn split_rows(texts: &[String], parts: &[f64], seed: u64) -> Vec<usize> {
 }
 
 /// Takes the part that is held out from examples, in their order.
-pub(super) fn take_held_out(train: &mut Vec<crate::classify::LabeledText>, part: f64) -> Vec<crate::classify::LabeledText> {
+pub(super) fn take_held_out(
+    train: &mut Vec<crate::classify::LabeledText>,
+    part: f64,
+) -> Vec<crate::classify::LabeledText> {
     let (valid, rest) = std::mem::take(train).into_iter().partition(|example| held_out(&example.text, part));
     *train = rest;
     valid

@@ -70,7 +70,8 @@ pub fn find_rate<T: Task>(
         let scale = if weight > 0.0 { (1.0 / weight) as f32 } else { 0.0 };
         let (mut sum, mut total) = (0.0, None);
         let trained = model.as_ref().expect("the optimizer gave the model back");
-        for (number, part) in micro_batches(&batch, task.lengths(), settings.micro_batch_tokens).into_iter().enumerate() {
+        for (number, part) in micro_batches(&batch, task.lengths(), settings.micro_batch_tokens).into_iter().enumerate()
+        {
             let seed = mix(mix(settings.seed ^ 0x7261_7465) ^ mix((step << 20) + number as u64));
             let loss = task.loss(trained, part, scale, Some(seed), &differentiable);
             sum += f64::from(loss.clone().into_scalar::<f32>());

@@ -151,19 +151,21 @@ impl<'a, T: Task> Trainer<'a, T> {
 
     fn restore(&mut self, step: u64) -> Result<(), TrainError> {
         let folder = checkpoint::folder(&self.run.checkpoints(), step);
-        let saved: Checkpoint<Standing> = checkpoint::read(&folder, &self.names, &[], &self.session.device)?;
-        if saved.state.data_hash != self.standing.data_hash {
+        // Before the weights: those of a tokenizer of other examples have another shape.
+        let stands: Standing = checkpoint::read_state(&folder)?;
+        if stands.data_hash != self.standing.data_hash {
             return Err(TrainError::Request(format!(
                 "{} was trained on other examples than its recipe finds now; start a new run for new data",
                 folder.display()
             )));
         }
-        if saved.state.frozen != self.standing.frozen {
+        if stands.frozen != self.standing.frozen {
             return Err(TrainError::Request(format!(
                 "{} holds adapters of another base: the model of model.from has changed since; start a new run",
                 folder.display()
             )));
         }
+        let saved: Checkpoint<Standing> = checkpoint::read(&folder, &self.names, &[], &self.session.device)?;
         self.put(saved.weights);
         self.optimizer.moments = saved.moments;
         self.metrics = crate::table::read(&self.run.metrics(), step)?;
@@ -472,7 +474,12 @@ impl<'a, T: Task> Trainer<'a, T> {
                 let _ = writeln!(card, "| {} | {value:.4} |", name.replace('_', " "));
             }
         }
-        let _ = write!(card, "\n`loam eval {0}` and `loam {0}` use this folder. Data hash `{1}`.\n", self.task.name(), self.task.hash());
+        let _ = write!(
+            card,
+            "\n`loam eval {0}` and `loam {0}` use this folder. Data hash `{1}`.\n",
+            self.task.name(),
+            self.task.hash()
+        );
         card
     }
 }
