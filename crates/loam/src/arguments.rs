@@ -13,8 +13,8 @@ use std::path::PathBuf;
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
 pub use tasks::{
-    ClassWeightsName, ClassifyArguments, EvalClassifyArguments, EvalCommand, FamilyName, FineTuneArguments,
-    SplitArguments,
+    AnswerArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments, EvalCommand,
+    EvalTagArguments, FamilyName, FineTuneArguments, SpanArguments, SplitArguments, TagArguments,
 };
 pub use word2vec::{
     AnalogiesArguments, ConvertArguments, NearestArguments, VectorKind, Word2VecCommand, Word2VecTrainArguments,
@@ -86,6 +86,10 @@ pub enum Command {
     Score(ScoreArguments),
     /// Tell the labels of texts
     Classify(ClassifyArguments),
+    /// Find spans of texts that have a label: names and the like
+    Tag(TagArguments),
+    /// Answer questions by a part of a text
+    Answer(AnswerArguments),
     /// Turn texts into vectors
     Embed(EmbedArguments),
     /// Tell what the masks of a text may stand for

@@ -1,6 +1,7 @@
 //! The applications of language models, one file a task.
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod chat;
 pub mod classify;
 pub mod embed;
@@ -12,7 +13,9 @@ pub mod metrics;
 pub mod model_folder;
 pub mod rows;
 pub mod score_documents;
+pub mod tag;
 
+pub use answer::Answerer;
 pub use classify::TextClassifier;
 pub use embed::{EmbedOptions, Embedder, Pooling};
 pub use fill_mask::{Filled, MaskFiller};
@@ -20,3 +23,4 @@ pub use from_source::{Beams, SourceModel};
 pub use language_model::{Generation, LoadedModel, Score, TaskError, TextOptions};
 pub use model_folder::{model_folder, model_source};
 pub use score_documents::open_scorer;
+pub use tag::{Span, TextTagger};

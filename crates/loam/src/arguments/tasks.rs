@@ -8,17 +8,22 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Tasks: classify (labels of texts: sentiment, spam, topics, intents; one label, several, or a number; pairs of \
-                        texts).\n\n\
-                        Data are .csv .tsv .jsonl .json .parquet .arrow and .txt with tabs. Which field is the text and which the \
+                        texts), tag (labels of words: named entities and the like), answer (the span of a text that answers a \
+                        question, or none).\n\n\
+                        Data of classify are .csv .tsv .jsonl .json .parquet .arrow and .txt with tabs. Which field is the text and which the \
                         label is told by looking; where that cannot be, two rows are shown, and --text-field and --label-field \
-                        say it. Texts longer than the model sees are read in windows, not cut.\n\n\
+                        say it. Data of tag are columns as CoNLL has them (a word a line, its tag in the last column), or records with \
+                        tokens and ner_tags, or with a text and spans. Data of answer are SQuAD's files, or rows with question, \
+                        context and answers. Texts longer than the model sees are read in windows, not \
+                        cut.\n\n\
                         Leaves in the run's folder: recipe.toml (all of the above, which may be given again), events.jsonl, \
                         metrics.parquet, checkpoints, and model/, the weights that were best on the validation examples, for \
-                        loam classify, loam eval and transformers.\n\n\
+                        loam classify, loam tag, loam answer, loam eval and transformers.\n\n\
                         Examples:\n  \
                         loam finetune classify --model hf:sentence-transformers/all-MiniLM-L6-v2 --train train.tsv --valid dev.tsv\n  \
                         loam finetune classify --family textcnn --train reviews.csv -o runs/reviews\n  \
                         loam finetune classify --model DIR --train a.jsonl --lr find\n  \
+                        loam finetune tag --family lstm --train train.conll --valid dev.conll -o runs/names\n  \
                         loam finetune recipe.toml --set train.epochs=5\n  \
                         loam finetune --resume -o runs/reviews"
 )]
@@ -147,8 +152,154 @@ pub struct ClassifyArguments {
     pub top_k: Option<u32>,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "One result a text, in order and number; a line that cannot be read has an error in its place, and the others go \
+                        on. Texts longer than the model sees are read in windows that overlap.\n\n\
+                        With --json: {\"spans\":[{\"start\":0,\"end\":4,\"text\":...,\"label\":...,\"score\":...}]}, places in \
+                        characters, so that text[start..end] is the span\n\n\
+                        Examples:\n  loam tag --model runs/names 'Ada Lovelace lived in London.'\n  \
+                        loam tag --model DIR --file texts.txt --json"
+)]
+pub struct TagArguments {
+    /// The text; several may be given
+    #[arg(value_name = "TEXT", conflicts_with = "file")]
+    pub text: Vec<String>,
+    /// Model folder with a head over words, a run's folder, or hf:org/name
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// A file with a text a line, or with JSON lines (.jsonl); without TEXT and --file, standard input is read
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Lines are JSON objects, whose field --text-field holds the text; so they are in files called .jsonl
+    #[arg(long)]
+    pub jsonl: bool,
+    /// Field of JSON lines that holds the text
+    #[arg(long, value_name = "FIELD", default_value = "text")]
+    pub text_field: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Entities are counted as seqeval does: strictly by the scheme of the gold tags (IOB2, IOBES, BILOU, IOB1) for f1, \
+                        precision and recall, and leniently, as conlleval, for lenient_f1. Every metric has its 95 % interval: \
+                        percentiles of bootstrap resamples of the sentences.\n\n\
+                        With --json: {\"task\":\"tag\",\"metrics\":{name:{\"value\":...,\"low\":...,\"high\":...}},\
+                        \"examples\":n,\"types\":[...]}\n\n\
+                        Examples:\n  loam eval tag --model runs/names --data test.conll\n  \
+                        loam eval tag --model runs/a --against runs/b --data test.conll --json"
+)]
+pub struct EvalTagArguments {
+    /// Model folder with a head over words, a run's folder, or hf:org/name
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// A second model on the same sentences
+    #[arg(long, value_name = "DIR")]
+    pub against: Option<PathBuf>,
+    /// Tagged sentences
+    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
+    pub data: Vec<String>,
+    /// Names of tags that are numbers, from 0 on
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    pub label_names: Vec<String>,
+    /// A file for every word with its tag and the model's, in columns
+    #[arg(long, value_name = "FILE", value_parser = result::path())]
+    pub predictions: Option<PathBuf>,
+    /// Bootstrap resamples
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub resamples: u32,
+    /// Seed of the resamples
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The answer is a part of the context. Contexts longer than the model sees are read in windows that overlap. A model \
+                        that was trained on questions without answers says nothing where nothing answers.\n\n\
+                        With --json: {\"answer\":...,\"start\":...,\"end\":...,\"score\":...}, places in characters, so that \
+                        context[start..end] is the answer; --top-k K adds \"others\":[...]\n\n\
+                        Examples:\n  loam answer --model runs/answers --context-file report.txt 'Who wrote it?'\n  \
+                        loam answer --model DIR --file questions.jsonl --json      rows with question and context"
+)]
+pub struct AnswerArguments {
+    /// The question; several may be given
+    #[arg(value_name = "QUESTION", conflicts_with = "file")]
+    pub question: Vec<String>,
+    /// Model folder with a head over spans, a run's folder, or hf:org/name
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The text that the questions are about
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["context_file", "file"])]
+    pub context: Option<String>,
+    /// A file with it
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub context_file: Option<PathBuf>,
+    /// A file of JSON lines with question and context each; without QUESTION and --file, standard input is read so
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Answers that are told of each question
+    #[arg(long, default_value_t = 1, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub top_k: u32,
+    #[command(flatten)]
+    pub spans: SpanArguments,
+}
+
+/// How spans are chosen.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SpanArguments {
+    /// Tokens of an answer at most
+    #[arg(long, default_value_t = 30, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub longest_answer: u32,
+    /// Whether it may be that nothing answers [default: as the model was trained]
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    pub no_answer: Option<bool>,
+    /// How much better than the best span nothing has to be, in logits
+    #[arg(long, default_value_t = 0.0, value_name = "LOGITS", allow_negative_numbers = true)]
+    pub no_answer_threshold: f32,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Judged as by the scripts of SQuAD 1.1, of SQuAD 2.0 where questions without an answer are among them, and of \
+                        CMRC 2018 where texts are Chinese. Every metric has its 95 % interval: percentiles of bootstrap resamples of \
+                        the questions.\n\n\
+                        With --json: {\"task\":\"answer\",\"metrics\":{name:{\"value\":...,\"low\":...,\"high\":...}},\
+                        \"examples\":n,\"measure\":...}\n\n\
+                        Examples:\n  loam eval answer --model runs/answers --data dev-v2.0.json\n  \
+                        loam eval answer --model DIR --data cmrc2018_dev.json --predictions said.json"
+)]
+pub struct EvalAnswerArguments {
+    /// Model folder with a head over spans, a run's folder, or hf:org/name
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// A second model on the same questions
+    #[arg(long, value_name = "DIR")]
+    pub against: Option<PathBuf>,
+    /// Questions with answers
+    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
+    pub data: Vec<String>,
+    /// A file for every question's id and answer, as SQuAD's script reads it
+    #[arg(long, value_name = "FILE", value_parser = result::path())]
+    pub predictions: Option<PathBuf>,
+    /// Bootstrap resamples
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub resamples: u32,
+    /// Seed of the resamples
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    #[command(flatten)]
+    pub spans: SpanArguments,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum EvalCommand {
+    /// Answers out of texts: exact match and F1, as SQuAD and CMRC judge
+    Answer(EvalAnswerArguments),
+    /// Tags of words: F1 of entities, strict and lenient, by type
+    Tag(EvalTagArguments),
     /// Labels of texts: accuracy, precision, recall, F1, MCC, calibration, confusion
     Classify(EvalClassifyArguments),
 }

@@ -1,15 +1,18 @@
 //! `loam eval`.
 
 use super::Misuse;
-use crate::arguments::{EvalClassifyArguments, Global};
+use crate::arguments::{EvalAnswerArguments, EvalClassifyArguments, EvalTagArguments, Global};
 use crate::machine;
 use crate::progress::Watcher;
 use crate::terminal::{Terminal, count};
 use anyhow::Context;
-use loam_tasks::TextClassifier;
+use loam_tasks::answer::read_questions;
 use loam_tasks::classify::{Answers, Compared, Evaluation, FieldNames, LabeledText, Told, read_labeled};
-use loam_tasks::metrics::Bootstrap;
+use loam_tasks::metrics::{Bootstrap, Interval, PrecisionRecall};
+use loam_tasks::tag::read_tagged;
+use loam_tasks::{Answerer, TextClassifier, TextTagger};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -93,32 +96,159 @@ fn named(examples: &mut [LabeledText], names: &[String]) {
     }
 }
 
-fn tell(evaluation: &Evaluation, bootstrap: &Bootstrap, terminal: Terminal) -> anyhow::Result<()> {
-    let width = evaluation.metrics.keys().map(String::len).max().unwrap_or(0).max(6);
+pub fn tag(arguments: &EvalTagArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
+    let device = machine::device(&global.device)?;
+    let sentences = read_tagged(&arguments.data, &arguments.label_names)?;
+    let bootstrap = Bootstrap { resamples: arguments.resamples as usize, seed: arguments.seed, ..Bootstrap::default() };
+    let ask = |path: &Path| -> anyhow::Result<_> {
+        let tagger = TextTagger::open(path, &device)?;
+        let unknown: BTreeSet<&String> =
+            sentences.iter().flat_map(|one| &one.tags).filter(|tag| !tagger.labels().contains(tag)).collect();
+        for tag in unknown {
+            terminal.warning(format_args!("words have the tag {tag:?}, which {} does not", path.display()));
+        }
+        let mut watcher = Watcher::new(terminal);
+        watcher.doing(&format!("{} sentences", count(sentences.len() as u64)));
+        let found = loam_tasks::tag::evaluate(&tagger, &sentences, &bootstrap);
+        watcher.done();
+        Ok(found)
+    };
+    let (evaluation, counts, said) = ask(&arguments.model)?;
+    let compared = match &arguments.against {
+        None => None,
+        Some(other) => {
+            let (against, others, _) = ask(other)?;
+            loam_tasks::tag::compare(&others, &counts, &bootstrap).map(|compared| (against, compared))
+        }
+    };
+    if let Some(path) = &arguments.predictions {
+        let mut lines = String::new();
+        for (sentence, said) in sentences.iter().zip(&said) {
+            for ((word, tag), said) in sentence.words.iter().zip(&sentence.tags).zip(said) {
+                lines.push_str(&format!("{word}\t{tag}\t{said}\n"));
+            }
+            lines.push('\n');
+        }
+        fs::write(path, lines).with_context(|| path.display().to_string())?;
+    }
+    if terminal.json() {
+        let mut value = serde_json::to_value(&evaluation)?;
+        value["task"] = json!("tag");
+        if let Some((against, compared)) = &compared {
+            value["against"] = serde_json::to_value(against)?;
+            value["compared"] = json!({ "f1": compared });
+        }
+        terminal.result(value)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    tell_metrics(&evaluation.metrics, terminal)?;
+    tell_scores(evaluation.types.iter().map(|one| (one.label.as_str(), &one.scores)).collect(), "entities", terminal)?;
+    if let Some((against, compared)) = &compared {
+        let (other, difference) = (against.metrics.get("f1").map_or(f64::NAN, |f1| f1.value), &compared.difference);
+        terminal.result(format_args!(
+            "\nagainst the other model, on the same sentences\nf1: {:+.4} ({:+.4} to {:+.4}) over {other:.4}, p = {:.4}",
+            difference.value, difference.low, difference.high, compared.p_value
+        ))?;
+    }
+    terminal.say(format_args!(
+        "{} sentences, counted {}; intervals of {} resamples of them, seed {}",
+        count(evaluation.examples),
+        evaluation.scheme.as_ref().map_or("leniently".to_owned(), |scheme| format!("strictly as {scheme}")),
+        count(bootstrap.resamples as u64),
+        bootstrap.seed
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn answer(arguments: &EvalAnswerArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
+    let device = machine::device(&global.device)?;
+    let questions = read_questions(&arguments.data, arguments.reading.bytes())?;
+    let bootstrap = Bootstrap { resamples: arguments.resamples as usize, seed: arguments.seed, ..Bootstrap::default() };
+    let ask = |path: &Path| -> anyhow::Result<_> {
+        let answerer = Answerer::open(path, &device)?;
+        let options = super::answer::options(&arguments.spans, &answerer);
+        let mut watcher = Watcher::new(terminal);
+        watcher.doing(&format!("{} questions", count(questions.len() as u64)));
+        let found = loam_tasks::answer::evaluate(&answerer, &questions, &options, &bootstrap);
+        watcher.done();
+        Ok(found)
+    };
+    let (evaluation, scores, answers) = ask(&arguments.model)?;
+    let compared = match &arguments.against {
+        None => None,
+        Some(other) => {
+            let (against, others, _) = ask(other)?;
+            loam_tasks::answer::compare(&others, &scores, &bootstrap).map(|compared| (against, compared))
+        }
+    };
+    if let Some(path) = &arguments.predictions {
+        let said: serde_json::Map<String, Value> =
+            questions.iter().zip(&answers).map(|(one, answer)| (one.id.clone(), json!(answer.answer))).collect();
+        fs::write(path, serde_json::to_vec_pretty(&said)?).with_context(|| path.display().to_string())?;
+    }
+    if terminal.json() {
+        let mut value = serde_json::to_value(&evaluation)?;
+        value["task"] = json!("answer");
+        if let Some((against, compared)) = &compared {
+            value["against"] = serde_json::to_value(against)?;
+            value["compared"] = json!({ "f1": compared });
+        }
+        terminal.result(value)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    tell_metrics(&evaluation.metrics, terminal)?;
+    if let Some((against, compared)) = &compared {
+        let (other, difference) = (against.metrics.get("f1").map_or(f64::NAN, |f1| f1.value), &compared.difference);
+        terminal.result(format_args!(
+            "\nagainst the other model, on the same questions\nf1: {:+.4} ({:+.4} to {:+.4}) over {other:.4}, p = {:.4}",
+            difference.value, difference.low, difference.high, compared.p_value
+        ))?;
+    }
+    terminal.say(format_args!(
+        "{} questions, judged as {} does; intervals of {} resamples of them, seed {}",
+        count(evaluation.examples),
+        evaluation.measure.name(),
+        count(bootstrap.resamples as u64),
+        bootstrap.seed
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell_metrics(metrics: &BTreeMap<String, Interval>, terminal: Terminal) -> anyhow::Result<()> {
+    let width = metrics.keys().map(String::len).max().unwrap_or(0).max(6);
     terminal.result(format_args!("{:<width$}   value    95 % interval", "metric"))?;
-    for (name, interval) in &evaluation.metrics {
+    for (name, interval) in metrics {
         let name = name.replace('_', " ");
         terminal.result(format_args!(
             "{name:<width$}  {:>7.4}   {:.4} to {:.4}",
             interval.value, interval.low, interval.high
         ))?;
     }
-    if !evaluation.labels.is_empty() {
-        let width =
-            evaluation.labels.iter().map(|one| console::measure_text_width(&one.label)).max().unwrap_or(0).max(5);
-        let pad = |text: &str| " ".repeat(width.saturating_sub(console::measure_text_width(text)));
-        terminal.result("")?;
-        terminal.result(format_args!("label{}  precision  recall      F1  examples", pad("label")))?;
-        for one in &evaluation.labels {
-            let (label, scores) = (&one.label, &one.scores);
-            let (precision, recall, f1) = (scores.precision, scores.recall, scores.f1);
-            terminal.result(format_args!(
-                "{label}{}  {precision:>9.4}  {recall:>6.4}  {f1:>6.4}  {:>8}",
-                pad(label),
-                count(scores.support)
-            ))?;
-        }
+    Ok(())
+}
+
+fn tell_scores(rows: Vec<(&str, &PrecisionRecall)>, of: &str, terminal: Terminal) -> anyhow::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
     }
+    let width = rows.iter().map(|row| console::measure_text_width(row.0)).max().unwrap_or(0).max(5);
+    let pad = |text: &str| " ".repeat(width.saturating_sub(console::measure_text_width(text)));
+    terminal.result("")?;
+    terminal.result(format_args!("label{}  precision  recall      F1  {of:>8}", pad("label")))?;
+    for (label, scores) in rows {
+        let (precision, recall, f1) = (scores.precision, scores.recall, scores.f1);
+        terminal.result(format_args!(
+            "{label}{}  {precision:>9.4}  {recall:>6.4}  {f1:>6.4}  {:>8}",
+            pad(label),
+            count(scores.support)
+        ))?;
+    }
+    Ok(())
+}
+
+fn tell(evaluation: &Evaluation, bootstrap: &Bootstrap, terminal: Terminal) -> anyhow::Result<()> {
+    tell_metrics(&evaluation.metrics, terminal)?;
+    tell_scores(evaluation.labels.iter().map(|one| (one.label.as_str(), &one.scores)).collect(), "examples", terminal)?;
     if (2..=LARGEST_MATRIX).contains(&evaluation.confusion.len()) {
         let names: Vec<String> = evaluation.labels.iter().map(|one| one.label.chars().take(12).collect()).collect();
         let width = names.iter().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max(6);

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod answer;
 pub mod bench;
 pub mod chat;
 pub mod classify;
@@ -22,6 +23,7 @@ pub mod report;
 pub mod runs;
 pub mod score;
 pub mod split;
+pub mod tag;
 pub mod texts;
 pub mod tokenizer;
 pub mod train;

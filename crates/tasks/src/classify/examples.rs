@@ -335,7 +335,7 @@ pub fn labels_of(examples: &mut [LabeledText], names: &[String]) -> Result<Label
     if examples.iter().all(|example| matches!(example.told, Told::Number(_))) {
         return Ok(Labels::new(["score"], Problem::Regression)?);
     }
-    let mut renamed = |label: &mut String, place: &str| -> Result<(), TaskError> {
+    let renamed = |label: &mut String, place: &str| -> Result<(), TaskError> {
         if names.is_empty() || names.contains(label) {
             return Ok(());
         }

@@ -7,12 +7,15 @@ mod split;
 pub use recipe::{DataRecipe, Dtype, Family, FineTuneRecipe, ModelRecipe, TaskKind, TokenizerRecipe, TrainRecipe};
 pub use split::{held_out, split_rows};
 
+use crate::answer::{AnswerTask, read_questions};
 use crate::classify::{ClassifyTask, labels_of, read_labeled};
 use crate::language_model::TaskError;
+use crate::tag::{TagTask, read_tagged, tag_labels};
+use loam_models::bert::SpanBert;
 use loam_models::weights;
-use loam_models::{Classifier, SequenceClassifier};
+use loam_models::{Classifier, SequenceClassifier, Tagger};
 use loam_nn::precision;
-use loam_train::finetune::{FineTuned, RateSearch, Settings, Task, find_rate, fine_tune};
+use loam_train::finetune::{FineTuned, RateSearch, Settings, find_rate, fine_tune};
 use loam_train::record::Event;
 use loam_train::{Observer, Run, Session, TrainError};
 use std::fs;
@@ -75,10 +78,7 @@ pub fn search_rate(
     session: &Session,
     observer: &mut dyn Observer,
 ) -> Result<RateSearch, TaskError> {
-    with_precision(recipe, session, observer, |observer| {
-        let Job { task, model, settings } = Job::new(recipe, session, observer)?;
-        Ok(find_rate(&task, model, &settings, RATES.0, RATES.1, &session.device, session.stop)?)
-    })
+    with_precision(recipe, session, observer, |observer| Job::new(recipe, session, observer)?.find_rate(session))
 }
 
 fn with_precision<T>(
@@ -108,51 +108,30 @@ fn save(run: &Run, recipe: &FineTuneRecipe) -> Result<(), TaskError> {
 
 /// A model, what it is trained on, and how.
 struct Job {
-    task: ClassifyTask,
-    model: Classifier,
+    prepared: Prepared,
     settings: Settings,
+}
+
+/// A task's examples and its model.
+#[allow(clippy::large_enum_variant, reason = "there is one")]
+enum Prepared {
+    Classify(ClassifyTask, Classifier),
+    Tag(TagTask, Tagger),
+    Answer(AnswerTask, SpanBert),
 }
 
 impl Job {
     fn new(recipe: &FineTuneRecipe, session: &Session, observer: &mut dyn Observer) -> Result<Self, TaskError> {
         let settings = recipe.settings()?;
-        let data = &recipe.data;
-        if data.train.is_empty() {
+        if recipe.data.train.is_empty() {
             return Err(TaskError::Request("there is nothing to train on: name files with --train".to_owned()));
         }
-        let read = |paths: &[String]| read_labeled(paths, data.reading, &data.fields);
-        let mut train = read(&data.train)?;
-        let mut valid = if data.valid.is_empty() { Vec::new() } else { read(&data.valid)? };
-        if valid.is_empty() && data.held_out > 0.0 {
-            valid = split::take_held_out(&mut train, data.held_out);
-            observer.warning(&format!(
-                "no --valid: {} of {} examples are kept to tell which weights are best",
-                valid.len(),
-                train.len() + valid.len()
-            ));
-        }
-        // Labels of the validation set count too, so that they have names.
-        let count = train.len();
-        train.append(&mut valid);
-        let labels = labels_of(&mut train, &data.label_names)?;
-        let valid = train.split_off(count);
-        let (model, tokenizer) = build::classifier(recipe, &train, labels, &settings, session)?;
-        let longest = recipe.model.context.map_or(model.context(), |most| most.min(model.context()));
-        let labels = model.labels().clone();
-        let padding = model.padding();
-        let task = ClassifyTask::new(&train, &valid, labels, tokenizer, longest, padding, data.class_weights)?;
-        let (long, cut) = task.long();
-        if long > 0 {
-            observer.warning(&format!("{long} texts are longer than {longest} tokens and are read in windows"));
-        }
-        if cut > 0 {
-            observer
-                .warning(&format!("of {cut} pairs the first text is longer than half of {longest} tokens and is cut"));
-        }
-        if task.unknown() > 0 {
-            observer.warning(&format!("{} validation texts have labels that the model does not have", task.unknown()));
-        }
-        Ok(Self { task, model, settings })
+        let prepared = match recipe.task {
+            TaskKind::Classify => classify(recipe, &settings, session, observer)?,
+            TaskKind::Tag => tag(recipe, &settings, session, observer)?,
+            TaskKind::Answer => answer(recipe, &settings, session, observer)?,
+        };
+        Ok(Self { prepared, settings })
     }
 
     fn run(
@@ -173,7 +152,119 @@ impl Job {
         };
         run.log(&event)?;
         observer.event(&event);
-        debug_assert!(!self.task.lengths().is_empty());
-        Ok(fine_tune(&self.task, self.model, None, run, &self.settings, session, observer, resume)?)
+        let Self { prepared, settings } = self;
+        Ok(match prepared {
+            Prepared::Classify(task, model) => {
+                fine_tune(&task, model, None, run, &settings, session, observer, resume)?
+            }
+            Prepared::Tag(task, model) => fine_tune(&task, model, None, run, &settings, session, observer, resume)?,
+            Prepared::Answer(task, model) => fine_tune(&task, model, None, run, &settings, session, observer, resume)?,
+        })
     }
+
+    fn find_rate(self, session: &Session) -> Result<RateSearch, TaskError> {
+        let Self { prepared, settings } = self;
+        let (device, stop) = (&session.device, session.stop);
+        Ok(match prepared {
+            Prepared::Classify(task, model) => find_rate(&task, model, &settings, RATES.0, RATES.1, device, stop)?,
+            Prepared::Tag(task, model) => find_rate(&task, model, &settings, RATES.0, RATES.1, device, stop)?,
+            Prepared::Answer(task, model) => find_rate(&task, model, &settings, RATES.0, RATES.1, device, stop)?,
+        })
+    }
+}
+
+/// Tells how many training examples are kept to tell which weights are best.
+fn tell_held_out(valid: usize, train: usize, observer: &mut dyn Observer) {
+    observer
+        .warning(&format!("no --valid: {valid} of {} examples are kept to tell which weights are best", train + valid));
+}
+
+fn classify(
+    recipe: &FineTuneRecipe,
+    settings: &Settings,
+    session: &Session,
+    observer: &mut dyn Observer,
+) -> Result<Prepared, TaskError> {
+    let data = &recipe.data;
+    let read = |paths: &[String]| read_labeled(paths, data.reading, &data.fields);
+    let mut train = read(&data.train)?;
+    let mut valid = if data.valid.is_empty() { Vec::new() } else { read(&data.valid)? };
+    if valid.is_empty() && data.held_out > 0.0 {
+        valid = split::take_held_out(&mut train, data.held_out, |example| example.text.clone());
+        tell_held_out(valid.len(), train.len(), observer);
+    }
+    // Labels of the validation set count too, so that they have names.
+    let count = train.len();
+    train.append(&mut valid);
+    let labels = labels_of(&mut train, &data.label_names)?;
+    let valid = train.split_off(count);
+    let (model, tokenizer) = build::classifier(recipe, &train, labels, settings, session)?;
+    let longest = recipe.model.context.map_or(model.context(), |most| most.min(model.context()));
+    let labels = model.labels().clone();
+    let padding = model.padding();
+    let task = ClassifyTask::new(&train, &valid, labels, tokenizer, longest, padding, data.class_weights)?;
+    let (long, cut) = task.long();
+    if long > 0 {
+        observer.warning(&format!("{long} texts are longer than {longest} tokens and are read in windows"));
+    }
+    if cut > 0 {
+        observer.warning(&format!("of {cut} pairs the first text is longer than half of {longest} tokens and is cut"));
+    }
+    if task.unknown() > 0 {
+        observer.warning(&format!("{} validation texts have labels that the model does not have", task.unknown()));
+    }
+    Ok(Prepared::Classify(task, model))
+}
+
+fn tag(
+    recipe: &FineTuneRecipe,
+    settings: &Settings,
+    session: &Session,
+    observer: &mut dyn Observer,
+) -> Result<Prepared, TaskError> {
+    let data = &recipe.data;
+    let mut train = read_tagged(&data.train, &data.label_names)?;
+    let mut valid = if data.valid.is_empty() { Vec::new() } else { read_tagged(&data.valid, &data.label_names)? };
+    if valid.is_empty() && data.held_out > 0.0 {
+        valid = split::take_held_out(&mut train, data.held_out, |sentence| sentence.words.join(" "));
+        tell_held_out(valid.len(), train.len(), observer);
+    }
+    let all: Vec<_> = train.iter().chain(&valid).cloned().collect();
+    let labels = tag_labels(&all)?;
+    drop(all);
+    let (model, tokenizer) = build::tagger(recipe, &train, labels, settings, session)?;
+    let longest = recipe.model.context.map_or(model.context(), |most| most.min(model.context()));
+    let (labels, padding) = (model.labels().clone(), model.padding());
+    let task = TagTask::new(train, valid, labels, tokenizer, longest, padding)?;
+    if task.long() > 0 {
+        observer.warning(&format!("sentences longer than {longest} tokens are read in {} more windows", task.long()));
+    }
+    Ok(Prepared::Tag(task, model))
+}
+
+fn answer(
+    recipe: &FineTuneRecipe,
+    settings: &Settings,
+    session: &Session,
+    observer: &mut dyn Observer,
+) -> Result<Prepared, TaskError> {
+    let data = &recipe.data;
+    let mut train = read_questions(&data.train, data.reading)?;
+    let mut valid = if data.valid.is_empty() { Vec::new() } else { read_questions(&data.valid, data.reading)? };
+    if valid.is_empty() && data.held_out > 0.0 {
+        // Questions about one text stay on one side.
+        valid = split::take_held_out(&mut train, data.held_out, |question| question.context.to_string());
+        tell_held_out(valid.len(), train.len(), observer);
+    }
+    let (model, tokenizer) = build::answerer(recipe, &train, settings, session)?;
+    let context = model.config().context();
+    let longest = recipe.model.context.map_or(context, |most| most.min(context));
+    let task = AnswerTask::new(&train, valid, tokenizer, longest)?;
+    if let [first, ..] = task.left_out() {
+        observer.warning(&format!(
+            "{} training questions have an answer that is not in their text and are left out; the first is {first}",
+            task.left_out().len()
+        ));
+    }
+    Ok(Prepared::Answer(task, model))
 }

@@ -17,16 +17,22 @@ use toml::{Table, Value};
 pub enum TaskKind {
     /// Labels of texts.
     Classify,
+    /// Tags of words.
+    Tag,
+    /// Answers out of texts.
+    Answer,
 }
 
 impl TaskKind {
     /// Every one.
-    pub const ALL: [Self; 1] = [Self::Classify];
+    pub const ALL: [Self; 3] = [Self::Classify, Self::Tag, Self::Answer];
 
     /// What the command line calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Classify => "classify",
+            Self::Tag => "tag",
+            Self::Answer => "answer",
         }
     }
 }
@@ -93,6 +99,9 @@ pub struct ModelRecipe {
     /// Its dropout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
+    /// Of a recurrent tagger, whether a conditional random field stands upon it; it does where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crf: Option<bool>,
 }
 
 /// The tokenizer of a new model.

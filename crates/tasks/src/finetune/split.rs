@@ -31,12 +31,9 @@ pub fn split_rows(texts: &[String], parts: &[f64], seed: u64) -> Vec<usize> {
     texts.iter().map(side).collect()
 }
 
-/// Takes the part that is held out from examples, in their order.
-pub(super) fn take_held_out(
-    train: &mut Vec<crate::classify::LabeledText>,
-    part: f64,
-) -> Vec<crate::classify::LabeledText> {
-    let (valid, rest) = std::mem::take(train).into_iter().partition(|example| held_out(&example.text, part));
+/// Takes the part that is held out from examples, in their order, by the text of each.
+pub(super) fn take_held_out<E>(train: &mut Vec<E>, part: f64, text: impl Fn(&E) -> String) -> Vec<E> {
+    let (valid, rest) = std::mem::take(train).into_iter().partition(|example| held_out(&text(example), part));
     *train = rest;
     valid
 }

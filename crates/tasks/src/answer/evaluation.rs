@@ -1,0 +1,111 @@
+//! How well answers are found.
+
+use super::{Answer, AnswerOptions, Answerer, Question};
+use crate::metrics::answers::{AnswerCounts, AnswerScore, cmrc, squad_v1, squad_v2};
+use crate::metrics::interval::sum;
+use crate::metrics::{Bootstrap, Comparison, Interval};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// By whose script answers are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerMeasure {
+    /// SQuAD 1.1's: every question has an answer.
+    Squad1,
+    /// SQuAD 2.0's: some have none.
+    Squad2,
+    /// CMRC 2018's, for Chinese.
+    Cmrc,
+}
+
+impl AnswerMeasure {
+    /// The one that suits questions: CMRC's where most answers are Chinese, SQuAD's otherwise.
+    pub fn of(questions: &[Question]) -> Self {
+        let is_chinese = |text: &str| text.chars().any(|c| matches!(c as u32, 0x3400..=0x9fff | 0x2_0000..=0x3_ffff));
+        let texts: Vec<&Question> = questions.iter().collect();
+        let chinese = texts.iter().filter(|question| is_chinese(&question.context)).count();
+        let unanswered = texts.iter().any(|question| question.answers.is_empty());
+        match (unanswered, 2 * chinese > texts.len()) {
+            (true, _) => Self::Squad2,
+            (false, true) => Self::Cmrc,
+            (false, false) => Self::Squad1,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Squad1 => "SQuAD 1.1",
+            Self::Squad2 => "SQuAD 2.0",
+            Self::Cmrc => "CMRC 2018",
+        }
+    }
+}
+
+/// How well answers are found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AnswerEvaluation {
+    /// Exact match and F1, each with its interval: resamples draw questions.
+    pub metrics: BTreeMap<String, Interval>,
+    /// Questions.
+    pub examples: u64,
+    /// By whose script.
+    pub measure: AnswerMeasure,
+}
+
+/// The score of every answer.
+pub(super) fn scores(questions: &[Question], said: &[String], measure: AnswerMeasure) -> Vec<AnswerScore> {
+    let score = |(question, said): (&Question, &String)| {
+        let gold: Vec<&str> = question.answers.iter().map(|answer| answer.text.as_str()).collect();
+        match measure {
+            AnswerMeasure::Squad1 => squad_v1(said, &gold),
+            AnswerMeasure::Squad2 => squad_v2(said, &gold),
+            AnswerMeasure::Cmrc => cmrc(said, &gold),
+        }
+    };
+    questions.iter().zip(said).map(score).collect()
+}
+
+/// Asks a model and counts.
+pub fn evaluate(
+    answerer: &Answerer,
+    questions: &[Question],
+    options: &AnswerOptions,
+    bootstrap: &Bootstrap,
+) -> (AnswerEvaluation, Vec<AnswerScore>, Vec<Answer>) {
+    let measure = AnswerMeasure::of(questions);
+    let asked = questions.iter().map(|question| (question.question.as_str(), &*question.context));
+    let best: Vec<Answer> = answerer
+        .answers(asked, options)
+        .into_iter()
+        .map(|answers| answers.into_iter().next().unwrap_or_default())
+        .collect();
+    let said: Vec<String> = best.iter().map(|answer| answer.answer.clone()).collect();
+    let scores = scores(questions, &said, measure);
+    let mut metrics = BTreeMap::new();
+    metrics.extend(bootstrap.interval(&scores, AnswerCounts::exact).map(|value| ("exact".to_owned(), value)));
+    metrics.extend(bootstrap.interval(&scores, AnswerCounts::f1).map(|value| ("f1".to_owned(), value)));
+    if measure == AnswerMeasure::Squad2 {
+        let counts = sum(&scores);
+        for (name, found, of) in [
+            (
+                "answerable",
+                counts.of_answerable(),
+                AnswerCounts::of_answerable as fn(&AnswerCounts) -> Option<(f64, f64)>,
+            ),
+            ("unanswerable", counts.of_unanswerable(), AnswerCounts::of_unanswerable),
+        ] {
+            if found.is_some() {
+                let interval = bootstrap.interval(&scores, |sum: &AnswerCounts| of(sum).map(|(_, f1)| f1));
+                metrics.extend(interval.map(|value| (format!("{name}_f1"), value)));
+            }
+        }
+    }
+    (AnswerEvaluation { metrics, examples: questions.len() as u64, measure }, scores, best)
+}
+
+/// The second model's F1 less the first's, on the same questions.
+pub fn compare(first: &[AnswerScore], second: &[AnswerScore], bootstrap: &Bootstrap) -> Option<Comparison> {
+    bootstrap.compare(first, second, AnswerCounts::f1)
+}

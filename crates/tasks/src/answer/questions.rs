@@ -1,0 +1,214 @@
+//! Questions about texts, with the spans that answer them: SQuAD's nested files, and rows of one question each.
+
+use crate::language_model::TaskError;
+use crate::rows::{Row, Rows};
+use loam_corpus::Bytes;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Names that tell a row of names in tables.
+const USUAL: [&str; 5] = ["question", "context", "answer", "answers", "id"];
+
+/// An answer as a part of its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoldAnswer {
+    /// It.
+    pub text: String,
+    /// Where it begins in the context, in bytes; none where it is not in it.
+    pub begin: Option<usize>,
+}
+
+/// A question about a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Its name in its file; a number where it has none.
+    pub id: String,
+    /// It.
+    pub question: String,
+    /// The text that it is about.
+    pub context: Arc<str>,
+    /// What answers it; none where nothing in the text does.
+    pub answers: Vec<GoldAnswer>,
+    /// Where it stands.
+    pub place: String,
+}
+
+/// Reads questions.
+///
+/// # Errors
+/// When files are missing or broken, or hold no questions.
+pub fn read_questions(paths: &[String], bytes: Bytes) -> Result<Vec<Question>, TaskError> {
+    let rows = Rows::read(paths, bytes, &USUAL, &[])?;
+    let mut questions = Vec::new();
+    for row in &rows.rows {
+        match row.fields.get("data").or_else(|| row.fields.get("paragraphs").map(|_| &Value::Null)) {
+            Some(Value::Array(articles)) => {
+                for article in articles {
+                    paragraphs(article, row, &mut questions)?;
+                }
+            }
+            Some(_) => paragraphs(&Value::Object(row.fields.clone()), row, &mut questions)?,
+            None => {
+                let context: Arc<str> = text(&row.fields, "context", row)?.into();
+                let number = questions.len();
+                questions.push(question(&row.fields, &context, row, number)?);
+            }
+        }
+    }
+    if questions.is_empty() {
+        return Err(TaskError::Request(format!("{}: there is no question in it", paths.join(", "))));
+    }
+    Ok(questions)
+}
+
+fn wrong(row: &Row, message: &str) -> TaskError {
+    TaskError::Request(format!("{}: {message}", row.place()))
+}
+
+fn text(fields: &Map<String, Value>, name: &str, row: &Row) -> Result<String, TaskError> {
+    match fields.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => Err(wrong(row, &format!("\"{name}\" is {}, no text", kind(other)))),
+        None => {
+            let names: Vec<&str> = fields.keys().map(String::as_str).take(20).collect();
+            Err(wrong(
+                row,
+                &format!(
+                    "has no \"{name}\"; a question needs question, context and answers, and its fields are {}",
+                    names.join(", ")
+                ),
+            ))
+        }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The questions of an article.
+fn paragraphs(article: &Value, row: &Row, questions: &mut Vec<Question>) -> Result<(), TaskError> {
+    let list = article.get("paragraphs").and_then(Value::as_array);
+    for paragraph in list.ok_or_else(|| wrong(row, "an article has no list of paragraphs"))? {
+        let fields = paragraph.as_object().ok_or_else(|| wrong(row, "a paragraph is no object"))?;
+        let context: Arc<str> = text(fields, "context", row)?.into();
+        let asked = fields.get("qas").and_then(Value::as_array);
+        for one in asked.ok_or_else(|| wrong(row, "a paragraph has no list of questions (qas)"))? {
+            let fields = one.as_object().ok_or_else(|| wrong(row, "a question is no object"))?;
+            let number = questions.len();
+            questions.push(question(fields, &context, row, number)?);
+        }
+    }
+    Ok(())
+}
+
+fn question(fields: &Map<String, Value>, context: &Arc<str>, row: &Row, number: usize) -> Result<Question, TaskError> {
+    let id = match fields.get("id") {
+        Some(Value::String(id)) => id.clone(),
+        Some(Value::Number(id)) => id.to_string(),
+        _ => (number + 1).to_string(),
+    };
+    let mut found: Vec<(String, Option<u64>)> = Vec::new();
+    let one = |value: &Value| -> Result<(String, Option<u64>), TaskError> {
+        match value {
+            Value::String(text) => Ok((text.clone(), None)),
+            Value::Object(fields) => {
+                Ok((self::text(fields, "text", row)?, fields.get("answer_start").and_then(Value::as_u64)))
+            }
+            other => Err(wrong(row, &format!("an answer is {}", kind(other)))),
+        }
+    };
+    match fields.get("answers").or_else(|| fields.get("answer")) {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(answers)) => {
+            for answer in answers {
+                found.push(one(answer)?);
+            }
+        }
+        // Columns of lists, as the Hub has them.
+        Some(Value::Object(columns)) if columns.get("text").is_some_and(Value::is_array) => {
+            let starts = columns.get("answer_start").and_then(Value::as_array);
+            for (at, text) in columns["text"].as_array().into_iter().flatten().enumerate() {
+                let start = starts.and_then(|starts| starts.get(at)).and_then(Value::as_u64);
+                found.push((one(text)?.0, start));
+            }
+        }
+        Some(value) => {
+            let (text, start) = one(value)?;
+            let beside =
+                fields.get("answer_start").and_then(|start| start.as_u64().or_else(|| start.as_str()?.parse().ok()));
+            found.push((text, start.or(beside)));
+        }
+    }
+    let impossible = fields.get("is_impossible").and_then(Value::as_bool).unwrap_or(false);
+    let answers = found
+        .into_iter()
+        .filter(|(text, _)| !impossible && !text.trim().is_empty())
+        .map(|(text, start)| GoldAnswer { begin: place(context, &text, start), text });
+    Ok(Question {
+        id,
+        question: self::text(fields, "question", row)?,
+        context: context.clone(),
+        answers: answers.collect(),
+        place: row.place(),
+    })
+}
+
+/// Where an answer begins, in bytes: where it is said to, in characters, if it is there, else where it stands first.
+fn place(context: &str, answer: &str, start: Option<u64>) -> Option<usize> {
+    let said = start.and_then(|start| context.char_indices().nth(usize::try_from(start).ok()?)).map(|(at, _)| at);
+    said.filter(|at| context[*at..].starts_with(answer)).or_else(|| context.find(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, content: &str) -> Result<Vec<Question>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        read_questions(&[path.to_string_lossy().into_owned()], Bytes::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn questions_of_every_shape_are_read() {
+        let nested = r#"{"version":"1","data":[{"title":"t","paragraphs":[{"context":"我住在北京，北京很大。","qas":[
+            {"id":"a","question":"哪里？","answers":[{"text":"北京","answer_start":6}]},
+            {"id":"b","question":"谁？","answers":[],"is_impossible":true}]}]}]}"#;
+        let found = read("a.json", nested).unwrap();
+        assert_eq!((found.len(), found[0].id.as_str(), found[0].answers[0].begin), (2, "a", Some(18)));
+        assert!(found[1].answers.is_empty());
+        let rows = "{\"question\":\"who\",\"context\":\"Ann ran\",\"answers\":{\"text\":[\"Ann\"],\"answer_start\":[0]}}\n\
+                    {\"question\":\"who\",\"context\":\"Ann ran\",\"answers\":[\"ran\",\"Bob\"]}\n\
+                    {\"question\":\"who\",\"context\":\"Ann ran\",\"answers\":null}\n";
+        let found = read("a.jsonl", rows).unwrap();
+        assert_eq!(
+            (found[0].answers[0].begin, found[1].answers[0].begin, found[1].answers[1].begin),
+            (Some(0), Some(4), None)
+        );
+        let table = read("a.csv", "question,context,answer,answer_start\nwho,\"Ann, Ann\",Ann,5\n").unwrap();
+        assert_eq!(table[0].answers[0].begin, Some(5));
+    }
+
+    #[test]
+    fn what_is_no_question_is_told() {
+        for (name, content, words) in [
+            ("a.jsonl", "{\"question\":\"who\"}\n", "has no \"context\""),
+            ("a.jsonl", "{\"context\":\"Ann\",\"question\":3}\n", "a number, no text"),
+            ("a.json", "{\"data\":[{\"paragraphs\":[{\"context\":\"a\"}]}]}", "no list of questions"),
+            ("a.json", "{\"data\":[{}]}", "no list of paragraphs"),
+            ("a.json", "{\"data\":[]}", "no question in it"),
+        ] {
+            let error = read(name, content).unwrap_err();
+            assert!(error.contains(words), "{content}: {error}");
+        }
+    }
+}
