@@ -1,6 +1,7 @@
 //! A worker's error on its way through Ballista, which puts words of its own around it and quotes it.
 
 use loam_corpus::CorpusError;
+use std::fmt::Write as _;
 
 const BEGIN: &str = "loam-error[";
 const HINT: &str = "\n  hint: ";
@@ -9,8 +10,11 @@ const HINT: &str = "\n  hint: ";
 pub(crate) fn pack(error: &CorpusError) -> String {
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
-    let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("{first} {BEGIN}{digits}]")
+    let mut packed = format!("{first} {BEGIN}");
+    for byte in text.bytes() {
+        let _ = write!(packed, "{byte:02x}");
+    }
+    packed + "]"
 }
 
 /// The error in what Ballista says, if it is one of ours.

@@ -58,7 +58,7 @@ pub use prepare::{
 pub use read::{
     Bytes, Compression, Damage, Document, Documents, FileFormat, FileKind, FileList, JsonFields, LARGEST_EXPANSION,
     LONGEST_DOCUMENT, LONGEST_RECORD, Note, Notes, ReadOptions, Records, Split, TextEncoding, Turn, find_files,
-    glob_files, read_documents,
+    glob_files, read_documents, read_lines,
 };
 pub use shard::{ShardIndex, StreamIndex, TokenStream, TokenWidth};
 pub use tokenizer::{END_OF_TEXT, Framing, TextStream, TokenOffset, Tokenizer, TokenizerKind, Window, train_tokenizer};

@@ -13,8 +13,9 @@ use std::path::PathBuf;
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
 pub use tasks::{
-    AnswerArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments, EvalCommand,
-    EvalTagArguments, FamilyName, FineTuneArguments, SpanArguments, SplitArguments, TagArguments,
+    AnswerArguments, BeamArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments,
+    EvalCommand, EvalTagArguments, EvalTranslateArguments, FamilyName, FineTuneArguments, SpanArguments,
+    SplitArguments, TagArguments, TranslateArguments,
 };
 pub use word2vec::{
     AnalogiesArguments, ConvertArguments, NearestArguments, VectorKind, Word2VecCommand, Word2VecTrainArguments,
@@ -90,6 +91,8 @@ pub enum Command {
     Tag(TagArguments),
     /// Answer questions by a part of a text
     Answer(AnswerArguments),
+    /// Translate texts
+    Translate(TranslateArguments),
     /// Turn texts into vectors
     Embed(EmbedArguments),
     /// Tell what the masks of a text may stand for

@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         Some(Command::Eval(EvalCommand::Tag(eval))) => commands::eval::tag(eval, global, terminal),
         Some(Command::Eval(EvalCommand::Answer(eval))) => commands::eval::answer(eval, global, terminal),
         Some(Command::Answer(answer)) => commands::answer::run(answer, global, terminal),
+        Some(Command::Eval(EvalCommand::Translate(eval))) => commands::translate::evaluate(eval, global, terminal),
+        Some(Command::Translate(translate)) => commands::translate::run(translate, global, terminal),
         Some(Command::Tag(tag)) => commands::tag::run(tag, global, terminal),
         Some(Command::Classify(classify)) => commands::classify::run(classify, global, terminal),
         Some(Command::Chat(chat)) => commands::chat::run(chat, global, terminal),

@@ -246,8 +246,8 @@ fn what_cannot_be_learned_is_told() {
         assert!(!folder.join("never").exists(), "{arguments:?} left a folder");
     }
     // A model of another task.
-    let lines: String = (0..200).map(|i| format!("Ann has {i} apples.\n")).collect();
-    fs::write(folder.join("apples.txt"), lines).unwrap();
+    let lines: Vec<String> = (0..200).map(|i| format!("Ann has {i} apples.")).collect();
+    fs::write(folder.join("apples.txt"), lines.join("\n")).unwrap();
     let gpt = ["train", "apples.txt", "-o", "gpt", "--quiet", "--set", "train.steps=1", "--set", "model.width=16"];
     let output = run(
         folder,
@@ -262,9 +262,9 @@ fn what_cannot_be_learned_is_told() {
 fn rows_are_cut_into_parts_that_share_no_text() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let rows: String =
-        (0..400).map(|number| format!("{{\"text\":\"row {}\",\"label\":{}}}\n", number / 2, number % 3)).collect();
-    fs::write(folder.join("rows.jsonl"), rows).unwrap();
+    let row = |number: usize| format!("{{\"text\":\"row {}\",\"label\":{}}}", number / 2, number % 3);
+    let rows: Vec<String> = (0..400).map(row).collect();
+    fs::write(folder.join("rows.jsonl"), rows.join("\n")).unwrap();
     let split = [
         "data",
         "split",

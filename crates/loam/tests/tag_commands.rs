@@ -76,12 +76,32 @@ fn taggers_are_trained_used_and_measured() {
     sentences(folder, "train.conll", 160, 1);
     sentences(folder, "dev.conll", 30, 2);
     sentences(folder, "test.conll", 40, 3);
-    train(folder, "lstm", &["--family", "lstm", "--set", "model.width=16", "--epochs", "6", "--batch", "8", "--lr", "1e-2"]);
-    let plain =
-        ["--family", "gru", "--set", "model.width=16", "--set", "model.crf=false", "--epochs", "6", "--batch", "8", "--lr", "1e-2"];
+    train(
+        folder,
+        "lstm",
+        &["--family", "lstm", "--set", "model.width=16", "--epochs", "6", "--batch", "8", "--lr", "1e-2"],
+    );
+    let plain = [
+        "--family",
+        "gru",
+        "--set",
+        "model.width=16",
+        "--set",
+        "model.crf=false",
+        "--epochs",
+        "6",
+        "--batch",
+        "8",
+        "--lr",
+        "1e-2",
+    ];
     train(folder, "gru", &plain);
     let bert = ["--family", "bert", "--set", "model.width=16", "--set", "model.layers=1", "--set", "model.heads=2"];
-    train(folder, "bert", &[&bert[..], &["--epochs", "10", "--batch", "8", "--lr", "5e-3", "--context", "16"]].concat());
+    train(
+        folder,
+        "bert",
+        &[&bert[..], &["--epochs", "10", "--batch", "8", "--lr", "5e-3", "--context", "16"]].concat(),
+    );
     let config: Value =
         serde_json::from_str(&fs::read_to_string(folder.join("bert/model/config.json")).unwrap()).unwrap();
     assert_eq!(

@@ -146,15 +146,13 @@ impl Tagger {
             Self::Recurrent(model) => {
                 let emissions = at(model.logits(inputs, dropout_seed), places);
                 let told: Vec<Vec<usize>> = told.iter().filter(|row| !row.is_empty()).cloned().collect();
-                match model.crf() {
-                    Some(crf) => crf.loss(emissions, &told) * scale,
-                    None => {
-                        let ids: Vec<i64> = told.iter().flatten().map(|label| *label as i64).collect();
-                        let count = ids.len();
-                        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [count]), &inputs.ids.device());
-                        cross_entropies(emissions, ids).sum() * scale
-                    }
+                if let Some(crf) = model.crf() {
+                    return crf.loss(emissions, &told) * scale;
                 }
+                let ids: Vec<i64> = told.iter().flatten().map(|label| *label as i64).collect();
+                let count = ids.len();
+                let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [count]), &inputs.ids.device());
+                cross_entropies(emissions, ids).sum() * scale
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod model_folder;
 pub mod rows;
 pub mod score_documents;
 pub mod tag;
+pub mod translate;
 
 pub use answer::Answerer;
 pub use classify::TextClassifier;
@@ -24,3 +25,4 @@ pub use language_model::{Generation, LoadedModel, Score, TaskError, TextOptions}
 pub use model_folder::{model_folder, model_source};
 pub use score_documents::open_scorer;
 pub use tag::{Span, TextTagger};
+pub use translate::Translator;

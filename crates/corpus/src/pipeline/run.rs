@@ -169,12 +169,11 @@ pub fn run_pipeline_by(
     let steps = plan.all_steps();
     let groups = groups(&steps);
     let next = |number: usize| groups.get(number + 1).and_then(|(comparison, _)| *comparison);
-    match readers {
-        Some(readers) => FilesToRead::new(&work, &files)?.read_by(readers, progress)?,
-        None => {
-            let (first, keys) = first_steps(plan, scorers)?;
-            work.read(0..files.len(), &first, &keys, progress)?;
-        }
+    if let Some(readers) = readers {
+        FilesToRead::new(&work, &files)?.read_by(readers, progress)?;
+    } else {
+        let (first, keys) = first_steps(plan, scorers)?;
+        work.read(0..files.len(), &first, &keys, progress)?;
     }
     let mut pass = 0;
     let mut outcome = None;

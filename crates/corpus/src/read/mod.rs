@@ -40,6 +40,7 @@ pub use files::{FileFormat, FileKind, FileList, find_files};
 pub(crate) use files::{SUPPORTED, find_paired_files};
 pub use globs::glob_files;
 pub use notes::{Note, Notes};
+pub use pairs::read_lines;
 pub(crate) use splitter::cut_near;
 
 use crate::error::CorpusError;

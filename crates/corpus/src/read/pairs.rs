@@ -3,10 +3,12 @@
 //! Corpora of translations come as files whose lines belong together by their number, so that a blank line must not be
 //! passed over on one side alone: it is a pair without text, and leaves both.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::LONGEST_RECORD;
+use super::files::FileKind;
+use super::notes::Notes;
 use super::stream::TextStream;
+use super::{Bytes, LONGEST_RECORD};
 use crate::error::CorpusError;
 
 /// A pair, with where its input begins in its file, in bytes.
@@ -72,6 +74,20 @@ impl Lines {
     fn error(&self, line: u64, message: String, hint: impl Into<String>) -> CorpusError {
         CorpusError::Record { path: self.stream.path().to_path_buf(), line, message, hint: hint.into() }
     }
+}
+
+/// The lines of a text file, blank ones too, whatever its name ends with, decompressed and in UTF-8.
+///
+/// # Errors
+/// Where the file cannot be read, is no text, or has a line beyond [`LONGEST_RECORD`].
+pub fn read_lines(path: &Path, bytes: &Bytes) -> Result<Vec<String>, CorpusError> {
+    let kind = FileKind::of_paired(path);
+    let mut lines = Lines::new(TextStream::open(path, kind.compression, bytes, &Notes::default())?);
+    let mut read = Vec::new();
+    while let Some((_, line)) = lines.next()? {
+        read.push(line);
+    }
+    Ok(read)
 }
 
 /// The pairs of a file, or of two.

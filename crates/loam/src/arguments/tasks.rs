@@ -294,8 +294,104 @@ pub struct EvalAnswerArguments {
     pub reading: ReadingArguments,
 }
 
+/// How translations are looked for.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct BeamArguments {
+    /// Texts that are kept at every step; 1 takes the most probable token
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub beams: u16,
+    /// Scores are divided by the length to this power
+    #[arg(long, default_value_t = 1.0, value_name = "POWER", allow_negative_numbers = true)]
+    pub length_penalty: f64,
+    /// Tokens of a translation at most
+    #[arg(long, default_value_t = 128, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_tokens: u32,
+    /// Texts that are translated side by side
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: u16,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "One translation a text, in order and number; a text that cannot be translated has an error in its place, and the \
+                        others go on. The model is an encoder with a decoder, as objective.kind = \"pairs\" of loam train makes.\n\n\
+                        With --json: {\"translation\":...}\n\n\
+                        Examples:\n  loam translate --model runs/seq2seq-multi30k 'A man rides a bicycle.'\n  \
+                        loam translate --model DIR --file sentences.txt > translations.txt"
+)]
+pub struct TranslateArguments {
+    /// The text; several may be given
+    #[arg(value_name = "TEXT", conflicts_with = "file")]
+    pub text: Vec<String>,
+    /// Model folder of an encoder with a decoder, a run's folder, or hf:org/name
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// A file with a text a line, or with JSON lines (.jsonl); without TEXT and --file, standard input is read
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Lines are JSON objects, whose field --text-field holds the text; so they are in files called .jsonl
+    #[arg(long)]
+    pub jsonl: bool,
+    /// Field of JSON lines that holds the text
+    #[arg(long, value_name = "FIELD", default_value = "text")]
+    pub text_field: String,
+    #[command(flatten)]
+    pub search: BeamArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "BLEU and chrF are those of sacreBLEU 2.6, whose signatures are printed. Every metric has its 95 % interval: \
+                        percentiles of bootstrap resamples of the sentences.\n\n\
+                        With --json: {\"task\":\"translate\",\"metrics\":{name:{\"value\":...,\"low\":...,\"high\":...}},\
+                        \"examples\":n,\"signatures\":{...}}\n\n\
+                        Examples:\n  loam eval translate --model runs/seq2seq-multi30k --data test.en --targets test.de\n  \
+                        loam eval translate --translations said.txt --data pairs.tsv"
+)]
+pub struct EvalTranslateArguments {
+    /// Model folder of an encoder with a decoder, a run's folder, or hf:org/name
+    #[arg(short, long, value_name = "DIR", required_unless_present = "translations")]
+    pub model: Option<PathBuf>,
+    /// A second model on the same sentences
+    #[arg(long, value_name = "DIR", requires = "model")]
+    pub against: Option<PathBuf>,
+    /// A file with translations that there are already, one a line, in place of a model's
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    pub translations: Option<PathBuf>,
+    /// Pairs in rows, or, with --targets, a file of sources, one a line
+    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
+    pub data: Vec<String>,
+    /// Files of references whose lines belong to those of --data
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub targets: Vec<String>,
+    /// Fields of source and target in rows
+    #[arg(long, value_delimiter = ',', num_args = 2, value_names = ["SOURCE", "TARGET"])]
+    pub fields: Vec<String>,
+    /// What BLEU counts as words [default: zh where references are Chinese, else 13a]
+    #[arg(long, value_name = "NAME", value_parser = ["13a", "zh", "char", "intl", "none"])]
+    pub tokenize: Option<String>,
+    /// Whether case is left out
+    #[arg(long)]
+    pub lowercase: bool,
+    /// A file for the translations, one a line
+    #[arg(long, value_name = "FILE", value_parser = result::path())]
+    pub predictions: Option<PathBuf>,
+    /// Bootstrap resamples
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub resamples: u32,
+    /// Seed of the resamples
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    #[command(flatten)]
+    pub search: BeamArguments,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum EvalCommand {
+    /// Translations: BLEU and chrF as sacreBLEU counts them
+    Translate(Box<EvalTranslateArguments>),
     /// Answers out of texts: exact match and F1, as SQuAD and CMRC judge
     Answer(EvalAnswerArguments),
     /// Tags of words: F1 of entities, strict and lenient, by type

@@ -103,5 +103,10 @@ fn tell(
     let short: String = given.text.chars().take(60).collect::<String>().replace(['\n', '\t'], " ");
     let more = if given.text.chars().nth(60).is_some() { "…" } else { "" };
     let words = words.join(", ");
-    Ok(if many { terminal.result(format_args!("{words}\t{short}{more}"))? } else { terminal.result(words)? })
+    if many {
+        terminal.result(format_args!("{words}\t{short}{more}"))?;
+    } else {
+        terminal.result(words)?;
+    }
+    Ok(())
 }

@@ -214,7 +214,7 @@ pub fn answer(arguments: &EvalAnswerArguments, global: &Global, terminal: Termin
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell_metrics(metrics: &BTreeMap<String, Interval>, terminal: Terminal) -> anyhow::Result<()> {
+pub fn tell_metrics(metrics: &BTreeMap<String, Interval>, terminal: Terminal) -> anyhow::Result<()> {
     let width = metrics.keys().map(String::len).max().unwrap_or(0).max(6);
     terminal.result(format_args!("{:<width$}   value    95 % interval", "metric"))?;
     for (name, interval) in metrics {

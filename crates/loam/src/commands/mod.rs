@@ -27,6 +27,7 @@ pub mod tag;
 pub mod texts;
 pub mod tokenizer;
 pub mod train;
+pub mod translate;
 pub mod why;
 pub mod word2vec;
 

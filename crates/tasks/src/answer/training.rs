@@ -89,7 +89,7 @@ fn tokens_of(window: &Window, begin: usize, end: usize) -> Option<(i64, i64)> {
     let own = |place: &Option<(usize, usize, usize)>| place.filter(|place| place.0 == 1);
     let mut inside = window.places.iter().enumerate().filter_map(|(token, place)| Some((token, own(place)?)));
     let (first, start) = inside.clone().find(|(_, place)| place.2 > begin)?;
-    let (last, stop) = inside.clone().filter(|(_, place)| place.1 < end).last()?;
+    let (last, stop) = inside.clone().rfind(|(_, place)| place.1 < end)?;
     // The window begins before the span and ends behind it.
     let whole = start.1 <= begin && stop.2 >= end && first <= last && inside.next().is_some();
     whole.then_some((first as i64, last as i64))

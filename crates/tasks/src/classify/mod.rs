@@ -33,7 +33,7 @@ pub struct TextClassifier {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Windows {
     /// Ids and segments of every window.
-    pub windows: Vec<Window>,
+    pub read: Vec<Window>,
     /// Of every window the text that it is of.
     pub texts: Vec<usize>,
     /// Of every text how many windows it has.
@@ -59,7 +59,7 @@ impl Windows {
                 if window.ids.is_empty() {
                     window = Window { ids: vec![padding as u32], types: vec![0], places: vec![None] };
                 }
-                all.windows.push(window);
+                all.read.push(window);
                 all.texts.push(text);
             }
         }
@@ -152,7 +152,7 @@ fn score_windows(model: &Classifier, windows: &[&Window], device: &Device) -> Ve
 
 /// The mean of the scores of each text's windows.
 pub(crate) fn score_texts(model: &Classifier, windows: &Windows, device: &Device) -> Vec<Vec<f32>> {
-    let all: Vec<&Window> = windows.windows.iter().collect();
+    let all: Vec<&Window> = windows.read.iter().collect();
     let mut scores: Vec<Vec<f32>> = vec![vec![0.0; model.labels().len()]; windows.counts.len()];
     for (text, row) in windows.texts.iter().zip(score_windows(model, &all, device)) {
         let share = 1.0 / windows.counts[*text] as f32;

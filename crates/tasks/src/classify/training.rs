@@ -15,7 +15,7 @@ use loam_models::{Classifier, Labels, Problem, SequenceClassifier};
 use loam_train::TrainError;
 use loam_train::finetune::{Measured, Task};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// How much the examples of each label count.
@@ -88,7 +88,7 @@ impl ClassifyTask {
         };
         let mut hasher = blake3::Hasher::new();
         for set in [Some(&train), valid.as_ref()].into_iter().flatten() {
-            for (window, text) in set.windows.windows.iter().zip(&set.windows.texts) {
+            for (window, text) in set.windows.read.iter().zip(&set.windows.texts) {
                 window.ids.iter().for_each(|id| {
                     hasher.update(&id.to_le_bytes());
                 });
@@ -97,7 +97,7 @@ impl ClassifyTask {
         }
         hasher.update(tokenizer.hash().as_bytes());
         Ok(Self {
-            lengths: train.windows.windows.iter().map(|window| window.ids.len()).collect(),
+            lengths: train.windows.read.iter().map(|window| window.ids.len()).collect(),
             weights: train.windows.texts.iter().map(weight).collect(),
             hash: hasher.finalize().to_hex().to_string(),
             labels,
@@ -212,7 +212,7 @@ impl Task for ClassifyTask {
         dropout_seed: Option<u64>,
         device: &Device,
     ) -> Tensor<1> {
-        let windows: Vec<&Window> = examples.iter().map(|&example| &self.train.windows.windows[example]).collect();
+        let windows: Vec<&Window> = examples.iter().map(|&example| &self.train.windows.read[example]).collect();
         let logits = model.logits(&inputs(&windows, self.padding, device), dropout_seed);
         let targets = self.targets(examples.iter().map(|&example| self.train.windows.texts[example]), device);
         let losses = losses(logits, self.labels.problem(), &targets);
@@ -297,7 +297,7 @@ pub(super) fn sets(scores: &[Vec<f32>], told: &[Target]) -> Vec<SetPrediction> {
         |values: &[f32]| (0_u32..).zip(values).filter(|(_, value)| **value >= 0.5).map(|(label, _)| label).collect();
     let gold = |target: &Target| match target {
         Target::Values(values) => ones(values),
-        Target::Label(_) => Default::default(),
+        Target::Label(_) => BTreeSet::new(),
     };
     scores.iter().zip(told).map(|(row, target)| SetPrediction { gold: gold(target), predicted: ones(row) }).collect()
 }

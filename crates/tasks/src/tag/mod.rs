@@ -133,13 +133,13 @@ impl WordTokens {
         for (index, &span) in spans.iter().enumerate() {
             let mut window = WordWindow::default();
             window.window.ids.extend(&self.before);
-            for word in span.0..span.1 {
+            for (word, ids) in tokens.iter().enumerate().take(span.1).skip(span.0) {
                 let best = spans.iter().enumerate().filter(|(_, other)| (other.0..other.1).contains(&word));
                 let best = best.max_by_key(|(index, other)| (company(word, **other), std::cmp::Reverse(*index)));
                 if best.is_some_and(|(best, _)| best == index) {
                     window.words.push((number, word, window.window.ids.len()));
                 }
-                window.window.ids.extend(&tokens[word]);
+                window.window.ids.extend(ids);
             }
             window.window.ids.extend(&self.behind);
             window.window.types = vec![0; window.window.ids.len()];

@@ -3,12 +3,10 @@
 
 use crate::language_model::TaskError;
 use crate::rows::{Row, Rows};
-use loam_corpus::{Bytes, find_files};
+use loam_corpus::{Bytes, find_files, read_lines};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Files of columns are read whole; larger ones are none.
-const LARGEST_FILE: u64 = 1 << 30;
 /// Usual names of the fields of words, and of tags.
 const WORDS: [&str; 3] = ["tokens", "words", "text"];
 const TAGS: [&str; 5] = ["ner_tags", "tags", "labels", "ner", "pos_tags"];
@@ -76,24 +74,7 @@ fn wrong(path: &Path, line: usize, message: &str, hint: &str) -> TaskError {
 
 /// Sentences of a file of columns.
 fn columns(path: &Path, sentences: &mut Vec<TaggedSentence>) -> Result<(), TaskError> {
-    let io = |source| loam_corpus::CorpusError::Io { action: "read", path: path.to_path_buf(), source };
-    let size = std::fs::metadata(path).map_err(io)?.len();
-    if size > LARGEST_FILE {
-        let message =
-            format!("{}: {size} bytes; files of columns are at most {LARGEST_FILE}, cut it up", path.display());
-        return Err(TaskError::Request(message));
-    }
-    let bytes = std::fs::read(path).map_err(io)?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        wrong(
-            path,
-            line,
-            "not UTF-8 text",
-            "convert it first, as with iconv -t UTF-8; compressed files are records only",
-        )
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = read_lines(path, &Bytes::default())?;
     let mut sentence = TaggedSentence::default();
     let mut width = None;
     let mut finish = |sentence: &mut TaggedSentence| {
@@ -101,8 +82,7 @@ fn columns(path: &Path, sentences: &mut Vec<TaggedSentence>) -> Result<(), TaskE
             sentences.push(std::mem::take(sentence));
         }
     };
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim_end_matches('\r');
+    for (number, line) in (1..).zip(&lines) {
         if line.trim().is_empty() {
             finish(&mut sentence);
             continue;
