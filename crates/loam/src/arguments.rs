@@ -14,8 +14,8 @@ pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
 pub use tasks::{
     AnswerArguments, BeamArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments,
-    EvalCommand, EvalTagArguments, EvalTranslateArguments, FamilyName, FineTuneArguments, SpanArguments,
-    SplitArguments, TagArguments, TranslateArguments,
+    EvalCommand, EvalLanguageModelArguments, EvalTagArguments, EvalTranslateArguments, FamilyName, FineTuneArguments,
+    SpanArguments, SplitArguments, TagArguments, TranslateArguments,
 };
 pub use word2vec::{
     AnalogiesArguments, ConvertArguments, NearestArguments, VectorKind, Word2VecCommand, Word2VecTrainArguments,

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Some(Command::Eval(EvalCommand::Tag(eval))) => commands::eval::tag(eval, global, terminal),
         Some(Command::Eval(EvalCommand::Answer(eval))) => commands::eval::answer(eval, global, terminal),
         Some(Command::Answer(answer)) => commands::answer::run(answer, global, terminal),
+        Some(Command::Eval(EvalCommand::LanguageModel(eval))) => commands::eval::language_model(eval, global, terminal),
         Some(Command::Eval(EvalCommand::Translate(eval))) => commands::translate::evaluate(eval, global, terminal),
         Some(Command::Translate(translate)) => commands::translate::run(translate, global, terminal),
         Some(Command::Tag(tag)) => commands::tag::run(tag, global, terminal),

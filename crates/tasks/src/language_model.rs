@@ -81,7 +81,81 @@ pub struct Generation {
     pub finish: &'static str,
 }
 
+/// How probable a continuation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Likelihood {
+    /// The natural logarithm of its probability.
+    pub logarithm: f64,
+    /// Whether each of its tokens is the most probable one after those before it.
+    pub greedy: bool,
+    /// Its tokens.
+    pub tokens: usize,
+}
+
+/// Sequences whose likelihoods are taken side by side.
+const SIDE_BY_SIDE: usize = 32;
+
 impl LoadedModel {
+    /// How probable every continuation is after its context. White space at a context's end is the continuation's; without a context
+    /// a continuation follows the token that begins texts, or else the one that ends them. What is longer than the model sees loses its
+    /// beginning.
+    ///
+    /// # Errors
+    /// When the tokenizer and the model do not belong together.
+    pub fn likelihoods(&self, pairs: &[(&str, &str)]) -> Result<Vec<Likelihood>, TaskError> {
+        let begin = self.tokenizer.special_id("bos_token", &[]).or(self.tokenizer.end_of_text());
+        let mut sequences: Vec<(Vec<u32>, usize)> = Vec::with_capacity(pairs.len());
+        for (context, continuation) in pairs {
+            let before = context.trim_end();
+            let whole = format!("{context}{continuation}");
+            let mut ids = self.tokenizer.encode(&whole);
+            let mut given = self.tokenizer.encode(before).len().min(ids.len());
+            if given == 0 {
+                ids.splice(0..0, begin);
+                given = usize::from(begin.is_some());
+            }
+            generate::check_ids(&self.model, &ids)?;
+            let surplus = ids.len().saturating_sub(self.model.context() + 1);
+            ids.drain(..surplus);
+            sequences.push((ids, given.saturating_sub(surplus).max(1)));
+        }
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
+        order.sort_by_key(|&index| sequences[index].0.len());
+        let mut likelihoods = vec![Likelihood { greedy: true, ..Likelihood::default() }; sequences.len()];
+        for group in order.chunks(SIDE_BY_SIDE) {
+            let time = group.iter().map(|&index| sequences[index].0.len()).max().unwrap_or(0).saturating_sub(1);
+            if time == 0 {
+                continue;
+            }
+            let (mut inputs, mut targets) = (Vec::new(), Vec::new());
+            for &index in group {
+                let (ids, given) = &sequences[index];
+                let read = ids.len().saturating_sub(1);
+                inputs.extend_from_slice(&ids[..read]);
+                inputs.resize(inputs.len() + time - read, 0);
+                targets.extend((1..=read).map(|place| if place < *given { IGNORE } else { ids[place] }));
+                targets.resize(targets.len() + time - read, IGNORE);
+            }
+            let (input_ids, target_ids) = batch::tensors(&inputs, &targets, group.len(), &self.device);
+            let grades = LanguageModel::token_grades(&self.model, input_ids, target_ids);
+            let host = |tensor: burn::tensor::Tensor<1>| {
+                tensor.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion")
+            };
+            let (losses, hits) = (host(grades.losses), host(grades.hits));
+            for (row, &index) in group.iter().enumerate() {
+                let likelihood = &mut likelihoods[index];
+                for place in row * time..(row + 1) * time {
+                    if targets[place] != IGNORE {
+                        likelihood.logarithm -= f64::from(losses[place]);
+                        likelihood.greedy &= hits[place] > 0.5;
+                        likelihood.tokens += 1;
+                    }
+                }
+            }
+        }
+        Ok(likelihoods)
+    }
+
     /// Opens a model folder, the `model/` of a run's folder, or a model on the Hub (`hf:org/name`).
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod from_source;
 pub mod language_model;
 pub mod metrics;
 pub mod model_folder;
+pub mod multiple_choice;
 pub mod rows;
 pub mod score_documents;
 pub mod tag;

@@ -388,8 +388,53 @@ pub struct EvalTranslateArguments {
     pub reading: ReadingArguments,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Recognized by their fields: pairs of sentences of which one is right (sentence_good, sentence_bad: BLiMP), choices \
+                        (question, choices, answer: MMLU and the like; goal, sol1, sol2: PIQA), texts (text, or text files). With \
+                        --last-words the last word of every text is asked for (LAMBADA). Prompts and counting are those of \
+                        lm-evaluation-harness without examples in the prompt. Every metric has its 95 % interval: percentiles of \
+                        bootstrap resamples of what is asked.\n\n\
+                        With --json: {\"task\":\"lm\",\"metrics\":{name:{\"value\":...,\"low\":...,\"high\":...}},\"examples\":n}\n\n\
+                        Examples:\n  loam eval lm --model DIR --data blimp/data/*.jsonl\n  \
+                        loam eval lm --model DIR --data lambada_test.jsonl --last-words\n  \
+                        loam eval lm --model DIR --data piqa.valid.jsonl --labels piqa.valid-labels.lst\n  \
+                        loam eval lm --model DIR --data wiki.test.txt"
+)]
+pub struct EvalLanguageModelArguments {
+    /// Model folder in the Hugging Face layout, a GGUF file, a run's folder, or hf:org/name
+    #[arg(short, long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// A second model on the same
+    #[arg(long, value_name = "DIR")]
+    pub against: Option<PathBuf>,
+    /// Rows or texts
+    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
+    pub data: Vec<String>,
+    /// A file with the answer of each row, one a line, for rows without one
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Ask for the last word of every text
+    #[arg(long)]
+    pub last_words: bool,
+    /// Ask so many at most, spread over all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Bootstrap resamples
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub resamples: u32,
+    /// Seed of the resamples
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum EvalCommand {
+    /// Language models: perplexity, and multiple choice by probabilities
+    #[command(name = "lm")]
+    LanguageModel(EvalLanguageModelArguments),
     /// Translations: BLEU and chrF as sacreBLEU counts them
     Translate(Box<EvalTranslateArguments>),
     /// Answers out of texts: exact match and F1, as SQuAD and CMRC judge

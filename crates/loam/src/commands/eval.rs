@@ -1,7 +1,9 @@
 //! `loam eval`.
 
 use super::Misuse;
-use crate::arguments::{EvalAnswerArguments, EvalClassifyArguments, EvalTagArguments, Global};
+use crate::arguments::{
+    EvalAnswerArguments, EvalClassifyArguments, EvalLanguageModelArguments, EvalTagArguments, Global,
+};
 use crate::machine;
 use crate::progress::Watcher;
 use crate::terminal::{Terminal, count};
@@ -9,8 +11,9 @@ use anyhow::Context;
 use loam_tasks::answer::read_questions;
 use loam_tasks::classify::{Answers, Compared, Evaluation, FieldNames, LabeledText, Told, read_labeled};
 use loam_tasks::metrics::{Bootstrap, Interval, PrecisionRecall};
+use loam_tasks::multiple_choice::{self, read_asked};
 use loam_tasks::tag::read_tagged;
-use loam_tasks::{Answerer, TextClassifier, TextTagger};
+use loam_tasks::{Answerer, LoadedModel, TextClassifier, TextTagger};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -208,6 +211,80 @@ pub fn answer(arguments: &EvalAnswerArguments, global: &Global, terminal: Termin
         "{} questions, judged as {} does; intervals of {} resamples of them, seed {}",
         count(evaluation.examples),
         evaluation.measure.name(),
+        count(bootstrap.resamples as u64),
+        bootstrap.seed
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn language_model(
+    arguments: &EvalLanguageModelArguments,
+    global: &Global,
+    terminal: Terminal,
+) -> anyhow::Result<ExitCode> {
+    let device = machine::device(&global.device)?;
+    let bytes = arguments.reading.bytes();
+    let mut asked = read_asked(&arguments.data, arguments.labels.as_deref(), arguments.last_words, bytes)?;
+    if let Some(limit) = arguments.limit.map(|limit| limit as usize).filter(|limit| *limit < asked.len()) {
+        let all = asked.len();
+        asked = (0..limit).map(|number| asked[number * all / limit].clone()).collect();
+        terminal.say(format_args!("{} of {} are asked", count(limit as u64), count(all as u64)));
+    }
+    let bootstrap = Bootstrap { resamples: arguments.resamples as usize, seed: arguments.seed, ..Bootstrap::default() };
+    let ask = |path: &Path| -> anyhow::Result<_> {
+        let model = LoadedModel::open(path, &device)?;
+        let mut watcher = Watcher::new(terminal);
+        let told = multiple_choice::ask(&model, &asked, &mut |done| {
+            watcher.doing(&format!("{} of {}", count(done as u64), count(asked.len() as u64)));
+        })?;
+        watcher.done();
+        Ok((multiple_choice::evaluate(&asked, &told, &bootstrap), told))
+    };
+    let (evaluation, told) = ask(&arguments.model)?;
+    let compared = match &arguments.against {
+        None => None,
+        Some(other) => {
+            let (against, others) = ask(other)?;
+            Some((against, multiple_choice::compare(&asked, &others, &told, &bootstrap)))
+        }
+    };
+    if terminal.json() {
+        let mut value = serde_json::to_value(&evaluation)?;
+        value["task"] = json!("lm");
+        if let Some((against, compared)) = &compared {
+            value["against"] = serde_json::to_value(against)?;
+            value["compared"] = serde_json::to_value(compared)?;
+        }
+        terminal.result(value)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    tell_metrics(&evaluation.metrics, terminal)?;
+    if !evaluation.groups.is_empty() {
+        let width = evaluation.groups.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0);
+        terminal.result("")?;
+        for (name, accuracy) in &evaluation.groups {
+            let gap = " ".repeat(width.saturating_sub(console::measure_text_width(name)));
+            terminal.result(format_args!("{name}{gap}  {accuracy:>7.4}"))?;
+        }
+    }
+    if let Some((against, compared)) = &compared {
+        terminal.result("\nagainst the other model, on the same")?;
+        for (name, comparison) in compared {
+            let other = against.metrics.get(name).map_or(f64::NAN, |interval| interval.value);
+            let difference = &comparison.difference;
+            terminal.result(format_args!(
+                "{}: {:+.4} ({:+.4} to {:+.4}) over {other:.4}, p = {:.4}",
+                name.replace('_', " "),
+                difference.value,
+                difference.low,
+                difference.high,
+                comparison.p_value
+            ))?;
+        }
+    }
+    terminal.say(format_args!(
+        "{} asked; intervals of {} resamples of them, seed {}",
+        count(evaluation.examples),
         count(bootstrap.resamples as u64),
         bootstrap.seed
     ));
