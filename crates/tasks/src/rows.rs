@@ -140,8 +140,11 @@ fn name_columns(rows: &mut Vec<Row>, usual: &[&str], asked: &[String]) {
     let names: Vec<String> = columns.iter().map(|column| cell(first, column).trim().to_owned()).collect();
     let distinct =
         names.iter().all(|name| !name.is_empty() && names.iter().filter(|other| *other == name).count() == 1);
+    // A number that was asked for is that of a column, though a first row of cells may hold it.
+    let named = |asked: &&String| asked.parse::<usize>().is_err();
     let known = |name: &String| {
-        usual.iter().any(|usual| usual.eq_ignore_ascii_case(name)) || asked.iter().any(|asked| asked == name)
+        usual.iter().any(|usual| usual.eq_ignore_ascii_case(name))
+            || asked.iter().filter(named).any(|asked| asked == name)
     };
     let is_number = |text: &str| text.trim().parse::<f64>().is_ok();
     let alone = |column: &String| {
