@@ -7,7 +7,7 @@ use crate::gpt::Gpt;
 use crate::language_model::{Cache, LanguageModel};
 use crate::llama::{self, Llama};
 use crate::lstm::{Cell, Recurrent};
-use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
+use crate::one_of::{inside, one_of};
 use burn::tensor::{Device, Int, Tensor};
 use loam_nn::head::Grades;
 use std::path::Path;
@@ -39,23 +39,7 @@ pub struct Shape {
     pub context: usize,
 }
 
-/// Evaluates an expression with the model inside.
-macro_rules! inside {
-    ($causal:expr, $model:ident => $expression:expr) => {
-        match $causal {
-            Self::Gpt($model) => $expression,
-            Self::Recurrent($model) => $expression,
-            Self::Llama($model) => $expression,
-        }
-    };
-    ($causal:expr, $model:ident => wrap $expression:expr) => {
-        match $causal {
-            Self::Gpt($model) => Self::Gpt($expression),
-            Self::Recurrent($model) => Self::Recurrent($expression),
-            Self::Llama($model) => Self::Llama($expression),
-        }
-    };
-}
+one_of!(CausalModel { Gpt(Gpt), Recurrent(Recurrent), Llama(Llama) });
 
 impl CausalModel {
     /// Every `model_type` that [`CausalModel::load`] knows.
@@ -100,64 +84,6 @@ impl CausalModel {
     }
 }
 
-impl From<Gpt> for CausalModel {
-    fn from(model: Gpt) -> Self {
-        Self::Gpt(model)
-    }
-}
-
-impl From<Recurrent> for CausalModel {
-    fn from(model: Recurrent) -> Self {
-        Self::Recurrent(model)
-    }
-}
-
-impl From<Llama> for CausalModel {
-    fn from(model: Llama) -> Self {
-        Self::Llama(model)
-    }
-}
-
-// Burn derives `Module` for enums too, but puts the variant before the names of parameters, and these are the
-// checkpoint's.
-impl Module for CausalModel {
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        inside!(self, model => model.collect_devices(devices))
-    }
-
-    fn fork(self, device: &Device) -> Self {
-        inside!(self, model => wrap model.fork(device))
-    }
-
-    fn to_device(self, device: &Device) -> Self {
-        inside!(self, model => wrap model.to_device(device))
-    }
-
-    fn train(self) -> Self {
-        inside!(self, model => wrap model.train())
-    }
-
-    fn valid(&self) -> Self {
-        inside!(self, model => wrap model.valid())
-    }
-
-    fn materialize(self) -> Self {
-        inside!(self, model => wrap model.materialize())
-    }
-
-    fn num_params(&self) -> usize {
-        inside!(self, model => Module::num_params(model))
-    }
-
-    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        inside!(self, model => model.visit(visitor));
-    }
-
-    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-        inside!(self, model => wrap model.map(mapper))
-    }
-}
-
 impl LanguageModel for CausalModel {
     fn loss(
         &self,
@@ -166,34 +92,34 @@ impl LanguageModel for CausalModel {
         scale: f32,
         dropout_seed: Option<u64>,
     ) -> Tensor<1> {
-        inside!(self, model => model.loss(inputs, targets, scale, dropout_seed))
+        inside!(self, Gpt | Recurrent | Llama, model => model.loss(inputs, targets, scale, dropout_seed))
     }
 
     fn token_grades(&self, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades {
-        inside!(self, model => model.token_grades(inputs, targets))
+        inside!(self, Gpt | Recurrent | Llama, model => model.token_grades(inputs, targets))
     }
 
     fn logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
-        inside!(self, model => model.logits(inputs, cache))
+        inside!(self, Gpt | Recurrent | Llama, model => model.logits(inputs, cache))
     }
 
     fn last_logits(&self, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<2> {
-        inside!(self, model => model.last_logits(inputs, cache))
+        inside!(self, Gpt | Recurrent | Llama, model => model.last_logits(inputs, cache))
     }
 
     fn context(&self) -> usize {
-        inside!(self, model => model.context())
+        inside!(self, Gpt | Recurrent | Llama, model => model.context())
     }
 
     fn vocabulary(&self) -> usize {
-        inside!(self, model => model.vocabulary())
+        inside!(self, Gpt | Recurrent | Llama, model => model.vocabulary())
     }
 
     fn non_embedding_parameters(&self) -> u64 {
-        inside!(self, model => model.non_embedding_parameters())
+        inside!(self, Gpt | Recurrent | Llama, model => model.non_embedding_parameters())
     }
 
     fn save(&self, folder: &Path, end_of_text: Option<u32>) -> Result<(), ModelError> {
-        inside!(self, model => model.save(folder, end_of_text))
+        inside!(self, Gpt | Recurrent | Llama, model => model.save(folder, end_of_text))
     }
 }

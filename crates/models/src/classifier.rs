@@ -6,9 +6,10 @@ use crate::configuration::File;
 use crate::error::ModelError;
 use crate::labels::{Labels, Problem};
 use crate::lstm::Cell;
+use crate::one_of::{inside, one_of};
 use crate::recurrent_classifier::RecurrentClassifier;
 use crate::textcnn::TextCnn;
-use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, activation};
 use std::path::Path;
 
@@ -102,23 +103,7 @@ pub enum Classifier {
     Recurrent(RecurrentClassifier),
 }
 
-/// Evaluates an expression with the model inside.
-macro_rules! inside {
-    ($classifier:expr, $model:ident => $expression:expr) => {
-        match $classifier {
-            Self::Bert($model) => $expression,
-            Self::TextCnn($model) => $expression,
-            Self::Recurrent($model) => $expression,
-        }
-    };
-    ($classifier:expr, $model:ident => wrap $expression:expr) => {
-        match $classifier {
-            Self::Bert($model) => Self::Bert($expression),
-            Self::TextCnn($model) => Self::TextCnn($expression),
-            Self::Recurrent($model) => Self::Recurrent($expression),
-        }
-    };
-}
+one_of!(Classifier { Bert(SequenceBert), TextCnn(TextCnn), Recurrent(RecurrentClassifier) });
 
 impl Classifier {
     /// Every `model_type` that [`Classifier::load`] knows.
@@ -146,119 +131,39 @@ impl Classifier {
     /// What it is, for records.
     pub fn shape(&self) -> Shape {
         match self {
-            Self::Bert(model) => {
-                let config = model.config();
-                Shape {
-                    family: config.family.name(),
-                    width: config.hidden_size,
-                    layers: config.num_hidden_layers,
-                    heads: config.num_attention_heads,
-                    context: config.context(),
-                }
-            }
+            Self::Bert(model) => model.config().shape(),
             Self::TextCnn(model) => {
                 let config = model.config();
-                Shape {
-                    family: crate::textcnn::MODEL_TYPE,
-                    width: config.embedding_size,
-                    layers: 1,
-                    heads: 0,
-                    context: config.context_length,
-                }
+                let (width, context) = (config.embedding_size, config.context_length);
+                Shape { family: crate::textcnn::MODEL_TYPE, width, layers: 1, heads: 0, context }
             }
-            Self::Recurrent(model) => {
-                let config = model.encoder().config();
-                Shape {
-                    family: config.cell.name(),
-                    width: config.hidden_size,
-                    layers: config.num_hidden_layers,
-                    heads: 0,
-                    context: config.context_length,
-                }
-            }
+            Self::Recurrent(model) => model.encoder().config().shape(),
         }
-    }
-}
-
-impl From<SequenceBert> for Classifier {
-    fn from(model: SequenceBert) -> Self {
-        Self::Bert(model)
-    }
-}
-
-impl From<TextCnn> for Classifier {
-    fn from(model: TextCnn) -> Self {
-        Self::TextCnn(model)
-    }
-}
-
-impl From<RecurrentClassifier> for Classifier {
-    fn from(model: RecurrentClassifier) -> Self {
-        Self::Recurrent(model)
-    }
-}
-
-// As in `causal`: Burn's own would put the variant before the names of parameters.
-impl Module for Classifier {
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        inside!(self, model => model.collect_devices(devices))
-    }
-
-    fn fork(self, device: &Device) -> Self {
-        inside!(self, model => wrap model.fork(device))
-    }
-
-    fn to_device(self, device: &Device) -> Self {
-        inside!(self, model => wrap model.to_device(device))
-    }
-
-    fn train(self) -> Self {
-        inside!(self, model => wrap model.train())
-    }
-
-    fn valid(&self) -> Self {
-        inside!(self, model => wrap model.valid())
-    }
-
-    fn materialize(self) -> Self {
-        inside!(self, model => wrap model.materialize())
-    }
-
-    fn num_params(&self) -> usize {
-        inside!(self, model => Module::num_params(model))
-    }
-
-    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        inside!(self, model => model.visit(visitor));
-    }
-
-    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-        inside!(self, model => wrap model.map(mapper))
     }
 }
 
 impl SequenceClassifier for Classifier {
     fn labels(&self) -> &Labels {
-        inside!(self, model => model.labels())
+        inside!(self, Bert | TextCnn | Recurrent, model => model.labels())
     }
 
     fn context(&self) -> usize {
-        inside!(self, model => model.context())
+        inside!(self, Bert | TextCnn | Recurrent, model => model.context())
     }
 
     fn vocabulary(&self) -> usize {
-        inside!(self, model => model.vocabulary())
+        inside!(self, Bert | TextCnn | Recurrent, model => model.vocabulary())
     }
 
     fn padding(&self) -> usize {
-        inside!(self, model => model.padding())
+        inside!(self, Bert | TextCnn | Recurrent, model => model.padding())
     }
 
     fn logits(&self, inputs: &Inputs, dropout_seed: Option<u64>) -> Tensor<2> {
-        inside!(self, model => model.logits(inputs, dropout_seed))
+        inside!(self, Bert | TextCnn | Recurrent, model => model.logits(inputs, dropout_seed))
     }
 
     fn save(&self, folder: &Path) -> Result<(), ModelError> {
-        inside!(self, model => model.save(folder))
+        inside!(self, Bert | TextCnn | Recurrent, model => model.save(folder))
     }
 }

@@ -23,6 +23,7 @@ pub mod llama;
 pub mod lora;
 pub mod lstm;
 pub mod ngram;
+mod one_of;
 pub mod recurrent_classifier;
 pub mod recurrent_tagger;
 pub mod sampling;

@@ -5,6 +5,7 @@
 //! Transformers has no such family; parameters are stored under the names of PyTorch's word-level example: `encoder` (an
 //! `Embedding`), `rnn` (an `RNN`, an `LSTM` or a `GRU`) and `decoder` (a `Linear`).
 
+use crate::causal::Shape;
 use crate::configuration::{File, check_positive, check_probabilities, check_sizes};
 use crate::dropouts::Dropouts;
 use crate::error::ModelError;
@@ -105,6 +106,12 @@ impl RecurrentConfig {
             dropout,
             initializer_range: initializer_range(),
         }
+    }
+
+    /// What it is, for records.
+    pub fn shape(&self) -> Shape {
+        let (width, layers) = (self.hidden_size, self.num_hidden_layers);
+        Shape { family: self.cell.name(), width, layers, heads: 0, context: self.context_length }
     }
 
     fn directions(&self) -> usize {

@@ -4,9 +4,10 @@ use crate::cache::{Cache, pick};
 use crate::causal::Shape;
 use crate::configuration::File;
 use crate::error::ModelError;
+use crate::one_of::{inside, one_of};
 use crate::seq2seq::Seq2Seq;
 use crate::t5::{self, T5};
-use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use loam_nn::attention::Attention;
 use loam_nn::head::{self, Grades};
@@ -73,21 +74,7 @@ pub enum SourceToTarget {
     T5(T5),
 }
 
-/// Evaluates an expression with the model inside.
-macro_rules! inside {
-    ($pairs:expr, $model:ident => $expression:expr) => {
-        match $pairs {
-            Self::Seq2Seq($model) => $expression,
-            Self::T5($model) => $expression,
-        }
-    };
-    ($pairs:expr, $model:ident => wrap $expression:expr) => {
-        match $pairs {
-            Self::Seq2Seq($model) => Self::Seq2Seq($expression),
-            Self::T5($model) => Self::T5($expression),
-        }
-    };
-}
+one_of!(SourceToTarget { Seq2Seq(Seq2Seq), T5(T5) });
 
 impl SourceToTarget {
     /// Every `model_type` that [`SourceToTarget::load`] knows.
@@ -143,22 +130,22 @@ impl SourceToTarget {
 
     /// Number of token ids.
     pub fn vocabulary(&self) -> usize {
-        inside!(self, model => model.config().vocab_size)
+        inside!(self, Seq2Seq | T5, model => model.config().vocab_size)
     }
 
     /// The id that fills short sequences.
     pub fn padding(&self) -> usize {
-        inside!(self, model => model.config().pad_token_id.unwrap_or(model.config().decoder_start_token_id))
+        inside!(self, Seq2Seq | T5, model => model.config().pad_token_id.unwrap_or(model.config().decoder_start_token_id))
     }
 
     /// The id that every target begins with.
     pub fn start(&self) -> usize {
-        inside!(self, model => model.config().decoder_start_token_id)
+        inside!(self, Seq2Seq | T5, model => model.config().decoder_start_token_id)
     }
 
     /// The id that ends a sequence.
     pub fn end(&self) -> Option<usize> {
-        inside!(self, model => model.config().eos_token_id)
+        inside!(self, Seq2Seq | T5, model => model.config().eos_token_id)
     }
 
     /// Parameters outside the tables of tokens and positions.
@@ -177,12 +164,12 @@ impl SourceToTarget {
     /// What the decoder reads to predict `targets` `[batch * time]`, in rows of `time`: see
     /// [`crate::Seq2SeqConfig::decoder_inputs`].
     pub fn decoder_inputs(&self, targets: &[i64], time: usize) -> Vec<i64> {
-        inside!(self, model => model.config().decoder_inputs(targets, time))
+        inside!(self, Seq2Seq | T5, model => model.config().decoder_inputs(targets, time))
     }
 
     /// What the decoder needs of the source to write, computed once.
     pub fn memory(&self, source: &Source) -> Memory {
-        inside!(self, model => model.memory(source))
+        inside!(self, Seq2Seq | T5, model => model.memory(source))
     }
 
     /// See [`Seq2Seq::loss`].
@@ -194,22 +181,22 @@ impl SourceToTarget {
         loss: head::Loss,
         dropout_seed: Option<u64>,
     ) -> Tensor<1> {
-        inside!(self, model => model.loss(source, inputs, targets, loss, dropout_seed))
+        inside!(self, Seq2Seq | T5, model => model.loss(source, inputs, targets, loss, dropout_seed))
     }
 
     /// See [`Seq2Seq::token_grades`].
     pub fn token_grades(&self, source: &Source, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Grades {
-        inside!(self, model => model.token_grades(source, inputs, targets))
+        inside!(self, Seq2Seq | T5, model => model.token_grades(source, inputs, targets))
     }
 
     /// See [`Seq2Seq::token_losses`].
     pub fn token_losses(&self, source: &Source, inputs: Tensor<2, Int>, targets: Tensor<1, Int>) -> Tensor<1> {
-        inside!(self, model => model.token_losses(source, inputs, targets))
+        inside!(self, Seq2Seq | T5, model => model.token_losses(source, inputs, targets))
     }
 
     /// See [`Seq2Seq::logits`].
     pub fn logits(&self, memory: &Memory, inputs: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
-        inside!(self, model => model.logits(memory, inputs, cache))
+        inside!(self, Seq2Seq | T5, model => model.logits(memory, inputs, cache))
     }
 
     /// Writes the model in its family's Hugging Face layout.
@@ -217,58 +204,6 @@ impl SourceToTarget {
     /// # Errors
     /// When a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
-        inside!(self, model => model.save(folder))
-    }
-}
-
-impl From<Seq2Seq> for SourceToTarget {
-    fn from(model: Seq2Seq) -> Self {
-        Self::Seq2Seq(model)
-    }
-}
-
-impl From<T5> for SourceToTarget {
-    fn from(model: T5) -> Self {
-        Self::T5(model)
-    }
-}
-
-// Burn derives `Module` for enums too, but puts the variant before the names of parameters, and these are the
-// checkpoint's.
-impl Module for SourceToTarget {
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        inside!(self, model => model.collect_devices(devices))
-    }
-
-    fn fork(self, device: &Device) -> Self {
-        inside!(self, model => wrap model.fork(device))
-    }
-
-    fn to_device(self, device: &Device) -> Self {
-        inside!(self, model => wrap model.to_device(device))
-    }
-
-    fn train(self) -> Self {
-        inside!(self, model => wrap model.train())
-    }
-
-    fn valid(&self) -> Self {
-        inside!(self, model => wrap model.valid())
-    }
-
-    fn materialize(self) -> Self {
-        inside!(self, model => wrap model.materialize())
-    }
-
-    fn num_params(&self) -> usize {
-        inside!(self, model => Module::num_params(model))
-    }
-
-    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        inside!(self, model => model.visit(visitor));
-    }
-
-    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-        inside!(self, model => wrap model.map(mapper))
+        inside!(self, Seq2Seq | T5, model => model.save(folder))
     }
 }

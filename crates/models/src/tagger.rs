@@ -1,14 +1,14 @@
 //! Models that label words, whatever their family.
 
-use crate::bert::{Bert, Family, Inputs, TokenBert};
+use crate::bert::{Family, Inputs, TokenBert};
 use crate::causal::Shape;
 use crate::classifier::cross_entropies;
 use crate::configuration::File;
 use crate::error::ModelError;
 use crate::labels::Labels;
 use crate::lstm::Cell;
+use crate::one_of::{inside, one_of};
 use crate::recurrent_tagger::RecurrentTagger;
-use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use std::path::Path;
 
@@ -25,21 +25,7 @@ pub enum Tagger {
     Recurrent(RecurrentTagger),
 }
 
-/// Evaluates an expression with the model inside.
-macro_rules! inside {
-    ($tagger:expr, $model:ident => $expression:expr) => {
-        match $tagger {
-            Self::Bert($model) => $expression,
-            Self::Recurrent($model) => $expression,
-        }
-    };
-    ($tagger:expr, $model:ident => wrap $expression:expr) => {
-        match $tagger {
-            Self::Bert($model) => Self::Bert($expression),
-            Self::Recurrent($model) => Self::Recurrent($expression),
-        }
-    };
-}
+one_of!(Tagger { Bert(TokenBert), Recurrent(RecurrentTagger) });
 
 impl Tagger {
     /// Every `model_type` that [`Tagger::load`] knows.
@@ -59,14 +45,9 @@ impl Tagger {
         })
     }
 
-    /// A new head, from a seed, on an encoder.
-    pub fn on(bert: Bert, labels: Labels, seed: u64, device: &Device) -> Self {
-        Self::Bert(TokenBert::new(bert, labels, seed, device))
-    }
-
     /// What its outputs are called.
     pub fn labels(&self) -> &Labels {
-        inside!(self, model => model.labels())
+        inside!(self, Bert | Recurrent, model => model.labels())
     }
 
     /// Longest text that it can see, in tokens.
@@ -96,26 +77,8 @@ impl Tagger {
     /// What it is, for records.
     pub fn shape(&self) -> Shape {
         match self {
-            Self::Bert(model) => {
-                let config = model.config();
-                Shape {
-                    family: config.family.name(),
-                    width: config.hidden_size,
-                    layers: config.num_hidden_layers,
-                    heads: config.num_attention_heads,
-                    context: config.context(),
-                }
-            }
-            Self::Recurrent(model) => {
-                let config = model.encoder().config();
-                Shape {
-                    family: config.cell.name(),
-                    width: config.hidden_size,
-                    layers: config.num_hidden_layers,
-                    heads: 0,
-                    context: config.context_length,
-                }
-            }
+            Self::Bert(model) => model.config().shape(),
+            Self::Recurrent(model) => model.encoder().config().shape(),
         }
     }
 
@@ -188,7 +151,7 @@ impl Tagger {
     /// # Errors
     /// When a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
-        inside!(self, model => model.save(folder))
+        inside!(self, Bert | Recurrent, model => model.save(folder))
     }
 }
 
@@ -201,43 +164,4 @@ fn at(states: Tensor<3>, places: &Places) -> Tensor<2> {
     let count = rows.len();
     let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &states.device());
     states.reshape([batch * time, width]).select(0, rows)
-}
-
-// As in `causal`: Burn's own would put the variant before the names of parameters.
-impl Module for Tagger {
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        inside!(self, model => model.collect_devices(devices))
-    }
-
-    fn fork(self, device: &Device) -> Self {
-        inside!(self, model => wrap model.fork(device))
-    }
-
-    fn to_device(self, device: &Device) -> Self {
-        inside!(self, model => wrap model.to_device(device))
-    }
-
-    fn train(self) -> Self {
-        inside!(self, model => wrap model.train())
-    }
-
-    fn valid(&self) -> Self {
-        inside!(self, model => wrap model.valid())
-    }
-
-    fn materialize(self) -> Self {
-        inside!(self, model => wrap model.materialize())
-    }
-
-    fn num_params(&self) -> usize {
-        inside!(self, model => Module::num_params(model))
-    }
-
-    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        inside!(self, model => model.visit(visitor));
-    }
-
-    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-        inside!(self, model => wrap model.map(mapper))
-    }
 }

@@ -1,11 +1,11 @@
 //! Vectors of texts, out of an encoder: what sentences mean, so that near ones can be found.
 
+use crate::collate::rows_of_ids;
 use crate::language_model::TaskError;
-use crate::model_folder::{belongs_to, model_folder};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use crate::model_folder::{belongs_to, json_beside, model_folder};
+use burn::tensor::Device;
 use loam_corpus::Tokenizer;
-use loam_models::ModelError;
-use loam_models::bert::{Bert, Inputs};
+use loam_models::bert::Bert;
 use serde_json::Value;
 use std::path::Path;
 
@@ -93,14 +93,8 @@ impl Embedder {
 
     fn encode(&self, rows: &[&[u32]]) -> Vec<Vec<f32>> {
         let time = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        let padding = self.model.config().pad_token_id.unwrap_or(0) as i64;
-        let padded: Vec<i64> = rows
-            .iter()
-            .flat_map(|row| row.iter().map(|&id| i64::from(id)).chain(std::iter::repeat(padding)).take(time))
-            .collect();
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(padded, [rows.len(), time]), &self.device);
-        let lengths = Some(rows.iter().map(|row| row.len()).collect());
-        let hidden = self.model.encode(&Inputs { ids, token_types: None, lengths }, None);
+        let inputs = rows_of_ids(rows, self.model.config().pad_token_id.unwrap_or(0), &self.device);
+        let hidden = self.model.encode(&inputs, None);
         let width = hidden.dims()[2];
         let hidden = hidden.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion");
         rows.iter()
@@ -143,7 +137,7 @@ struct Modules {
 
 impl Modules {
     fn read(folder: &Path, options: EmbedOptions) -> Result<Self, TaskError> {
-        let Some(list) = json(&folder.join("modules.json"))? else { return Ok(Self::default()) };
+        let Some(list) = json_beside(&folder.join("modules.json"))? else { return Ok(Self::default()) };
         let mut modules = Self::default();
         for module in list.as_array().into_iter().flatten() {
             let text = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -156,7 +150,7 @@ impl Modules {
                     if path.split(['/', '\\']).any(|part| part == "..") || Path::new(path).is_absolute() {
                         return Err(TaskError::Request(format!("modules.json: {path:?} leads out of the folder")));
                     }
-                    let config = json(&folder.join(path).join("config.json"))?.unwrap_or_default();
+                    let config = json_beside(&folder.join(path).join("config.json"))?.unwrap_or_default();
                     modules.pooling = pooling(&config);
                     if modules.pooling.is_none() && options.pooling.is_none() {
                         return Err(TaskError::Request(format!(
@@ -173,7 +167,7 @@ impl Modules {
                 }
             }
         }
-        let limits = json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
+        let limits = json_beside(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
         modules.longest = limits.get("max_seq_length").and_then(Value::as_u64).map(|longest| longest as usize);
         Ok(modules)
     }
@@ -193,14 +187,4 @@ fn pooling(config: &Value) -> Option<Pooling> {
         (Some(pooling), None, false) => Some(pooling),
         _ => None,
     }
-}
-
-fn json(path: &Path) -> Result<Option<Value>, TaskError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(ModelError::io(path, error).into()),
-    };
-    let value = serde_json::from_str(&text);
-    value.map(Some).map_err(|error| ModelError::format(path, format!("is not valid JSON: {error}")).into())
 }

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod chat;
 pub mod classify;
+mod collate;
 pub mod embed;
 pub mod fill_mask;
 pub mod finetune;

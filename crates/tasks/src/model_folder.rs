@@ -3,7 +3,8 @@
 use crate::language_model::TaskError;
 use loam_corpus::Tokenizer;
 use loam_models::exchange::Source;
-use loam_models::{gguf, lora};
+use loam_models::{ModelError, gguf, lora};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Refuses a tokenizer, read from `folder`, that has more ids than its model has: one of them would be asked for sooner or
@@ -17,6 +18,17 @@ pub(crate) fn belongs_to(tokenizer: &Tokenizer, folder: &Path, vocabulary: usize
         folder.display(),
         tokenizer.vocabulary()
     )))
+}
+
+/// What a file of JSON beside a model holds; none where it is not there.
+pub(crate) fn json_beside(path: &Path) -> Result<Option<Value>, TaskError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ModelError::io(path, error).into()),
+    };
+    let value = serde_json::from_str(&text);
+    value.map(Some).map_err(|error| ModelError::format(path, format!("is not valid JSON: {error}")).into())
 }
 
 /// The folder that `path` means: itself, a GGUF file, the `model/` of a run's folder, or that of a model on the Hub, fetched where it

@@ -197,6 +197,30 @@ pub fn verify(folder: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
+/// The step of the last checkpoint that is whole; `told` hears of those that are not.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn last_whole(checkpoints: &Path, told: &mut dyn FnMut(&str)) -> Result<Option<u64>, TrainError> {
+    for step in steps(checkpoints)?.into_iter().rev() {
+        match verify(&folder(checkpoints, step)) {
+            Ok(()) => return Ok(Some(step)),
+            Err(error) => told(&format!("{error}; trying the checkpoint before it")),
+        }
+    }
+    Ok(None)
+}
+
+/// That a run's loss or gradient is no longer a number after so many steps, with where its last good weights are.
+pub fn non_finite(checkpoints: &Path, steps_done: u64, what: &'static str) -> TrainError {
+    let last = steps(checkpoints).unwrap_or_default().pop();
+    let checkpoint = last.map_or_else(
+        || "there was no checkpoint yet".to_owned(),
+        |step| format!("the last good checkpoint is {}", folder(checkpoints, step).display()),
+    );
+    TrainError::NonFinite { step: steps_done + 1, what, checkpoint }
+}
+
 /// Reads where a checkpoint stands.
 ///
 /// # Errors

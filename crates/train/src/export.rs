@@ -11,7 +11,6 @@ use loam_corpus::Prepared;
 use loam_models::weights;
 use loam_nn::parameters;
 use std::fmt::Write as _;
-use std::fs;
 
 /// BLAKE3 over every parameter's name and f32 values, as hexadecimal digits.
 pub fn weights_hash<M: Module>(model: &M) -> String {
@@ -33,21 +32,12 @@ pub(crate) fn write<M: Learner>(
     prepared: &Prepared,
     held_out: &[(String, HeldOutLoss)],
 ) -> Result<(), TrainError> {
-    let (folder, aside) = (run.model(), run.folder().join(".model.partial"));
-    let io = |path: &std::path::Path| {
-        let path = path.to_owned();
-        move |source| TrainError::io(path, source)
-    };
-    if aside.exists() {
-        fs::remove_dir_all(&aside).map_err(io(&aside))?;
-    }
-    model.export(&aside, prepared.tokenizer().end_of_text())?;
-    prepared.tokenizer().save(&aside)?;
-    weights::write_synced(&aside.join("README.md"), card(run, model, kind, recipe, prepared, held_out).as_bytes())?;
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(io(&folder))?;
-    }
-    fs::rename(&aside, &folder).map_err(io(&folder))
+    run.replace_model(|folder| {
+        model.export(folder, prepared.tokenizer().end_of_text())?;
+        prepared.tokenizer().save(folder)?;
+        let card = card(run, model, kind, recipe, prepared, held_out);
+        Ok(weights::write_synced(&folder.join("README.md"), card.as_bytes())?)
+    })
 }
 
 /// The model card: what it is, what it was trained on, how well it predicts, how to use it.

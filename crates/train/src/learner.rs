@@ -205,7 +205,7 @@ impl Learner for MaskedBert {
     }
 
     fn describe(&self) -> Shape {
-        shape(self.config())
+        self.config().shape()
     }
 
     fn ids(&self) -> usize {
@@ -218,16 +218,6 @@ impl Learner for MaskedBert {
 
     fn export(&self, folder: &Path, _end_of_text: Option<u32>) -> Result<(), ModelError> {
         self.save(folder)
-    }
-}
-
-fn shape(config: &BertConfig) -> Shape {
-    Shape {
-        family: config.family.name(),
-        width: config.hidden_size,
-        layers: config.num_hidden_layers,
-        heads: config.num_attention_heads,
-        context: config.context(),
     }
 }
 
@@ -289,7 +279,7 @@ impl Learner for PretrainingBert {
     }
 
     fn describe(&self) -> Shape {
-        shape(self.config())
+        self.config().shape()
     }
 
     fn ids(&self) -> usize {

@@ -16,6 +16,7 @@ pub mod feed;
 pub mod finetune;
 pub mod learner;
 pub mod ledger;
+mod measurements;
 pub mod objective;
 pub mod optimizer;
 pub mod plan;

@@ -3,6 +3,7 @@
 use crate::error::TrainError;
 use crate::record::{Event, EventLine, LedgerRow, MetricRow};
 use crate::table;
+use loam_models::weights;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,33 @@ impl Run {
     /// The resolved recipe.
     pub fn recipe(&self) -> PathBuf {
         self.folder.join("recipe.toml")
+    }
+
+    /// Writes the resolved recipe, aside and renamed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save_recipe(&self, text: &str) -> Result<(), TrainError> {
+        let (path, aside) = (self.recipe(), self.folder.join(".recipe.partial"));
+        weights::write_synced(&aside, text.as_bytes())?;
+        fs::rename(&aside, &path).map_err(|source| TrainError::io(&path, source))
+    }
+
+    /// Replaces `model/` by what `write` makes of a folder aside.
+    ///
+    /// # Errors
+    /// When it cannot be written; then what was there stays.
+    pub fn replace_model(&self, write: impl FnOnce(&Path) -> Result<(), TrainError>) -> Result<(), TrainError> {
+        let (folder, aside) = (self.model(), self.folder.join(".model.partial"));
+        let remove = |path: &Path| fs::remove_dir_all(path).map_err(|source| TrainError::io(path, source));
+        if aside.exists() {
+            remove(&aside)?;
+        }
+        write(&aside)?;
+        if folder.exists() {
+            remove(&folder)?;
+        }
+        fs::rename(&aside, &folder).map_err(|source| TrainError::io(&folder, source))
     }
 
     /// The tokenized text.

@@ -41,6 +41,39 @@ pub struct Session<'a> {
     pub stop: &'a AtomicBool,
 }
 
+impl Session<'_> {
+    /// Writes down that a run begins, or goes on from a step, and says so where products cannot be as precise as was asked.
+    pub(crate) fn begin(
+        &self,
+        run: &Run,
+        observer: &mut dyn Observer,
+        seed: u64,
+        resumed_from: Option<u64>,
+    ) -> Result<(), TrainError> {
+        let asked = precision::current();
+        let used = precision::on(&self.device, asked);
+        if used != asked {
+            observer.warning(&format!(
+                "train.dtype = \"{}\": this processor has no products of that precision; computing in {}",
+                asked.name(),
+                used.name()
+            ));
+        }
+        let event = Event::Start {
+            loam: env!("CARGO_PKG_VERSION").to_owned(),
+            machine: self.machine.clone(),
+            device: self.device_name.clone(),
+            threads: self.threads,
+            precision: used.name().to_owned(),
+            seed,
+            resumed_from,
+        };
+        run.log(&event)?;
+        observer.event(&event);
+        Ok(())
+    }
+}
+
 /// See [`Session::chat`]. It gives the template's source too, which goes with the trained model.
 pub type ChatWriters = dyn Fn(Option<&Path>, Option<&str>) -> Result<(ConversationWriter, String), String>;
 
@@ -93,7 +126,7 @@ pub fn start(
         fits(Configuration::of_size(shape, *vocab).parameters(), recipe, session)?;
     }
     let run = Run::create(folder)?;
-    save_recipe(&run, recipe)?;
+    run.save_recipe(&recipe.to_toml())?;
     let result = go(&run, recipe.clone(), session, observer, None);
     if result.is_err() && !run.data().exists() && !run.documents().exists() {
         // Nothing was made yet that would be worth going on with: the same command, mended, should find no run here.
@@ -112,16 +145,7 @@ pub fn start(
 pub fn resume(folder: &Path, session: &Session, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
     let run = Run::open(folder)?;
     let recipe = Recipe::load(&run.recipe(), &[])?;
-    let mut found = None;
-    for step in checkpoint::steps(&run.checkpoints())?.into_iter().rev() {
-        match checkpoint::verify(&checkpoint::folder(&run.checkpoints(), step)) {
-            Ok(()) => {
-                found = Some(step);
-                break;
-            }
-            Err(error) => observer.warning(&format!("{error}; trying the checkpoint before it")),
-        }
-    }
+    let found = checkpoint::last_whole(&run.checkpoints(), &mut |told| observer.warning(told))?;
     go(&run, recipe, session, observer, found)
 }
 
@@ -151,12 +175,6 @@ fn fits(parameters: Option<u64>, recipe: &Recipe, session: &Session) -> Result<(
     Err(TrainError::Request(message))
 }
 
-fn save_recipe(run: &Run, recipe: &Recipe) -> Result<(), TrainError> {
-    let (path, aside) = (run.recipe(), run.folder().join(".recipe.partial"));
-    weights::write_synced(&aside, recipe.to_toml().as_bytes())?;
-    fs::rename(&aside, &path).map_err(|source| TrainError::io(&path, source))
-}
-
 /// Trains, with products in the precision that the recipe asks for.
 fn go(
     run: &Run,
@@ -177,32 +195,12 @@ fn advance(
     checkpoint_step: Option<u64>,
 ) -> Result<Outcome, TrainError> {
     let fresh = !run.events().exists();
-    let asked = precision::current();
-    let used = precision::on(&session.device, asked);
-    if used != asked {
-        observer.warning(&format!(
-            "train.dtype = \"{}\": this processor has no products of that precision; computing in {}",
-            asked.name(),
-            used.name()
-        ));
-    }
+    session.begin(run, observer, recipe.train.seed, (!fresh).then_some(checkpoint_step.unwrap_or(0)))?;
     let log = |observer: &mut dyn Observer, event: Event| -> Result<(), TrainError> {
         run.log(&event)?;
         observer.event(&event);
         Ok(())
     };
-    log(
-        observer,
-        Event::Start {
-            loam: env!("CARGO_PKG_VERSION").to_owned(),
-            machine: session.machine.clone(),
-            device: session.device_name.clone(),
-            threads: session.threads,
-            precision: used.name().to_owned(),
-            seed: recipe.train.seed,
-            resumed_from: (!fresh).then_some(checkpoint_step.unwrap_or(0)),
-        },
-    )?;
     let kind = plan::kind(&recipe)?;
     if recipe.objective.next_sentence && kind != Kind::Masked {
         return Err(TrainError::Request(format!(
@@ -347,7 +345,7 @@ impl Job<'_> {
         recipe.train.micro_batch_tokens = Some(portions.micro_batch_tokens());
         let domains = prepared.held_out().len();
         recipe.ledger.tokens = Some(plan::ledger_tokens(&recipe, &portions, domains, steps) as u64);
-        save_recipe(run, &recipe)?;
+        run.save_recipe(&recipe.to_toml())?;
         log(
             observer,
             Event::Plan {

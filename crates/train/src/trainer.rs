@@ -7,14 +7,14 @@ use crate::export;
 use crate::feed::{Batch, Feed};
 use crate::learner::{Learner, Regularization};
 use crate::ledger::{self, Domain, Ledger};
+use crate::measurements::{Measurements, Place};
 use crate::objective::{self, Example, Kind};
 use crate::optimizer::{Constants, Optimizer, StepGradients};
 use crate::plan::{self, Portions};
 use crate::recipe::{Momentum, Recipe};
-use crate::record::{Event, MetricRow};
+use crate::record::Event;
 use crate::run::Run;
 use crate::session::{Observer, Session, StepProgress};
-use crate::tensorboard::EventWriter;
 use burn::tensor::{Device, Tensor};
 use loam_corpus::Prepared;
 use loam_models::lora;
@@ -22,9 +22,6 @@ use loam_nn::initialize::mix;
 use loam_nn::parameters::{self, Parameter};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-/// Rows of `metrics.parquet` that a run aims at for each of its per-step metrics.
-const METRIC_ROWS: u64 = 2000;
 
 /// Sequences of a held-out domain that the ledger draws from at most.
 const LEDGER_SEQUENCES: usize = 4096;
@@ -79,8 +76,7 @@ pub(crate) struct Trainer<'a, M: Learner> {
     held_out: Vec<HeldOut>,
     token_bytes: Vec<u32>,
     state: State,
-    metrics: Vec<MetricRow>,
-    curves: EventWriter,
+    measurements: Measurements,
     /// Mean loss and accuracy over the held-out domains when last measured.
     last_held_out: Option<(f64, f64)>,
 }
@@ -164,14 +160,9 @@ impl<'a, M: Learner> Trainer<'a, M> {
                 loam: env!("CARGO_PKG_VERSION").to_owned(),
             },
             optimizer: Optimizer::new(constants, &names, &plain),
-            curves: match checkpoint_step {
-                Some(step) => EventWriter::resume(&run.tensorboard(), step + 1),
-                None => EventWriter::create(&run.tensorboard()),
-            }
-            .map_err(|source| TrainError::io(run.tensorboard(), source))?,
+            measurements: Measurements::open(run, checkpoint_step)?,
             token_bytes: batch::token_bytes(prepared.tokenizer()),
             model: Some(model),
-            metrics: Vec::new(),
             last_held_out: None,
             run,
             recipe,
@@ -229,7 +220,6 @@ impl<'a, M: Learner> Trainer<'a, M> {
             }
         }
         self.feed.seek(&saved.state.position, &saved.state.masking);
-        self.metrics = crate::table::read(&self.run.metrics(), step)?;
         self.state = saved.state;
         Ok(())
     }
@@ -314,7 +304,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
 
     /// What led to a step that failed stays to be looked at.
     fn log_failure(&mut self, seconds: f64) -> Result<(), TrainError> {
-        let _ = self.curves.flush();
+        self.measurements.flush();
         self.write_tables()?;
         self.log(&Event::Finish {
             reason: "non_finite".to_owned(),
@@ -442,29 +432,16 @@ impl<'a, M: Learner> Trainer<'a, M> {
     }
 
     fn non_finite(&self, what: &'static str) -> TrainError {
-        let steps = checkpoint::steps(&self.run.checkpoints()).unwrap_or_default();
-        let checkpoint = match steps.last() {
-            Some(step) => {
-                format!("the last good checkpoint is {}", checkpoint::folder(&self.run.checkpoints(), *step).display())
-            }
-            None => "there was no checkpoint yet".to_owned(),
-        };
-        TrainError::NonFinite { step: self.state.step + 1, what, checkpoint }
+        checkpoint::non_finite(&self.run.checkpoints(), self.state.step, what)
     }
 
     fn metric(&mut self, metric: &str, domain: &str, value: f64) {
         let State { step, tokens, seconds, .. } = self.state;
-        let row = MetricRow { step, tokens, seconds, metric: metric.to_owned(), domain: domain.to_owned(), value };
-        let tag = if domain.is_empty() { metric.to_owned() } else { format!("{metric}/{domain}") };
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64());
-        // The curves are a courtesy; the tables are the record, and report a full disk.
-        let _ = self.curves.scalar(&tag, step, value as f32, now);
-        self.metrics.push(row);
+        self.measurements.push(Place { step, tokens, seconds }, metric, domain, value);
     }
 
     fn record(&mut self, outcome: &StepOutcome, elapsed: f64) {
-        let every = (self.steps / METRIC_ROWS).max(1);
-        if !self.state.step.is_multiple_of(every) && self.state.step != self.steps {
+        if !Measurements::keeps(self.state.step, self.steps) {
             return;
         }
         self.metric("train_loss", "", outcome.loss);
@@ -539,12 +516,12 @@ impl<'a, M: Learner> Trainer<'a, M> {
     }
 
     fn write_tables(&self) -> Result<(), TrainError> {
-        self.run.write_tables(&self.metrics, self.ledger.as_ref().map(|ledger| ledger.rows.as_slice()))
+        self.run.write_tables(self.measurements.rows(), self.ledger.as_ref().map(|ledger| ledger.rows.as_slice()))
     }
 
     /// Tables first: a kill between them and the checkpoint leaves rows that a resumed run passes over, never a gap.
     fn checkpoint(&mut self) -> Result<(), TrainError> {
-        let _ = self.curves.flush();
+        self.measurements.flush();
         self.write_tables()?;
         let best = self.state.best.is_some_and(|(step, _)| step == self.state.step);
         let saved = Checkpoint {

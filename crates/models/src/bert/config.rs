@@ -1,6 +1,7 @@
 //! `config.json` of BERT and of its near relations.
 
 use super::layout::Family;
+use crate::causal::Shape;
 use crate::configuration::{activation, check_heads, check_positive, check_probabilities, check_sizes, check_token};
 use crate::error::ModelError;
 use loam_nn::Activation;
@@ -107,6 +108,17 @@ impl BertConfig {
             qa_dropout: None,
             pad_token_id: Some(0),
             initializer_range: initializer_range(),
+        }
+    }
+
+    /// What it is, for records.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            family: self.family.name(),
+            width: self.hidden_size,
+            layers: self.num_hidden_layers,
+            heads: self.num_attention_heads,
+            context: self.context(),
         }
     }
 

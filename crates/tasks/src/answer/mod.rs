@@ -11,12 +11,11 @@ pub use evaluation::{AnswerEvaluation, AnswerMeasure, compare, evaluate};
 pub use questions::{GoldAnswer, Question, read_questions};
 pub use training::AnswerTask;
 
-use crate::classify::inputs;
+use crate::collate::inputs;
 use crate::language_model::TaskError;
-use crate::model_folder::{belongs_to, model_folder};
+use crate::model_folder::{belongs_to, json_beside, model_folder};
 use burn::tensor::{Device, Tensor};
 use loam_corpus::{Tokenizer, Window};
-use loam_models::ModelError;
 use loam_models::bert::SpanBert;
 use serde::Serialize;
 use std::path::Path;
@@ -195,16 +194,7 @@ impl Answerer {
         let model = SpanBert::load(&folder, device)?;
         let tokenizer = Tokenizer::open(&folder)?;
         belongs_to(&tokenizer, &folder, model.config().vocab_size)?;
-        let file = folder.join(NO_ANSWER_FILE);
-        let no_answer = match std::fs::read_to_string(&file) {
-            Ok(text) => {
-                let said: serde_json::Value = serde_json::from_str(&text)
-                    .map_err(|error| ModelError::format(&file, format!("is not JSON: {error}")))?;
-                said["no_answer"] == true
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(error) => return Err(ModelError::io(&file, error).into()),
-        };
+        let no_answer = json_beside(&folder.join(NO_ANSWER_FILE))?.is_some_and(|said| said["no_answer"] == true);
         Ok(Self { model, tokenizer, no_answer, device: device.clone() })
     }
 

@@ -2,7 +2,7 @@
 
 use super::evaluation::{AnswerMeasure, scores};
 use super::{AnswerOptions, LONGEST_ANSWER, NO_ANSWER_FILE, Question, QuestionWindows, WINDOW, answers, candidates};
-use crate::classify::inputs;
+use crate::collate::inputs;
 use crate::language_model::TaskError;
 use crate::metrics::interval::sum;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -86,12 +86,11 @@ impl AnswerTask {
 
 /// The tokens of a window at which a span of its text begins and ends, where all of it is in the window.
 fn tokens_of(window: &Window, begin: usize, end: usize) -> Option<(i64, i64)> {
-    let own = |place: &Option<(usize, usize, usize)>| place.filter(|place| place.0 == 1);
-    let mut inside = window.places.iter().enumerate().filter_map(|(token, place)| Some((token, own(place)?)));
-    let (first, start) = inside.clone().find(|(_, place)| place.2 > begin)?;
-    let (last, stop) = inside.clone().rfind(|(_, place)| place.1 < end)?;
-    // The window begins before the span and ends behind it.
-    let whole = start.1 <= begin && stop.2 >= end && first <= last && inside.next().is_some();
+    let own =
+        window.places.iter().enumerate().filter_map(|(token, place)| Some((token, place.filter(|it| it.0 == 1)?)));
+    let (first, start) = own.clone().find(|(_, place)| place.2 > begin)?;
+    let (last, stop) = own.rev().find(|(_, place)| place.1 < end)?;
+    let whole = start.1 <= begin && stop.2 >= end && first <= last;
     whole.then_some((first as i64, last as i64))
 }
 
@@ -167,13 +166,6 @@ impl Task for AnswerTask {
     }
 
     fn describe(&self, model: &SpanBert) -> Shape {
-        let config = model.config();
-        Shape {
-            family: config.family.name(),
-            width: config.hidden_size,
-            layers: config.num_hidden_layers,
-            heads: config.num_attention_heads,
-            context: config.context(),
-        }
+        model.config().shape()
     }
 }

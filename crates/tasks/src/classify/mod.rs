@@ -11,11 +11,11 @@ pub use evaluation::{Answers, Compared, Evaluation, LabelScores};
 pub use examples::{FieldNames, LabeledText, Told, labels_of, read_labeled};
 pub use training::{ClassWeights, ClassifyTask};
 
+use crate::collate::inputs;
 use crate::language_model::TaskError;
 use crate::model_folder::{belongs_to, model_folder};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Device;
 use loam_corpus::{Tokenizer, Window};
-use loam_models::bert::Inputs;
 use loam_models::{Classifier, Labels, Problem, SequenceClassifier};
 use std::path::Path;
 
@@ -64,25 +64,6 @@ impl Windows {
             }
         }
         all
-    }
-}
-
-/// Windows side by side, short ones filled up.
-pub(crate) fn inputs(windows: &[&Window], padding: usize, device: &Device) -> Inputs {
-    let time = windows.iter().map(|window| window.ids.len()).max().unwrap_or(0);
-    let filled = |values: &[u32], filler: usize| -> Vec<i64> {
-        values.iter().map(|&id| i64::from(id)).chain(std::iter::repeat(filler as i64)).take(time).collect()
-    };
-    let shape = [windows.len(), time];
-    let ids: Vec<i64> = windows.iter().flat_map(|window| filled(&window.ids, padding)).collect();
-    let types = windows.iter().any(|window| window.types.iter().any(|segment| *segment > 0)).then(|| {
-        let types: Vec<i64> = windows.iter().flat_map(|window| filled(&window.types, 0)).collect();
-        Tensor::<2, Int>::from_data(TensorData::new(types, shape), device)
-    });
-    Inputs {
-        ids: Tensor::<2, Int>::from_data(TensorData::new(ids, shape), device),
-        token_types: types,
-        lengths: Some(windows.iter().map(|window| window.ids.len()).collect()),
     }
 }
 

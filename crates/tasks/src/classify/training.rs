@@ -1,7 +1,8 @@
 //! Training a classifier.
 
 use super::examples::{LabeledText, Told};
-use super::{Windows, chosen, inputs, score_texts};
+use super::{Windows, chosen, score_texts};
+use crate::collate::inputs;
 use crate::language_model::TaskError;
 use crate::metrics::Average;
 use crate::metrics::classification::{Prediction, SetPrediction};

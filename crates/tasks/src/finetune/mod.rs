@@ -12,11 +12,9 @@ use crate::classify::{ClassifyTask, labels_of, read_labeled};
 use crate::language_model::TaskError;
 use crate::tag::{TagTask, read_tagged, tag_labels};
 use loam_models::bert::SpanBert;
-use loam_models::weights;
 use loam_models::{Classifier, SequenceClassifier, Tagger};
 use loam_nn::precision;
 use loam_train::finetune::{FineTuned, RateSearch, Settings, find_rate, fine_tune};
-use loam_train::record::Event;
 use loam_train::{Observer, Run, Session, TrainError};
 use std::fs;
 use std::path::Path;
@@ -41,10 +39,10 @@ pub fn start(
         );
         return Err(TaskError::Request(message));
     }
-    with_precision(recipe, session, observer, |observer| {
+    with_precision(recipe, || {
         let job = Job::new(recipe, session, observer)?;
         let run = Run::create(folder)?;
-        save(&run, recipe)?;
+        run.save_recipe(&recipe.to_toml())?;
         job.run(&run, session, observer, false)
     })
 }
@@ -55,12 +53,15 @@ pub fn start(
 /// When there is no run of fine-tuning, or its data or model have changed.
 pub fn resume(folder: &Path, session: &Session, observer: &mut dyn Observer) -> Result<FineTuned, TaskError> {
     let run = Run::open(folder)?;
+    if !is_fine_tuning(folder) {
+        let message =
+            format!("{0} is no run of fine-tuning; go on with it by: loam train --resume -o {0}", folder.display());
+        return Err(TaskError::Request(message));
+    }
     let text = fs::read_to_string(run.recipe()).map_err(|source| TrainError::io(run.recipe(), source))?;
     let recipe = FineTuneRecipe::parse(&text, &[])
         .map_err(|error| TaskError::Request(format!("{}: {error}", run.recipe().display())))?;
-    with_precision(&recipe, session, observer, |observer| {
-        Job::new(&recipe, session, observer)?.run(&run, session, observer, true)
-    })
+    with_precision(&recipe, || Job::new(&recipe, session, observer)?.run(&run, session, observer, true))
 }
 
 /// Whether a run's recipe is one of fine-tuning.
@@ -78,32 +79,12 @@ pub fn search_rate(
     session: &Session,
     observer: &mut dyn Observer,
 ) -> Result<RateSearch, TaskError> {
-    with_precision(recipe, session, observer, |observer| Job::new(recipe, session, observer)?.find_rate(session))
+    with_precision(recipe, || Job::new(recipe, session, observer)?.find_rate(session))
 }
 
-fn with_precision<T>(
-    recipe: &FineTuneRecipe,
-    session: &Session,
-    observer: &mut dyn Observer,
-    action: impl FnOnce(&mut dyn Observer) -> Result<T, TaskError>,
-) -> Result<T, TaskError> {
+fn with_precision<T>(recipe: &FineTuneRecipe, action: impl FnOnce() -> Result<T, TaskError>) -> Result<T, TaskError> {
     let asked = recipe.train.dtype.map_or_else(precision::current, Dtype::of_products);
-    let used = precision::on(&session.device, asked);
-    if used != asked {
-        observer.warning(&format!(
-            "{}: this processor has no products of that precision; computing in {}",
-            asked.name(),
-            used.name()
-        ));
-    }
-    precision::with_precision(asked, || action(observer))
-}
-
-fn save(run: &Run, recipe: &FineTuneRecipe) -> Result<(), TaskError> {
-    let (path, aside) = (run.recipe(), run.folder().join(".recipe.partial"));
-    weights::write_synced(&aside, recipe.to_toml().as_bytes())?;
-    fs::rename(&aside, &path).map_err(|source| TrainError::io(&path, source))?;
-    Ok(())
+    precision::with_precision(asked, action)
 }
 
 /// A model, what it is trained on, and how.
@@ -141,24 +122,11 @@ impl Job {
         observer: &mut dyn Observer,
         resume: bool,
     ) -> Result<FineTuned, TaskError> {
-        let event = Event::Start {
-            loam: env!("CARGO_PKG_VERSION").to_owned(),
-            machine: session.machine.clone(),
-            device: session.device_name.clone(),
-            threads: session.threads,
-            precision: precision::on(&session.device, precision::current()).name().to_owned(),
-            seed: self.settings.seed,
-            resumed_from: None,
-        };
-        run.log(&event)?;
-        observer.event(&event);
         let Self { prepared, settings } = self;
         Ok(match prepared {
-            Prepared::Classify(task, model) => {
-                fine_tune(&task, model, None, run, &settings, session, observer, resume)?
-            }
-            Prepared::Tag(task, model) => fine_tune(&task, model, None, run, &settings, session, observer, resume)?,
-            Prepared::Answer(task, model) => fine_tune(&task, model, None, run, &settings, session, observer, resume)?,
+            Prepared::Classify(task, model) => fine_tune(&task, model, run, &settings, session, observer, resume)?,
+            Prepared::Tag(task, model) => fine_tune(&task, model, run, &settings, session, observer, resume)?,
+            Prepared::Answer(task, model) => fine_tune(&task, model, run, &settings, session, observer, resume)?,
         })
     }
 
@@ -198,7 +166,8 @@ fn classify(
     train.append(&mut valid);
     let labels = labels_of(&mut train, &data.label_names)?;
     let valid = train.split_off(count);
-    let (model, tokenizer) = build::classifier(recipe, &train, labels, settings, session)?;
+    let (model, tokenizer) =
+        build::classifier(recipe, &train, labels, settings.seed, &session.device.clone().autodiff())?;
     let longest = recipe.model.context.map_or(model.context(), |most| most.min(model.context()));
     let labels = model.labels().clone();
     let padding = model.padding();
@@ -232,7 +201,7 @@ fn tag(
     let all: Vec<_> = train.iter().chain(&valid).cloned().collect();
     let labels = tag_labels(&all)?;
     drop(all);
-    let (model, tokenizer) = build::tagger(recipe, &train, labels, settings, session)?;
+    let (model, tokenizer) = build::tagger(recipe, &train, labels, settings.seed, &session.device.clone().autodiff())?;
     let longest = recipe.model.context.map_or(model.context(), |most| most.min(model.context()));
     let (labels, padding) = (model.labels().clone(), model.padding());
     let task = TagTask::new(train, valid, labels, tokenizer, longest, padding)?;
@@ -256,7 +225,7 @@ fn answer(
         valid = split::take_held_out(&mut train, data.held_out, |question| question.context.to_string());
         tell_held_out(valid.len(), train.len(), observer);
     }
-    let (model, tokenizer) = build::answerer(recipe, &train, settings, session)?;
+    let (model, tokenizer) = build::answerer(recipe, &train, settings.seed, &session.device.clone().autodiff())?;
     let context = model.config().context();
     let longest = recipe.model.context.map_or(context, |most| most.min(context));
     let task = AnswerTask::new(&train, valid, tokenizer, longest)?;

@@ -11,13 +11,13 @@ pub use evaluation::{TagEvaluation, TypeScores, compare, evaluate};
 pub use sentences::{TaggedSentence, read_tagged, split_words};
 pub use training::{TagTask, tag_labels};
 
-use crate::classify::inputs;
+use crate::collate::inputs;
 use crate::language_model::TaskError;
 use crate::metrics::tags::TagReading;
-use crate::model_folder::{belongs_to, model_folder};
+use crate::model_folder::{belongs_to, json_beside, model_folder};
 use burn::tensor::Device;
 use loam_corpus::{Tokenizer, Window};
-use loam_models::{ModelError, Tagger};
+use loam_models::Tagger;
 use serde::Serialize;
 use std::path::Path;
 
@@ -181,16 +181,7 @@ impl TextTagger {
         let model = Tagger::load(&folder, device)?;
         let tokenizer = Tokenizer::open(&folder)?;
         belongs_to(&tokenizer, &folder, model.vocabulary())?;
-        let file = folder.join(WORDS_FILE);
-        let characters = match std::fs::read_to_string(&file) {
-            Ok(text) => {
-                let said: serde_json::Value = serde_json::from_str(&text)
-                    .map_err(|error| ModelError::format(&file, format!("is not JSON: {error}")))?;
-                said["words"] == "characters"
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(error) => return Err(ModelError::io(&file, error).into()),
-        };
+        let characters = json_beside(&folder.join(WORDS_FILE))?.is_some_and(|said| said["words"] == "characters");
         let words = WordTokens::new(&tokenizer, model.padding());
         Ok(Self { model, tokenizer, words, characters, device: device.clone() })
     }

@@ -2,7 +2,7 @@
 
 use super::sentences::{TaggedSentence, are_characters};
 use super::{WORDS_FILE, WordTokens, WordWindow, evaluation, tag_windows};
-use crate::classify::inputs;
+use crate::collate::inputs;
 use crate::language_model::TaskError;
 use crate::metrics::Average;
 use crate::metrics::interval::sum;
@@ -163,8 +163,7 @@ impl Task for TagTask {
             }
             said.push(row.iter().map(|(tag, _)| names[*tag].as_str()).collect::<Vec<_>>());
         }
-        let (reading, counts) = evaluation::counts(&valid.sentences, &said);
-        let _ = reading;
+        let (_, counts) = evaluation::counts(&valid.sentences, &said);
         let sums = sum(&counts);
         let scores = sums.scores(Average::Micro);
         let metrics = BTreeMap::from([

@@ -7,6 +7,7 @@
 //! run is the uninterrupted one, bit for bit.
 
 mod batches;
+mod gradient;
 mod rate_finder;
 mod trainer;
 
@@ -66,11 +67,6 @@ pub trait Task {
 
     /// What the model is, for the log.
     fn describe(&self, model: &Self::Model) -> loam_models::causal::Shape;
-
-    /// Parameters that are not trained.
-    fn frozen_parameters(&self, _model: &Self::Model) -> u64 {
-        0
-    }
 }
 
 /// How well a model does.
@@ -212,9 +208,6 @@ pub struct Standing {
     pub best: Option<(u64, Measured)>,
     /// Measurements since then.
     pub without_better: u64,
-    /// Hash of the weights that are not trained and stand in no checkpoint, where adapters are trained.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub frozen: Option<String>,
     /// Version of Loam that wrote this.
     pub loam: String,
 }

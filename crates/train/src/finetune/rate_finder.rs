@@ -1,15 +1,16 @@
 //! What learning rate to take: a short training whose rate rises from step to step (Smith, *Cyclical learning rates for
 //! training neural networks*, 2017, section 3.3), of which nothing is kept.
 
-use super::{Settings, Task, epoch, micro_batches};
+use super::gradient::gradient;
+use super::{Settings, Task, epoch};
 use crate::error::TrainError;
-use crate::ledger;
 use crate::optimizer::{Constants, Optimizer, StepGradients};
 use burn::tensor::Device;
-use loam_nn::initialize::mix;
 use loam_nn::parameters;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What tells its dropout from that of training.
+const KEY: u64 = 0x7261_7465;
 /// How the smoothed loss forgets.
 const SMOOTHING: f64 = 0.9;
 /// A smoothed loss of so many times the least one ends the search.
@@ -49,14 +50,7 @@ pub fn find_rate<T: Task>(
 ) -> Result<RateSearch, TrainError> {
     settings.check()?;
     let names = parameters::list(&model);
-    let constants = Constants {
-        beta1: settings.beta1 as f32,
-        beta2: settings.beta2 as f32,
-        epsilon: settings.epsilon as f32,
-        weight_decay: settings.weight_decay as f32,
-        clip: settings.clip as f32,
-    };
-    let mut optimizer = Optimizer::new(constants, &names, device);
+    let mut optimizer = Optimizer::new(Constants::from(settings), &names, device);
     let differentiable = device.clone().autodiff();
     let mut model = Some(model);
     let batches = (0..).flat_map(|number| epoch(task.lengths(), settings.batch, settings.seed, number));
@@ -66,23 +60,8 @@ pub fn find_rate<T: Task>(
             break;
         }
         let rate = from * (to / from).powf(step as f64 / (steps.max(2) - 1) as f64);
-        let weight: f64 = batch.iter().map(|example| task.weight(*example)).sum();
-        let scale = if weight > 0.0 { (1.0 / weight) as f32 } else { 0.0 };
-        let (mut sum, mut total) = (0.0, None);
         let trained = model.as_ref().expect("the optimizer gave the model back");
-        for (number, part) in micro_batches(&batch, task.lengths(), settings.micro_batch_tokens).into_iter().enumerate()
-        {
-            let seed = mix(mix(settings.seed ^ 0x7261_7465) ^ mix((step << 20) + number as u64));
-            let loss = task.loss(trained, part, scale, Some(seed), &differentiable);
-            sum += f64::from(loss.clone().into_scalar::<f32>());
-            let gradients = parameters::gradients(trained, loss.backward());
-            let gradients = ledger::present(trained, gradients, &differentiable);
-            total = Some(match total {
-                None => gradients,
-                Some(total) => ledger::add(total, gradients),
-            });
-        }
-        let Some(total) = total.filter(|_| sum.is_finite()) else { break };
+        let Some((sum, total)) = gradient(task, trained, &batch, settings, (KEY, step), &differentiable) else { break };
         mean = SMOOTHING * mean + (1.0 - SMOOTHING) * sum;
         let loss = mean / (1.0 - SMOOTHING.powi(step as i32 + 1));
         points.push(RatePoint { rate, loss });

@@ -1,26 +1,24 @@
 //! The loop of fine-tuning.
 
-use super::{Measured, Settings, Standing, Task, epoch, micro_batches};
+use super::gradient::gradient;
+use super::{Measured, Settings, Standing, Task, epoch};
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::TrainError;
 use crate::export;
-use crate::ledger;
+use crate::measurements::{Measurements, Place};
 use crate::optimizer::{Constants, Optimizer, StepGradients};
-use crate::record::{Event, MetricRow};
+use crate::record::Event;
 use crate::run::Run;
 use crate::session::{Observer, Session, StepProgress};
-use crate::tensorboard::EventWriter;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use loam_models::weights;
-use loam_nn::initialize::mix;
 use loam_nn::parameters::{self, Parameter};
-use std::fs;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-/// Rows of `metrics.parquet` that a run aims at for each of its per-step metrics.
-const METRIC_ROWS: u64 = 2000;
+/// What tells the dropout of training from that of other passes.
+const KEY: u64 = 0xd80b;
 
 /// How fine-tuning ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +42,6 @@ pub struct FineTuned {
 pub fn fine_tune<T: Task>(
     task: &T,
     model: T::Model,
-    frozen: Option<String>,
     run: &Run,
     settings: &Settings,
     session: &Session,
@@ -55,19 +52,10 @@ pub fn fine_tune<T: Task>(
     if task.lengths().is_empty() {
         return Err(TrainError::Request("there is no example to train on".to_owned()));
     }
-    let checkpoint = if resume { last_whole(run, observer)? } else { None };
-    Trainer::new(task, model, frozen, run, settings, session, observer, checkpoint)?.train()
-}
-
-/// The last checkpoint that is whole.
-fn last_whole(run: &Run, observer: &mut dyn Observer) -> Result<Option<u64>, TrainError> {
-    for step in checkpoint::steps(&run.checkpoints())?.into_iter().rev() {
-        match checkpoint::verify(&checkpoint::folder(&run.checkpoints(), step)) {
-            Ok(()) => return Ok(Some(step)),
-            Err(error) => observer.warning(&format!("{error}; trying the checkpoint before it")),
-        }
-    }
-    Ok(None)
+    let told = &mut |told: &str| observer.warning(told);
+    let checkpoint = if resume { checkpoint::last_whole(&run.checkpoints(), told)? } else { None };
+    session.begin(run, observer, settings.seed, resume.then_some(checkpoint.unwrap_or(0)))?;
+    Trainer::new(task, model, run, settings, session, observer, checkpoint)?.train()
 }
 
 struct Trainer<'a, T: Task> {
@@ -84,8 +72,7 @@ struct Trainer<'a, T: Task> {
     /// The batches of the epoch under way, and its number.
     batches: (u64, Vec<Vec<usize>>),
     standing: Standing,
-    metrics: Vec<MetricRow>,
-    curves: EventWriter,
+    measurements: Measurements,
     last: Option<Measured>,
 }
 
@@ -93,7 +80,6 @@ impl<'a, T: Task> Trainer<'a, T> {
     fn new(
         task: &'a T,
         model: T::Model,
-        frozen: Option<String>,
         run: &'a Run,
         settings: &'a Settings,
         session: &'a Session<'a>,
@@ -101,21 +87,10 @@ impl<'a, T: Task> Trainer<'a, T> {
         checkpoint_step: Option<u64>,
     ) -> Result<Self, TrainError> {
         let names = parameters::list(&model);
-        let constants = Constants {
-            beta1: settings.beta1 as f32,
-            beta2: settings.beta2 as f32,
-            epsilon: settings.epsilon as f32,
-            weight_decay: settings.weight_decay as f32,
-            clip: settings.clip as f32,
-        };
-        let curves = match checkpoint_step {
-            Some(step) => EventWriter::resume(&run.tensorboard(), step + 1),
-            None => EventWriter::create(&run.tensorboard()),
-        };
         let examples = task.lengths().len();
         let mut trainer = Self {
-            optimizer: Optimizer::new(constants, &names, &session.device),
-            curves: curves.map_err(|source| TrainError::io(run.tensorboard(), source))?,
+            optimizer: Optimizer::new(Constants::from(settings), &names, &session.device),
+            measurements: Measurements::open(run, checkpoint_step)?,
             standing: Standing {
                 step: 0,
                 steps: settings.steps(examples),
@@ -124,13 +99,11 @@ impl<'a, T: Task> Trainer<'a, T> {
                 data_hash: task.hash().to_owned(),
                 best: None,
                 without_better: 0,
-                frozen,
                 loam: env!("CARGO_PKG_VERSION").to_owned(),
             },
             batches: (0, epoch(task.lengths(), settings.batch, settings.seed, 0)),
             device: session.device.clone().autodiff(),
             model: Some(model),
-            metrics: Vec::new(),
             last: None,
             names,
             task,
@@ -159,16 +132,9 @@ impl<'a, T: Task> Trainer<'a, T> {
                 folder.display()
             )));
         }
-        if stands.frozen != self.standing.frozen {
-            return Err(TrainError::Request(format!(
-                "{} holds adapters of another base: the model of model.from has changed since; start a new run",
-                folder.display()
-            )));
-        }
         let saved: Checkpoint<Standing> = checkpoint::read(&folder, &self.names, &[], &self.session.device)?;
         self.put(saved.weights);
         self.optimizer.moments = saved.moments;
-        self.metrics = crate::table::read(&self.run.metrics(), step)?;
         self.last = saved.state.best.as_ref().map(|(_, best)| best.clone());
         self.standing = saved.state;
         Ok(())
@@ -229,12 +195,11 @@ impl<'a, T: Task> Trainer<'a, T> {
 
     fn tell_plan(&mut self) -> Result<(), TrainError> {
         let shape = self.task.describe(self.model());
-        let frozen_parameters = self.task.frozen_parameters(self.model());
         let parameters = self.model().num_params() as u64;
         self.log(&Event::Model {
             family: shape.family.to_owned(),
             parameters,
-            frozen_parameters,
+            frozen_parameters: 0,
             non_embedding_parameters: parameters,
             width: shape.width,
             layers: shape.layers,
@@ -267,7 +232,9 @@ impl<'a, T: Task> Trainer<'a, T> {
     /// One optimizer step: its loss, the norm of its gradient, its learning rate, and the tokens that it saw.
     fn step(&mut self) -> Result<(f64, f64, f64, u64), TrainError> {
         let batch = self.batch();
-        let (loss, gradients) = self.accumulate(&batch)?;
+        let place = (KEY, self.standing.step);
+        let found = gradient(self.task, self.model(), &batch, self.settings, place, &self.device);
+        let (loss, gradients) = found.ok_or_else(|| self.non_finite("loss"))?;
         let norm = Optimizer::norm(&gradients);
         if !norm.is_finite() {
             return Err(self.non_finite("gradient"));
@@ -285,39 +252,8 @@ impl<'a, T: Task> Trainer<'a, T> {
         Ok((loss, norm, rate, seen))
     }
 
-    /// The mean loss of a batch and its gradient, in parts that fit.
-    fn accumulate(&self, batch: &[usize]) -> Result<(f64, Vec<Tensor<1>>), TrainError> {
-        let weight: f64 = batch.iter().map(|example| self.task.weight(*example)).sum();
-        let scale = if weight > 0.0 { (1.0 / weight) as f32 } else { 0.0 };
-        let (mut sum, mut total) = (0.0, None);
-        let parts = micro_batches(batch, self.task.lengths(), self.settings.micro_batch_tokens);
-        for (number, part) in parts.into_iter().enumerate() {
-            let seed = mix(mix(self.settings.seed ^ 0xd80b) ^ mix((self.standing.step << 20) + number as u64));
-            let loss = self.task.loss(self.model(), part, scale, Some(seed), &self.device);
-            let value = f64::from(loss.clone().into_scalar::<f32>());
-            if !value.is_finite() {
-                return Err(self.non_finite("loss"));
-            }
-            sum += value;
-            let gradients = parameters::gradients(self.model(), loss.backward());
-            let gradients = ledger::present(self.model(), gradients, &self.device);
-            total = Some(match total {
-                None => gradients,
-                Some(total) => ledger::add(total, gradients),
-            });
-        }
-        total.map(|total| (sum, total)).ok_or_else(|| TrainError::Request("a step without examples".to_owned()))
-    }
-
     fn non_finite(&self, what: &'static str) -> TrainError {
-        let steps = checkpoint::steps(&self.run.checkpoints()).unwrap_or_default();
-        let checkpoint = steps.last().map_or_else(
-            || "there was no checkpoint yet".to_owned(),
-            |step| {
-                format!("the last good checkpoint is {}", checkpoint::folder(&self.run.checkpoints(), *step).display())
-            },
-        );
-        TrainError::NonFinite { step: self.standing.step + 1, what, checkpoint }
+        checkpoint::non_finite(&self.run.checkpoints(), self.standing.step, what)
     }
 
     fn measure(&mut self) -> Result<(), TrainError> {
@@ -348,16 +284,11 @@ impl<'a, T: Task> Trainer<'a, T> {
 
     fn metric(&mut self, metric: &str, value: f64) {
         let Standing { step, tokens, seconds, .. } = self.standing;
-        let row = MetricRow { step, tokens, seconds, metric: metric.to_owned(), domain: String::new(), value };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
-        // The curves are a courtesy; the tables are the record, and report a full disk.
-        let _ = self.curves.scalar(metric, step, value as f32, now);
-        self.metrics.push(row);
+        self.measurements.push(Place { step, tokens, seconds }, metric, "", value);
     }
 
     fn record(&mut self, loss: f64, norm: f64, rate: f64, tokens_per_second: f64) {
-        let every = (self.standing.steps / METRIC_ROWS).max(1);
-        if self.standing.step.is_multiple_of(every) || self.standing.step == self.standing.steps {
+        if Measurements::keeps(self.standing.step, self.standing.steps) {
             self.metric("train_loss", loss);
             self.metric("gradient_norm", norm);
             self.metric("learning_rate", rate);
@@ -366,11 +297,11 @@ impl<'a, T: Task> Trainer<'a, T> {
     }
 
     fn write_tables(&self) -> Result<(), TrainError> {
-        self.run.write_tables(&self.metrics, None)
+        self.run.write_tables(self.measurements.rows(), None)
     }
 
     fn log_failure(&mut self, seconds: f64) -> Result<(), TrainError> {
-        let _ = self.curves.flush();
+        self.measurements.flush();
         self.write_tables()?;
         let (step, tokens) = (self.standing.step, self.standing.tokens);
         self.log(&Event::Finish {
@@ -384,7 +315,7 @@ impl<'a, T: Task> Trainer<'a, T> {
     }
 
     fn checkpoint(&mut self) -> Result<(), TrainError> {
-        let _ = self.curves.flush();
+        self.measurements.flush();
         self.write_tables()?;
         let step = self.standing.step;
         let best = self.standing.best.as_ref().map(|(step, _)| *step);
@@ -435,22 +366,11 @@ impl<'a, T: Task> Trainer<'a, T> {
         Ok(())
     }
 
-    /// Writes `model/`, aside and renamed.
-    fn export(&mut self) -> Result<(), TrainError> {
-        let (folder, aside) = (self.run.model(), self.run.folder().join(".model.partial"));
-        let io = |path: &std::path::Path| {
-            let path = path.to_owned();
-            move |source| TrainError::io(path, source)
-        };
-        if aside.exists() {
-            fs::remove_dir_all(&aside).map_err(io(&aside))?;
-        }
-        self.task.export(&self.model().valid(), &aside)?;
-        weights::write_synced(&aside.join("README.md"), self.card().as_bytes())?;
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(io(&folder))?;
-        }
-        fs::rename(&aside, &folder).map_err(io(&folder))
+    fn export(&self) -> Result<(), TrainError> {
+        self.run.replace_model(|folder| {
+            self.task.export(&self.model().valid(), folder)?;
+            Ok(weights::write_synced(&folder.join("README.md"), self.card().as_bytes())?)
+        })
     }
 
     /// The model card: what it was trained on, how well it does, how it is used.
