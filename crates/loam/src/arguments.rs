@@ -15,7 +15,7 @@ pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments
 pub use tasks::{
     AnswerArguments, BeamArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments,
     EvalCommand, EvalLanguageModelArguments, EvalTagArguments, EvalTranslateArguments, FamilyName, FineTuneArguments,
-    SpanArguments, SplitArguments, TagArguments, TranslateArguments,
+    GivenArguments, MeasureArguments, SpanArguments, SplitArguments, TagArguments, TranslateArguments,
 };
 pub use word2vec::{
     AnalogiesArguments, ConvertArguments, NearestArguments, VectorKind, Word2VecCommand, Word2VecTrainArguments,
@@ -361,9 +361,8 @@ pub struct EmbedArguments {
                         loam fill-mask --model DIR --file sentences.txt --json"
 )]
 pub struct FillMaskArguments {
-    /// The text; several may be given
-    #[arg(value_name = "TEXT", conflicts_with = "file")]
-    pub text: Vec<String>,
+    #[command(flatten)]
+    pub given: GivenArguments,
     /// Model folder in the Hugging Face layout with a head over masked words, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR")]
     pub model: PathBuf,

@@ -44,12 +44,14 @@ fn main() -> ExitCode {
         Some(Command::Demo(demo)) => commands::demo::run(demo, global, terminal),
         Some(Command::Train(train)) => commands::train::run(train, global, terminal),
         Some(Command::FineTune(finetune)) => commands::finetune::run(finetune, global, terminal),
-        Some(Command::Eval(EvalCommand::Classify(eval))) => commands::eval::classify(eval, global, terminal),
-        Some(Command::Eval(EvalCommand::Tag(eval))) => commands::eval::tag(eval, global, terminal),
-        Some(Command::Eval(EvalCommand::Answer(eval))) => commands::eval::answer(eval, global, terminal),
+        Some(Command::Eval(EvalCommand::Classify(eval))) => commands::eval::classify::run(eval, global, terminal),
+        Some(Command::Eval(EvalCommand::Tag(eval))) => commands::eval::tag::run(eval, global, terminal),
+        Some(Command::Eval(EvalCommand::Answer(eval))) => commands::eval::answer::run(eval, global, terminal),
         Some(Command::Answer(answer)) => commands::answer::run(answer, global, terminal),
-        Some(Command::Eval(EvalCommand::LanguageModel(eval))) => commands::eval::language_model(eval, global, terminal),
-        Some(Command::Eval(EvalCommand::Translate(eval))) => commands::translate::evaluate(eval, global, terminal),
+        Some(Command::Eval(EvalCommand::LanguageModel(eval))) => {
+            commands::eval::language_model::run(eval, global, terminal)
+        }
+        Some(Command::Eval(EvalCommand::Translate(eval))) => commands::eval::translate::run(eval, global, terminal),
         Some(Command::Translate(translate)) => commands::translate::run(translate, global, terminal),
         Some(Command::Tag(tag)) => commands::tag::run(tag, global, terminal),
         Some(Command::Classify(classify)) => commands::classify::run(classify, global, terminal),

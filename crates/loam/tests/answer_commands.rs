@@ -1,31 +1,11 @@
 //! `loam finetune answer`, `loam answer` and `loam eval answer`, as users meet them, on small made-up texts.
 
+mod support;
+
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loam"));
-    command.args(arguments).current_dir(folder).env("NO_COLOR", "1").env("HF_HOME", folder.join("hf"));
-    command.stdin(Stdio::null()).output().expect("the program starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn objects(output: &Output) -> Vec<Value> {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn refused(output: &Output, words: &[&str]) {
-    let said = text(&output.stderr);
-    assert!(matches!(output.status.code(), Some(1 | 2)), "{said}");
-    assert!(words.iter().all(|word| said.contains(word)), "{said} ({words:?})");
-    assert!(!said.contains("panicked"), "{said}");
-}
+use support::{done, lines, objects, refused, run, text};
 
 /// Where somebody lives, in SQuAD's shape; every third question has no answer.
 fn questions(folder: &Path, name: &str, count: usize) {
@@ -53,7 +33,7 @@ fn answers_are_learned_found_and_measured() {
     let small = ["--set", "model.width=32", "--set", "model.layers=2", "--set", "model.heads=2", "--context", "24"];
     let train = ["finetune", "answer", "--family", "bert", "--train", "train.json", "--valid", "dev.json", "-o", "run"];
     let output = run(folder, &[&train[..], &small[..], &["--epochs", "14", "--lr", "3e-3", "--batch", "16"]].concat());
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
     let measured = objects(&run(
         folder,
         &["eval", "answer", "--model", "run", "--data", "dev.json", "--json", "--predictions", "said.json"],
@@ -83,7 +63,7 @@ fn answers_are_learned_found_and_measured() {
     fs::write(folder.join("rows.jsonl"), rows.join("\n") + "\n").unwrap();
     let output = run(folder, &["answer", "--model", "run", "--file", "rows.jsonl", "--json"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    let lines: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines = lines(&output);
     assert_eq!((lines.len(), lines[1]["answer"].as_str()), (4, Some("")));
     assert!(lines[2]["error"].as_str().unwrap().contains("context"), "{}", lines[2]);
 
@@ -96,15 +76,16 @@ fn answers_are_learned_found_and_measured() {
     let base =
         ["finetune", "answer", "--family", "bert", "--valid", "dev.json", "--epochs", "1", "-o", "odd", "--train"];
     let output = run(folder, &[&base[..], &["odd.jsonl"], &small[..]].concat());
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
     assert!(text(&output.stderr).contains("not in their text") && text(&output.stderr).contains("row 1"));
     fs::write(folder.join("odd.jsonl"), odd).unwrap();
     let never = ["finetune", "answer", "--family", "bert", "--train", "odd.jsonl", "-o", "never"];
-    refused(&run(folder, &[&never[..], &["--set", "data.held_out=0"]].concat()), &["no training question"]);
-    refused(&run(folder, &["answer", "--model", "run", "where ?"]), &["--context"]);
-    refused(&run(folder, &["tag", "--model", "run", "a"]), &["config.json"]);
+    refused(&run(folder, &[&never[..], &["--set", "data.held_out=0"]].concat()), 1, &["no training question"]);
+    refused(&run(folder, &["answer", "--model", "run", "where ?"]), 2, &["--context"]);
+    refused(&run(folder, &["tag", "--model", "run", "a"]), 1, &["config.json"]);
     refused(
         &run(folder, &["finetune", "answer", "--family", "lstm", "--train", "train.json", "-o", "never"]),
+        1,
         &["encoder"],
     );
     assert!(!folder.join("never").exists());

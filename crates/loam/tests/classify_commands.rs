@@ -1,48 +1,12 @@
 //! `loam finetune classify`, `loam classify`, `loam eval classify` and `loam data split`, as users meet them, on small made-up
 //! texts.
 
+mod support;
+
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loam"));
-    command.args(arguments).current_dir(folder).env("NO_COLOR", "1").env("HF_HOME", folder.join("hf"));
-    command
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder, arguments).stdin(Stdio::null()).output().expect("the program starts")
-}
-
-fn given(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = command(folder, arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
-    child.wait_with_output().expect("it ends")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn objects(output: &Output) -> Vec<Value> {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn refused(output: &Output, words: &[&str]) {
-    let said = text(&output.stderr);
-    assert!(matches!(output.status.code(), Some(1 | 2)), "{said}");
-    assert!(words.iter().all(|word| said.contains(word)), "{said} ({words:?})");
-    assert!(!said.contains("panicked"), "{said}");
-}
+use support::{done, given, lines, objects, refused, run, text};
 
 /// Reviews whose praise and blame decide, in words around them.
 fn reviews(folder: &Path, name: &str, count: usize, seed: usize) {
@@ -59,7 +23,7 @@ fn reviews(folder: &Path, name: &str, count: usize, seed: usize) {
     fs::write(folder.join(name), lines).unwrap();
 }
 
-fn train(folder: &Path, out: &str, more: &[&str]) -> Output {
+fn train(folder: &Path, out: &str, more: &[&str]) -> std::process::Output {
     let mut arguments = vec!["finetune", "classify", "--train", "train.tsv", "--valid", "dev.tsv", "-o", out];
     arguments.extend(more);
     run(folder, &arguments)
@@ -74,16 +38,16 @@ fn a_classifier_is_trained_used_and_measured() {
     reviews(folder, "test.tsv", 80, 3);
     let small = ["--family", "textcnn", "--set", "model.width=24", "--epochs", "3", "--lr", "3e-3"];
     let output = train(folder, "cnn", &small);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
     assert!(text(&output.stderr).contains("kept: step"), "{}", text(&output.stderr));
     for file in ["recipe.toml", "events.jsonl", "metrics.parquet", "model/config.json", "model/README.md"] {
         assert!(folder.join("cnn").join(file).is_file(), "{file}");
     }
 
     // In equals out, in order and number, whatever a line is.
-    let lines =
+    let asked =
         "the film is fine\n\nthe film is dull\n🎬🎬 שלום עולם\n".to_owned() + &"very long ".repeat(10_000) + "\n";
-    let said = objects(&given(folder, &["classify", "--model", "cnn", "--json"], lines.as_bytes()));
+    let said = objects(&given(folder, &["classify", "--model", "cnn", "--json"], asked.as_bytes()));
     assert_eq!(said.len(), 5);
     assert_eq!((said[0]["label"].as_str(), said[2]["label"].as_str()), (Some("1"), Some("0")));
     let sum: f64 = said[3]["scores"].as_object().unwrap().values().map(|score| score.as_f64().unwrap()).sum();
@@ -97,9 +61,9 @@ fn a_classifier_is_trained_used_and_measured() {
     let mixed =
         given(folder, &["classify", "--model", "cnn", "--jsonl", "--text-field", "body", "--json"], records.as_bytes());
     assert_eq!(mixed.status.code(), Some(1));
-    let lines: Vec<Value> = text(&mixed.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((lines.len(), lines[0]["label"].as_str(), lines[3]["label"].as_str()), (4, Some("1"), Some("0")));
-    assert!(lines[1]["error"].as_str().unwrap().contains("--text-field"), "{}", lines[1]);
+    let told = lines(&mixed);
+    assert_eq!((told.len(), told[0]["label"].as_str(), told[3]["label"].as_str()), (4, Some("1"), Some("0")));
+    assert!(told[1]["error"].as_str().unwrap().contains("--text-field"), "{}", told[1]);
 
     let measured = objects(&run(folder, &["eval", "classify", "--model", "cnn", "--data", "test.tsv", "--json"]));
     let accuracy = &measured[0]["metrics"]["accuracy"];
@@ -113,12 +77,12 @@ fn a_classifier_is_trained_used_and_measured() {
 
     let output =
         train(folder, "lstm", &["--family", "lstm", "--set", "model.width=16", "--epochs", "2", "--lr", "5e-3"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
     let against = ["eval", "classify", "--model", "cnn", "--against", "lstm", "--data", "test.tsv", "--json"];
     let compared = objects(&run(folder, &against));
-    let difference = &compared[0]["compared"]["metrics"]["accuracy"];
+    let difference = &compared[0]["compared"]["accuracy"];
     assert!(difference["p_value"].as_f64().is_some_and(|p| p > 0.0 && p <= 1.0), "{difference}");
-    assert!(compared[0]["compared"]["mcnemar_p_value"].is_number());
+    assert!(compared[0]["mcnemar_p_value"].is_number());
 
     // Labels that training never saw are told, and counted as wrong.
     fs::write(folder.join("other.tsv"), "the film is fine\t1\nthe film is odd\t7\nthe film is dull\t0\n").unwrap();
@@ -148,7 +112,7 @@ fn a_run_that_was_stopped_goes_on_to_the_bit() {
     fs::create_dir_all(cut.join("checkpoints")).unwrap();
     fs::copy(folder.join("whole/recipe.toml"), cut.join("recipe.toml")).unwrap();
     let output = run(folder, &["finetune", "--resume", "-o", "cut", "--quiet"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
     assert_eq!(hash("whole"), hash("cut"));
     let steps: Vec<_> = fs::read_dir(folder.join("whole/checkpoints")).unwrap().flatten().collect();
     let number = |path: &std::path::PathBuf| -> u64 {
@@ -165,15 +129,24 @@ fn a_run_that_was_stopped_goes_on_to_the_bit() {
         fs::copy(file.path(), kept.join(file.file_name())).unwrap();
     }
     let output = run(folder, &["finetune", "--resume", "-o", "again"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
     assert_eq!(hash("whole"), hash("again"));
+
+    let started: Vec<Value> = fs::read_to_string(again.join("events.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|event: &Value| event["event"] == "start")
+        .collect();
+    assert_eq!(started[0]["resumed_from"], number(&first));
+    refused(&run(folder, &["train", "--resume", "-o", "again"]), 2, &["loam finetune --resume"]);
 
     // Other examples than those that it began with are not gone on with.
     reviews(folder, "train.tsv", 121, 5);
-    refused(&run(folder, &["finetune", "--resume", "-o", "again"]), &["other examples"]);
-    refused(&train(folder, "whole", &small), &["already holds a run", "--resume"]);
-    refused(&run(folder, &["finetune", "--resume"]), &["--resume needs"]);
-    refused(&run(folder, &["finetune", "--resume", "-o", "nothing"]), &["nothing"]);
+    refused(&run(folder, &["finetune", "--resume", "-o", "again"]), 1, &["other examples"]);
+    refused(&train(folder, "whole", &small), 1, &["already holds a run", "--resume"]);
+    refused(&run(folder, &["finetune", "--resume"]), 2, &["--resume needs"]);
+    refused(&run(folder, &["finetune", "--resume", "-o", "nothing"]), 1, &["nothing"]);
 }
 
 #[test]
@@ -184,10 +157,10 @@ fn a_head_of_other_labels_is_new_and_weights_are_found() {
     reviews(folder, "dev.tsv", 30, 2);
     let small = ["--family", "gru", "--set", "model.width=8", "--epochs", "1"];
     let output = train(folder, "one", &small);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
     let named = ["--model", "one", "--label-names", "bad,good,other", "--epochs", "0.5", "--class-weights", "balanced"];
     let output = train(folder, "two", &named);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
     let config: Value =
         serde_json::from_str(&fs::read_to_string(folder.join("two/model/config.json")).unwrap()).unwrap();
     assert_eq!(config["id2label"]["1"], "good");
@@ -206,7 +179,7 @@ fn a_head_of_other_labels_is_new_and_weights_are_found() {
     fs::write(folder.join("many.jsonl"), lines).unwrap();
     let many = ["finetune", "classify", "--family", "textcnn", "--train", "many.jsonl", "--lr", "find", "-o", "many"];
     let output = run(folder, &[&many[..], &["--set", "model.width=8", "--epochs", "2"]].concat());
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
     assert!(text(&output.stderr).contains("learning rate:"), "{}", text(&output.stderr));
     let said = objects(&run(folder, &["classify", "--model", "many", "--json", "sea and rain"]));
     assert!(said[0]["labels"].is_array(), "{}", said[0]);
@@ -225,24 +198,24 @@ fn what_cannot_be_learned_is_told() {
     fs::write(folder.join("empty.csv"), "").unwrap();
     let base = ["finetune", "classify", "--family", "textcnn", "-o", "never", "--train"];
     let with = |more: &[&'static str]| -> Vec<&'static str> { base.iter().chain(more).copied().collect() };
-    for (arguments, words) in [
-        (with(&["one.csv"]), &["\"x\"", "tell apart"][..]),
-        (with(&["ragged.csv"]), &["columns", "ragged.csv"]),
-        (with(&["empty.csv"]), &["no row"]),
-        (with(&["missing.csv"]), &["missing.csv"]),
-        (with(&["train.tsv", "--text-field", "9"]), &["no row has a field \"9\""]),
-        (with(&["train.tsv", "--lr", "fast"]), &["--lr fast"]),
-        (with(&["train.tsv", "--epochs", "0"]), &["train.epochs"]),
-        (with(&["train.tsv", "--set", "train.rate=1"]), &["train.rate"]),
-        (vec!["finetune", "classify", "--train", "train.tsv", "-o", "never"], &["--model", "--family"]),
-        (vec!["finetune", "sing", "--train", "train.tsv"], &["\"sing\" is no task", "classify"]),
-        (vec!["finetune"], &["name the task"]),
-        (vec!["finetune", "classify", "--model", "nowhere", "--train", "train.tsv", "-o", "never"], &["nowhere"]),
-        (vec!["classify", "--model", "nowhere", "a"], &["nowhere"]),
-        (vec!["data", "split", "train.tsv", "--part", "a=0.5", "--part", "b=0.4", "-o", "parts"], &["0.9"]),
-        (vec!["data", "split", "train.tsv", "--part", "../a=1", "-o", "parts"], &["NAME=SHARE"]),
+    for (arguments, code, words) in [
+        (with(&["one.csv"]), 1, &["\"x\"", "tell apart"][..]),
+        (with(&["ragged.csv"]), 1, &["columns", "ragged.csv"]),
+        (with(&["empty.csv"]), 1, &["no row"]),
+        (with(&["missing.csv"]), 1, &["missing.csv"]),
+        (with(&["train.tsv", "--text-field", "9"]), 1, &["no row has a field \"9\""]),
+        (with(&["train.tsv", "--lr", "fast"]), 2, &["--lr fast"]),
+        (with(&["train.tsv", "--epochs", "0"]), 2, &["train.epochs"]),
+        (with(&["train.tsv", "--set", "train.rate=1"]), 2, &["train.rate"]),
+        (vec!["finetune", "classify", "--train", "train.tsv", "-o", "never"], 2, &["--model", "--family"]),
+        (vec!["finetune", "sing", "--train", "train.tsv"], 2, &["\"sing\" is no task", "classify"]),
+        (vec!["finetune"], 2, &["name the task"]),
+        (vec!["finetune", "classify", "--model", "nowhere", "--train", "train.tsv", "-o", "never"], 1, &["nowhere"]),
+        (vec!["classify", "--model", "nowhere", "a"], 1, &["nowhere"]),
+        (vec!["data", "split", "train.tsv", "--part", "a=0.5", "--part", "b=0.4", "-o", "parts"], 2, &["0.9"]),
+        (vec!["data", "split", "train.tsv", "--part", "../a=1", "-o", "parts"], 2, &["NAME=SHARE"]),
     ] {
-        refused(&run(folder, &arguments), words);
+        refused(&run(folder, &arguments), code, words);
         assert!(!folder.join("never").exists(), "{arguments:?} left a folder");
     }
     // A model of another task.
@@ -253,9 +226,9 @@ fn what_cannot_be_learned_is_told() {
         folder,
         &[&gpt[..], &["--set", "model.layers=1", "--set", "model.heads=2", "--set", "ledger.enabled=false"]].concat(),
     );
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    refused(&run(folder, &["classify", "--model", "gpt", "a"]), &["config.json"]);
-    refused(&run(folder, &["finetune", "--resume", "-o", "gpt"]), &["gpt"]);
+    done(&output);
+    refused(&run(folder, &["classify", "--model", "gpt", "a"]), 1, &["config.json"]);
+    refused(&run(folder, &["finetune", "--resume", "-o", "gpt"]), 1, &["loam train --resume"]);
 }
 
 #[test]

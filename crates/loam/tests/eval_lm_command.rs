@@ -1,23 +1,14 @@
 //! `loam eval lm`, as users meet it, on a model that `loam train` made.
 
+mod support;
+
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use support::{done, objects, refused, run, text};
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loam"));
-    command.args(arguments).current_dir(folder).env("NO_COLOR", "1").env("HF_HOME", folder.join("hf"));
-    command.stdin(Stdio::null()).output().expect("the program starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn object(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    serde_json::from_str(text(&output.stdout).trim()).unwrap()
+fn object(output: &std::process::Output) -> Value {
+    objects(output).remove(0)
 }
 
 #[test]
@@ -35,7 +26,7 @@ fn what_a_model_knows_is_asked() {
                   batch_tokens = 512\n[ledger]\nenabled = false\n";
     fs::write(folder.join("recipe.toml"), recipe).unwrap();
     let output = run(folder, &["train", "recipe.toml", "-o", "run", "--quiet"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
 
     let pair = |number: usize| {
         let one = ["cat", "dog", "bird"][number % 3];
@@ -78,14 +69,7 @@ fn what_a_model_knows_is_asked() {
     let chosen = ["eval", "lm", "--model", "run", "--data", "questions.jsonl", "--labels", "labels.lst", "--json"];
     assert!(object(&run(folder, &chosen))["metrics"]["accuracy_norm"].is_object());
     fs::write(folder.join("labels.lst"), "0\n1\n").unwrap();
-    for (arguments, words) in [
-        (&chosen[..], "2 labels do not belong to 1 rows"),
-        (&["eval", "lm", "--model", "run", "--data", "questions.jsonl"], "--labels"),
-        (&["eval", "lm", "--model", "nowhere", "--data", "train.txt"], "nowhere"),
-    ] {
-        let output = run(folder, arguments);
-        let said = text(&output.stderr);
-        assert!(matches!(output.status.code(), Some(1 | 2)) && said.contains(words), "{arguments:?}: {said}");
-        assert!(!said.contains("panicked"), "{said}");
-    }
+    refused(&run(folder, &chosen), 1, &["2 labels do not belong to 1 rows"]);
+    refused(&run(folder, &["eval", "lm", "--model", "run", "--data", "questions.jsonl"]), 1, &["--labels"]);
+    refused(&run(folder, &["eval", "lm", "--model", "nowhere", "--data", "train.txt"]), 1, &["nowhere"]);
 }

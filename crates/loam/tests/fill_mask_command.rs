@@ -1,5 +1,7 @@
 //! `loam fill-mask`, as users meet it, on a model that `loam train` made; and classifiers through inspect, export and import.
 
+mod support;
+
 use loam_models::bert::{Bert, BertConfig, SequenceBert};
 use loam_models::lstm::{Cell, RecurrentConfig};
 use loam_models::recurrent_classifier::Pooling;
@@ -7,35 +9,8 @@ use loam_models::{Classifier, Labels, Problem, RecurrentClassifier, SequenceClas
 use loam_nn::burn::tensor::Device;
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loam"));
-    command.args(arguments).current_dir(folder).env("NO_COLOR", "1").env("HF_HOME", folder.join("hf"));
-    command
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder, arguments).stdin(Stdio::null()).output().expect("the program starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn objects(output: &Output) -> Vec<Value> {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn refused(output: &Output, code: i32, words: &[&str]) {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(words.iter().all(|word| said.contains(word)), "{said} ({words:?})");
-    assert!(!said.contains("panicked"), "{said}");
-}
+use support::{given, objects, refused, run, text};
 
 /// A BERT of a few steps over masked words and next sentences, in `run/`.
 fn trained(folder: &Path) {
@@ -83,10 +58,8 @@ fn masks_are_told() {
     assert_eq!(told.iter().map(|one| one["masks"].as_array().unwrap().len()).collect::<Vec<_>>(), [2, 1]);
     let first = told[0]["masks"][0]["candidates"][0]["text"].as_str().unwrap();
     assert!(first.starts_with("[CLS]") && first.contains("[MASK]"), "{first}");
-    let mut piped = command(folder, &["fill-mask", "-m", "run", "--json"]);
-    let mut child = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"[MASK] has [MASK].\nBen [MASK].\n").unwrap();
-    assert_eq!(objects(&child.wait_with_output().unwrap()), told);
+    let piped = given(folder, &["fill-mask", "-m", "run", "--json"], b"[MASK] has [MASK].\nBen [MASK].\n");
+    assert_eq!(objects(&piped), told);
 }
 
 #[test]

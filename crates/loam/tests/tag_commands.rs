@@ -1,47 +1,11 @@
 //! `loam finetune tag`, `loam tag` and `loam eval tag`, as users meet them, on small made-up sentences.
 
+mod support;
+
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loam"));
-    command.args(arguments).current_dir(folder).env("NO_COLOR", "1").env("HF_HOME", folder.join("hf"));
-    command
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder, arguments).stdin(Stdio::null()).output().expect("the program starts")
-}
-
-fn given(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = command(folder, arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
-    child.wait_with_output().expect("it ends")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn objects(output: &Output) -> Vec<Value> {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn refused(output: &Output, words: &[&str]) {
-    let said = text(&output.stderr);
-    assert!(matches!(output.status.code(), Some(1 | 2)), "{said}");
-    assert!(words.iter().all(|word| said.contains(word)), "{said} ({words:?})");
-    assert!(!said.contains("panicked"), "{said}");
-}
+use support::{done, given, objects, refused, run, text};
 
 /// Sentences with people and places.
 fn sentences(folder: &Path, name: &str, count: usize, seed: usize) {
@@ -66,7 +30,7 @@ fn train(folder: &Path, out: &str, more: &[&str]) {
     let mut arguments = vec!["finetune", "tag", "--train", "train.conll", "--valid", "dev.conll", "-o", out];
     arguments.extend(more);
     let output = run(folder, &arguments);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
 }
 
 #[test]
@@ -151,19 +115,20 @@ fn taggers_are_trained_used_and_measured() {
     let small = ["--family", "lstm", "--set", "model.width=8", "--epochs", "8", "--batch", "8", "--lr", "2e-2"];
     let zh = [&["finetune", "tag", "--train", "zh.train", "--valid", "zh.train", "-o", "zh"][..], &small[..]].concat();
     let output = run(folder, &zh);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
     let said = objects(&run(folder, &["tag", "--model", "zh", "--json", "我住在北京"]));
     assert_eq!(spans(&said[0]), ["LOC 北京"]);
 
     // Models of other tasks and files that are none.
-    refused(&run(folder, &["classify", "--model", "lstm", "a"]), &["config.json"]);
+    refused(&run(folder, &["classify", "--model", "lstm", "a"]), 1, &["config.json"]);
     fs::write(folder.join("ragged.conll"), "Ada B-PER\nLovelace\n").unwrap();
     fs::write(folder.join("one.conll"), "Ada O\nLovelace O\n").unwrap();
     let base = ["finetune", "tag", "--family", "lstm", "-o", "never", "--train"];
-    refused(&run(folder, &[&base[..], &["ragged.conll"]].concat()), &["ragged.conll:2"]);
-    refused(&run(folder, &[&base[..], &["one.conll"]].concat()), &["\"O\""]);
+    refused(&run(folder, &[&base[..], &["ragged.conll"]].concat()), 1, &["ragged.conll:2"]);
+    refused(&run(folder, &[&base[..], &["one.conll"]].concat()), 1, &["\"O\""]);
     refused(
         &run(folder, &["finetune", "tag", "--family", "textcnn", "--train", "train.conll", "-o", "never"]),
+        1,
         &["textcnn"],
     );
     assert!(!folder.join("never").exists());

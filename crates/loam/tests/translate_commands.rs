@@ -1,24 +1,11 @@
 //! `loam translate` and `loam eval translate`, as users meet them, on a model that `loam train` made.
 
+mod support;
+
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loam"));
-    command.args(arguments).current_dir(folder).env("NO_COLOR", "1").env("HF_HOME", folder.join("hf"));
-    command.stdin(Stdio::null()).output().expect("the program starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn objects(output: &Output) -> Vec<Value> {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
+use support::{done, lines, objects, refused, run, text};
 
 #[test]
 fn texts_are_translated_and_translations_measured() {
@@ -42,14 +29,14 @@ fn texts_are_translated_and_translations_measured() {
                   batch_tokens = 256\n[ledger]\nenabled = false\n";
     fs::write(folder.join("recipe.toml"), recipe).unwrap();
     let output = run(folder, &["train", "recipe.toml", "-o", "run", "--quiet"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    done(&output);
 
     let long = "cat ".repeat(60);
     let (known, its) = (sources.lines().next().unwrap(), targets.lines().next().unwrap());
     fs::write(folder.join("texts.txt"), format!("red cat runs\n\n{long}\n{known}\n")).unwrap();
     let output = run(folder, &["translate", "--model", "run", "--file", "texts.txt", "--json"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    let lines: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines = lines(&output);
     assert_eq!((lines.len(), lines[1]["translation"].as_str()), (4, Some("")));
     assert!(lines[2]["error"].as_str().unwrap().contains("longer than"), "{}", lines[2]);
     assert_eq!(lines[3]["translation"].as_str(), Some(its));
@@ -70,18 +57,18 @@ fn texts_are_translated_and_translations_measured() {
         [&["eval", "translate", "--model", "run", "--against", "run", "--beams", "1"][..], &data[..]].concat();
     assert!(text(&run(folder, &against).stdout).contains("p = 1.0000"));
 
-    for (arguments, words) in [
-        (
-            vec!["eval", "translate", "--translations", "texts.txt", "--data", "test.en", "--targets", "test.de"],
-            "4 lines",
-        ),
-        (vec!["eval", "translate", "--translations", "said.txt", "--data", "test.en"], "not supported"),
-        (vec!["eval", "translate", "--data", "test.en"], "--model"),
-        (vec!["translate", "--model", "nowhere", "a"], "nowhere"),
-    ] {
-        let output = run(folder, &arguments);
-        let said = text(&output.stderr);
-        assert!(matches!(output.status.code(), Some(1 | 2)) && said.contains(words), "{arguments:?}: {said}");
-        assert!(!said.contains("panicked"), "{said}");
-    }
+    let judged = ["eval", "translate", "--translations"];
+    let with = |more: &[&'static str]| run(folder, &[&judged[..], more].concat());
+    refused(&with(&["texts.txt", "--data", "test.en", "--targets", "test.de"]), 2, &["4 lines"]);
+    refused(&with(&["said.txt", "--data", "test.en"]), 1, &["not supported"]);
+    refused(&with(&["said.txt", "--data", "test.en", "--targets", "test.de", "--against", "run"]), 2, &["--model"]);
+    refused(&run(folder, &["eval", "translate", "--data", "test.en"]), 2, &["--model"]);
+    refused(&run(folder, &["translate", "--model", "nowhere", "a"]), 1, &["nowhere"]);
+    // Which field is which, said.
+    fs::write(folder.join("rows.tsv"), "1\trot Hund\tred dog\n2\tgrün Katze\tgreen cat\n").unwrap();
+    fs::write(folder.join("two.txt"), "rot Hund\ngrün Katze\n").unwrap();
+    refused(&with(&["two.txt", "--data", "rows.tsv"]), 1, &["--fields", "row 1"]);
+    refused(&with(&["two.txt", "--data", "rows.tsv", "--fields", "3"]), 2, &["two fields"]);
+    let named = objects(&with(&["two.txt", "--data", "rows.tsv", "--fields", "3,2", "--json"]));
+    assert_eq!(named[0]["metrics"]["chrf"]["value"].as_f64(), Some(100.0));
 }

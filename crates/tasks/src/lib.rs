@@ -6,6 +6,7 @@ pub mod chat;
 pub mod classify;
 mod collate;
 pub mod embed;
+pub mod evaluation;
 pub mod fill_mask;
 pub mod finetune;
 pub mod from_source;

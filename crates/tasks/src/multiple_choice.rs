@@ -5,15 +5,16 @@
 //! token that begins a text, or else ends one. Of choices, `accuracy` takes the most probable one as a whole, `accuracy_norm` the most
 //! probable one for each of its characters.
 
+use crate::evaluation::{Compared, Evaluation, compared};
 use crate::language_model::{LoadedModel, TaskError};
+use crate::metrics::Bootstrap;
 use crate::metrics::interval::{Mean, Statistic};
-use crate::metrics::{Bootstrap, Comparison, Interval};
 use crate::rows::{Row, Rows};
-use loam_corpus::{Bytes, ReadOptions, read_documents, read_lines};
+use loam_corpus::{Bytes, Documents, FileKind, ReadOptions, find_files, read_lines};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One thing that is asked of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +23,7 @@ pub enum Asked {
     Choice {
         /// What stands before each of them; may be empty.
         prompt: String,
-        /// They.
+        /// They, each with the space before it.
         choices: Vec<String>,
         /// The right one's number.
         answer: usize,
@@ -53,14 +54,14 @@ pub fn read_asked(
     bytes: Bytes,
 ) -> Result<Vec<Asked>, TaskError> {
     let labels = labels.map(|path| read_lines(path, &bytes)).transpose()?;
-    let is_records = |path: &String| {
-        [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow"].iter().any(|end| path.contains(end))
-            || Path::new(path).is_dir()
-    };
-    let (records, texts): (Vec<String>, Vec<String>) = paths.iter().cloned().partition(is_records);
+    let (records, texts): (Vec<String>, Vec<String>) = find_files(paths)?
+        .files
+        .iter()
+        .map(|path| path.to_string_lossy().into_owned())
+        .partition(|path| FileKind::of(Path::new(path)).is_some_and(|kind| kind.format.holds_records()));
     let mut asked = Vec::new();
     if !records.is_empty() {
-        let rows = Rows::read(&records, bytes, &["question", "choices", "answer", "text"], &[])?;
+        let rows = Rows::read(&records, bytes, &[])?;
         for (number, row) in rows.rows.iter().enumerate() {
             let label = labels.as_ref().and_then(|labels| labels.get(number)).map(|label| label.trim().to_owned());
             asked.push(of_row(row, label, last_words)?);
@@ -71,7 +72,8 @@ pub fn read_asked(
         }
     }
     if !texts.is_empty() {
-        for document in read_documents(&texts, &ReadOptions { bytes, ..ReadOptions::default() })? {
+        let texts = texts.into_iter().map(PathBuf::from).collect();
+        for document in Documents::new(texts, ReadOptions { bytes, ..ReadOptions::default() }) {
             asked.push(of_text(document?.text, last_words)?);
         }
     }
@@ -97,7 +99,12 @@ fn of_row(row: &Row, label: Option<String>, last_words: bool) -> Result<Asked, T
     let text = |name: &str| row.fields.get(name).and_then(Value::as_str).map(str::to_owned);
     let group = || text("UID").or_else(|| text("subject")).or_else(|| text("category"));
     if let (Some(good), Some(bad)) = (text("sentence_good"), text("sentence_bad")) {
-        return Ok(Asked::Choice { prompt: String::new(), choices: vec![good, bad], answer: 0, group: group() });
+        return Ok(Asked::Choice {
+            prompt: String::new(),
+            choices: vec![format!(" {good}"), format!(" {bad}")],
+            answer: 0,
+            group: group(),
+        });
     }
     let number =
         |value: &Value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()).map(|number| number as usize);
@@ -194,13 +201,9 @@ impl Statistic for Told {
     }
 }
 
-/// How well a model does.
+/// What is told beside the metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct LanguageEvaluation {
-    /// Metrics by name, each with its interval: resamples draw what is asked.
-    pub metrics: BTreeMap<String, Interval>,
-    /// Things that were asked.
-    pub examples: u64,
+pub struct LanguageDetails {
     /// The accuracy of every group, where there are several.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, f64>,
@@ -233,7 +236,8 @@ pub fn ask(model: &LoadedModel, asked: &[Asked], done: &mut dyn FnMut(usize)) ->
                     let best = |score: &dyn Fn(usize) -> f64| {
                         (0..choices.len()).max_by(|a, b| score(*a).total_cmp(&score(*b)).then(b.cmp(a)))
                     };
-                    let characters = |choice: usize| choices[choice].trim_start().chars().count().max(1) as f64;
+                    // The space before a choice is none of its characters.
+                    let characters = |choice: usize| (choices[choice].chars().count() - 1).max(1) as f64;
                     Told {
                         right: Some(best(&|choice| nats[choice]) == Some(*answer)),
                         right_norm: Some(best(&|choice| nats[choice] / characters(choice)) == Some(*answer)),
@@ -293,33 +297,25 @@ fn metrics(asked: &[Asked]) -> Vec<Metric> {
 }
 
 /// Metrics with intervals.
-pub fn evaluate(asked: &[Asked], told: &[Told], bootstrap: &Bootstrap) -> LanguageEvaluation {
-    let mut evaluation = LanguageEvaluation { examples: told.len() as u64, ..LanguageEvaluation::default() };
-    for (name, value) in metrics(asked) {
-        evaluation.metrics.extend(bootstrap.interval(told, value).map(|interval| (name.to_owned(), interval)));
-    }
+pub fn evaluate(asked: &[Asked], told: &[Told], bootstrap: &Bootstrap) -> Evaluation<LanguageDetails> {
     let mut groups: BTreeMap<&str, Mean> = BTreeMap::new();
     for one in told {
         if let (Some(group), Some(right)) = (&one.group, one.right) {
             f64::from(u8::from(right)).add_to(groups.entry(group).or_default(), 1);
         }
     }
+    let mut details = LanguageDetails::default();
     if groups.len() > 1 {
         let named = groups.into_iter().filter_map(|(name, mean)| Some((name.to_owned(), mean.value()?)));
-        evaluation.groups = named.collect();
+        details.groups = named.collect();
     }
-    evaluation
+    let metrics = metrics(asked).into_iter().map(|(name, value)| (name, bootstrap.interval(told, value)));
+    Evaluation::new(metrics, told.len(), details)
 }
 
 /// The second model's metrics less the first's, on the same things.
-pub fn compare(
-    asked: &[Asked],
-    first: &[Told],
-    second: &[Told],
-    bootstrap: &Bootstrap,
-) -> BTreeMap<String, Comparison> {
-    let compared = metrics(asked).into_iter();
-    compared.filter_map(|(name, value)| Some((name.to_owned(), bootstrap.compare(first, second, value)?))).collect()
+pub fn compare(asked: &[Asked], first: &[Told], second: &[Told], bootstrap: &Bootstrap) -> Compared {
+    compared(metrics(asked).into_iter().map(|(name, value)| (name, bootstrap.compare(first, second, value))))
 }
 
 #[cfg(test)]

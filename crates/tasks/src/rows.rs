@@ -1,7 +1,8 @@
 //! Examples of tasks as rows: records with named fields, out of whatever file they stand in.
 //!
-//! Tables seldom say whether their first row holds names. It does where it has a name that was asked for or is usual, or
-//! where it is the only row whose cell in some column is no number.
+//! Tables seldom say whether their first row holds names. It does where a cell of it is a name that was asked for or is usual, and
+//! comes in no other row of its column (a label may be called `question` too); or where it is the only row whose cell in some
+//! column is no number.
 
 use crate::language_model::TaskError;
 use loam_corpus::{Bytes, Documents, FileFormat, FileKind, ReadOptions, Records, find_files};
@@ -10,6 +11,54 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Names that fields of examples usually have, whatever the task.
+const USUAL: [&str; 44] = [
+    "id",
+    "text",
+    "sentence",
+    "review",
+    "content",
+    "comment",
+    "tweet",
+    "document",
+    "headline",
+    "title",
+    "question",
+    "utterance",
+    "query",
+    "body",
+    "message",
+    "sms",
+    "review_body",
+    "sentence1",
+    "sentence2",
+    "premise",
+    "hypothesis",
+    "question1",
+    "question2",
+    "text_a",
+    "text_b",
+    "text1",
+    "text2",
+    "passage",
+    "text_pair",
+    "label",
+    "labels",
+    "class",
+    "category",
+    "sentiment",
+    "intent",
+    "topic",
+    "stars",
+    "rating",
+    "source",
+    "target",
+    "context",
+    "answer",
+    "answers",
+    "summary",
+];
 
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,11 +112,11 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Reads files, folders and globs. `usual` are names by which a row of names is known, beside those that were `asked` for.
+    /// Reads files, folders and globs; `asked` are the names of fields that were asked for.
     ///
     /// # Errors
     /// When a file is missing, broken, or of a kind that has no rows, and when there is no row at all.
-    pub fn read(paths: &[String], bytes: Bytes, usual: &[&str], asked: &[String]) -> Result<Self, TaskError> {
+    pub fn read(paths: &[String], bytes: Bytes, asked: &[String]) -> Result<Self, TaskError> {
         let files = find_files(paths)?.files;
         let mut all = Self::default();
         for file in files {
@@ -80,7 +129,7 @@ impl Rows {
             let is_table = FileKind::of(&file)
                 .is_some_and(|kind| matches!(kind.format, FileFormat::Csv | FileFormat::Tsv | FileFormat::Text));
             if is_table {
-                name_columns(&mut rows, usual, asked);
+                name_columns(&mut rows, asked);
             }
             all.rows.append(&mut rows);
         }
@@ -96,11 +145,6 @@ impl Rows {
             return Err(TaskError::Request(format!("{}: there is no row in it", paths.join(", "))));
         }
         Ok(all)
-    }
-
-    /// Whether every row has a value in this field that is not null.
-    pub fn has(&self, field: &str) -> bool {
-        self.rows.iter().all(|row| row.fields.get(field).is_some_and(|value| !value.is_null()))
     }
 
     /// Two rows, shown to someone who is asked which field is which.
@@ -132,7 +176,7 @@ impl Rows {
 }
 
 /// Gives the columns the names that the first row has, if it has any.
-fn name_columns(rows: &mut Vec<Row>, usual: &[&str], asked: &[String]) {
+fn name_columns(rows: &mut Vec<Row>, asked: &[String]) {
     let Some(first) = rows.first() else { return };
     let columns: Vec<String> = (1..=first.fields.len()).map(|number| number.to_string()).collect();
     let cell =
@@ -142,15 +186,16 @@ fn name_columns(rows: &mut Vec<Row>, usual: &[&str], asked: &[String]) {
         names.iter().all(|name| !name.is_empty() && names.iter().filter(|other| *other == name).count() == 1);
     // A number that was asked for is that of a column, though a first row of cells may hold it.
     let named = |asked: &&String| asked.parse::<usize>().is_err();
-    let known = |name: &String| {
-        usual.iter().any(|usual| usual.eq_ignore_ascii_case(name))
-            || asked.iter().filter(named).any(|asked| asked == name)
+    let known = |(column, name): (&String, &String)| {
+        let usual = USUAL.iter().any(|usual| usual.eq_ignore_ascii_case(name));
+        (usual || asked.iter().filter(named).any(|asked| asked == name))
+            && rows[1..].iter().all(|row| cell(row, column).trim() != name)
     };
     let is_number = |text: &str| text.trim().parse::<f64>().is_ok();
     let alone = |column: &String| {
         rows.len() > 3 && !is_number(&cell(first, column)) && rows[1..].iter().all(|row| is_number(&cell(row, column)))
     };
-    if !distinct || !(names.iter().any(known) || columns.iter().any(alone)) {
+    if !distinct || !(columns.iter().zip(&names).any(known) || columns.iter().any(alone)) {
         return;
     }
     rows.remove(0);
@@ -175,7 +220,7 @@ mod tests {
         fs::write(&path, content).unwrap();
         let asked: Vec<String> = asked.iter().map(|&name| name.to_owned()).collect();
         let paths = [path.to_string_lossy().into_owned()];
-        Rows::read(&paths, Bytes::default(), &["text", "label"], &asked).map_err(|error| error.to_string())
+        Rows::read(&paths, Bytes::default(), &asked).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -191,6 +236,11 @@ mod tests {
         assert_eq!(texts.rows[0].text("2").unwrap().unwrap(), "8");
         let guessed = read("a.csv", "satz,stimmung\na,1\nb,0\nc,1\n", &[]).unwrap();
         assert_eq!(guessed.names.join(" "), "satz stimmung");
+        // A label may be called as fields are.
+        let label = read("a.tsv", "who is it\tquestion\nit is he\tanswer\nand why\tquestion\n", &[]).unwrap();
+        assert_eq!((label.rows.len(), label.names.join(" ")), (3, "1 2".to_owned()));
+        let words = read("a.csv", "text,label\nfine,good\nweak,bad\n", &[]).unwrap();
+        assert_eq!((words.rows.len(), words.names.join(" ")), (2, "label text".to_owned()));
         let asked = read("a.csv", "satz,art\na,gut\nb,schlecht\n", &["art"]).unwrap();
         assert_eq!(asked.rows.len(), 2);
     }
@@ -201,7 +251,6 @@ mod tests {
             read("a.jsonl", "{\"text\":\"a\",\"label\":1}\n{\"text\":[\"b\",\"c\"],\"label\":true}\n", &[]).unwrap();
         assert_eq!(rows.rows[1].text("text").unwrap().unwrap(), "b\nc");
         assert_eq!(rows.rows[1].text("label").unwrap().unwrap(), "true");
-        assert!(rows.has("label") && !rows.has("other"));
         assert_eq!(rows.variety("label"), (2, 2.5));
         assert!(rows.shown().contains("label = 1"));
         let odd = read("a.jsonl", "{\"text\":{\"a\":1}}\n", &[]).unwrap();

@@ -1,11 +1,12 @@
 //! Translations: what an encoder with a decoder makes of texts, and how near it comes to references, by BLEU and chrF as
 //! sacreBLEU counts them.
 
+use crate::evaluation::{Compared, Evaluation, compared};
 use crate::from_source::{Beams, SourceModel};
-use crate::language_model::{TaskError, TextOptions};
+use crate::language_model::{Found, TaskError, TextOptions};
+use crate::metrics::Bootstrap;
 use crate::metrics::interval::sum;
 use crate::metrics::translation::{Bleu, BleuCounts, BleuTokenizer, Chrf, ChrfCounts};
-use crate::metrics::{Bootstrap, Comparison, Interval};
 use crate::rows::Rows;
 use burn::tensor::Device;
 use loam_corpus::{Bytes, read_lines};
@@ -82,24 +83,21 @@ impl Translator {
         order.sort_by_key(|&text| texts[text].len());
         let mut translations: Vec<Result<String, String>> = vec![Ok(String::new()); texts.len()];
         let mut count = 0;
+        let best =
+            |found: Vec<Found>| found.into_iter().next().map(|best| best.text.trim().to_owned()).unwrap_or_default();
         for batch in order.chunks(options.batch.max(1)) {
             let sources: Vec<String> = batch.iter().map(|&text| texts[text].clone()).collect();
-            match self.0.write(&sources, &text_options, beams) {
-                Ok(found) => {
-                    for (&text, found) in batch.iter().zip(found) {
-                        let best = found.into_iter().next().map(|best| best.text.trim().to_owned());
-                        translations[text] = Ok(best.unwrap_or_default());
-                    }
+            if let Ok(found) = self.0.write(&sources, &text_options, beams) {
+                for (&text, found) in batch.iter().zip(found) {
+                    translations[text] = Ok(best(found));
                 }
-                Err(error) if batch.len() == 1 => translations[batch[0]] = Err(error.to_string()),
+            } else {
                 // One of them is too long: which, is found one by one.
-                Err(_) => {
-                    for (&text, source) in batch.iter().zip(sources) {
-                        let found = self.0.write(&[source], &text_options, beams);
-                        translations[text] = found
-                            .map(|found| found.into_iter().flatten().next().map(|best| best.text).unwrap_or_default())
-                            .map_err(|error| error.to_string());
-                    }
+                for (&text, source) in batch.iter().zip(sources) {
+                    let found = self.0.write(&[source], &text_options, beams);
+                    translations[text] = found
+                        .map(|found| found.into_iter().next().map(best).unwrap_or_default())
+                        .map_err(|error| error.to_string());
                 }
             }
             count += batch.len();
@@ -135,10 +133,9 @@ pub fn read_pairs(
         }
         return Ok(sources.into_iter().zip(targets).map(|(source, target)| Pair { source, target }).collect());
     }
-    let usual: Vec<&str> = PAIRS.iter().flat_map(|(source, target)| [*source, *target]).collect();
     let asked: Vec<String> =
         fields.iter().flat_map(|(source, target)| [(*source).to_owned(), (*target).to_owned()]).collect();
-    let rows = Rows::read(paths, bytes, &usual, &asked)?;
+    let rows = Rows::read(paths, bytes, &asked)?;
     let has = |name: &str| rows.names.iter().any(|known| known == name);
     let found = match fields {
         Some(fields) => Some(fields),
@@ -166,13 +163,9 @@ pub fn read_pairs(
         .collect()
 }
 
-/// How near translations come to their references.
+/// What is told beside BLEU and chrF.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct TranslationEvaluation {
-    /// BLEU and chrF, from 0 to 100, each with its interval: resamples draw sentences.
-    pub metrics: BTreeMap<String, Interval>,
-    /// Sentences.
-    pub examples: u64,
+pub struct TranslationDetails {
     /// What was counted, as sacreBLEU writes it.
     pub signatures: BTreeMap<String, String>,
     /// The share of n-grams of 1 to 4 words that a reference has, in percent.
@@ -204,7 +197,7 @@ pub fn evaluate(
     tokenizer: BleuTokenizer,
     lowercase: bool,
     bootstrap: &Bootstrap,
-) -> (TranslationEvaluation, TranslationCounts) {
+) -> (Evaluation<TranslationDetails>, TranslationCounts) {
     let bleu = Bleu { tokenizer, lowercase, ..Bleu::default() };
     let chrf = Chrf { lowercase, ..Chrf::default() };
     let pairs = || translations.iter().zip(references);
@@ -212,22 +205,17 @@ pub fn evaluate(
         bleu: pairs().map(|(said, reference)| bleu.counts(said, &[reference])).collect(),
         chrf: pairs().map(|(said, reference)| chrf.counts(said, &[reference])).collect(),
     };
-    let mut metrics = BTreeMap::new();
-    let of_bleu = bootstrap.interval(&counts.bleu, |sum: &BleuCounts| bleu.score(sum).score);
-    metrics.extend(of_bleu.map(|interval| ("bleu".to_owned(), interval)));
-    let of_chrf = bootstrap.interval(&counts.chrf, |sum: &ChrfCounts| chrf.score(sum));
-    metrics.extend(of_chrf.map(|interval| ("chrf".to_owned(), interval)));
+    let metrics = [
+        ("bleu", bootstrap.interval(&counts.bleu, |sum: &BleuCounts| bleu.score(sum).score)),
+        ("chrf", bootstrap.interval(&counts.chrf, |sum: &ChrfCounts| chrf.score(sum))),
+    ];
     let whole = bleu.score(&sum(&counts.bleu));
     let one = || std::iter::repeat_n(1, references.len());
     let signatures =
         BTreeMap::from([("bleu".to_owned(), bleu.signature(one())), ("chrf".to_owned(), chrf.signature(one()))]);
-    let evaluation = TranslationEvaluation {
-        metrics,
-        examples: translations.len() as u64,
-        signatures,
-        precisions: whole.precisions.to_vec(),
-        brevity_penalty: whole.brevity_penalty,
-    };
+    let (precisions, brevity_penalty) = (whole.precisions.to_vec(), whole.brevity_penalty);
+    let details = TranslationDetails { signatures, precisions, brevity_penalty };
+    let evaluation = Evaluation::new(metrics, translations.len(), details);
     (evaluation, counts)
 }
 
@@ -238,13 +226,13 @@ pub fn compare(
     tokenizer: BleuTokenizer,
     lowercase: bool,
     bootstrap: &Bootstrap,
-) -> BTreeMap<String, Comparison> {
+) -> Compared {
     let bleu = Bleu { tokenizer, lowercase, ..Bleu::default() };
     let chrf = Chrf { lowercase, ..Chrf::default() };
-    let of_bleu = bootstrap.compare(&first.bleu, &second.bleu, |sum: &BleuCounts| bleu.score(sum).score);
-    let of_chrf = bootstrap.compare(&first.chrf, &second.chrf, |sum: &ChrfCounts| chrf.score(sum));
-    let named = [("bleu", of_bleu), ("chrf", of_chrf)].into_iter();
-    named.filter_map(|(name, comparison)| Some((name.to_owned(), comparison?))).collect()
+    compared([
+        ("bleu", bootstrap.compare(&first.bleu, &second.bleu, |sum: &BleuCounts| bleu.score(sum).score)),
+        ("chrf", bootstrap.compare(&first.chrf, &second.chrf, |sum: &ChrfCounts| chrf.score(sum))),
+    ])
 }
 
 #[cfg(test)]
@@ -282,7 +270,7 @@ mod tests {
         let (evaluation, counts) =
             evaluate(&said, &references, tokenizer_for(&references), false, &Bootstrap::default());
         assert!((evaluation.metrics["bleu"].value - 100.0).abs() < 1e-9);
-        assert!(evaluation.signatures["bleu"].contains("tok:13a"), "{}", evaluation.signatures["bleu"]);
+        assert!(evaluation.details.signatures["bleu"].contains("tok:13a"), "{}", evaluation.details.signatures["bleu"]);
         let compared = compare(&counts, &counts, BleuTokenizer::V13a, false, &Bootstrap::default());
         assert_eq!(compared["bleu"].difference.value, 0.0);
         assert_eq!(tokenizer_for(&["我在家"]), BleuTokenizer::Chinese);

@@ -37,6 +37,13 @@ pub enum FileFormat {
     WebArchive,
 }
 
+impl FileFormat {
+    /// Whether it is records with fields, and no running text.
+    pub fn holds_records(self) -> bool {
+        matches!(self, Self::Json | Self::JsonLines | Self::Csv | Self::Tsv | Self::Parquet | Self::Arrow)
+    }
+}
+
 /// What the name of a file says about its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileKind {

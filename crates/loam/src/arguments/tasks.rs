@@ -3,6 +3,8 @@
 use super::data::ReadingArguments;
 use super::result;
 use clap::{Args, Subcommand, ValueEnum};
+use loam_tasks::classify::FieldNames;
+use loam_tasks::metrics::Bootstrap;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -64,18 +66,8 @@ pub struct FineTuneArguments {
     /// Tokenizer of a new model: a path, or one to train as word:10000 [default: word:10000, of Chinese wordpiece:10000]
     #[arg(long, value_name = "PATH|KIND:N")]
     pub tokenizer: Option<String>,
-    /// Fields of the text; several are joined by a space
-    #[arg(long, value_delimiter = ',', value_name = "FIELD,...")]
-    pub text_field: Vec<String>,
-    /// Field of the second text of a pair
-    #[arg(long, value_name = "FIELD")]
-    pub pair_field: Option<String>,
-    /// Field of the label; several hold 1 or 0 for a label each
-    #[arg(long, value_delimiter = ',', value_name = "FIELD,...")]
-    pub label_field: Vec<String>,
-    /// What stands between the labels of a text that may have several
-    #[arg(long, value_name = "TEXT")]
-    pub label_separator: Option<String>,
+    #[command(flatten)]
+    pub fields: FieldArguments,
     /// Names of labels that are numbers, from 0 on, or a file with a name a line
     #[arg(long, value_delimiter = ',', value_name = "NAME,...|FILE")]
     pub label_names: Vec<String>,
@@ -91,6 +83,78 @@ pub struct FineTuneArguments {
     /// Go on with the run in --out from its last checkpoint
     #[arg(long)]
     pub resume: bool,
+}
+
+/// Which fields of rows hold what.
+#[derive(Clone, Debug, Args)]
+pub struct FieldArguments {
+    /// Fields of the text; several are joined by a space
+    #[arg(long, value_delimiter = ',', value_name = "FIELD,...")]
+    pub text_field: Vec<String>,
+    /// Field of the second text of a pair
+    #[arg(long, value_name = "FIELD")]
+    pub pair_field: Option<String>,
+    /// Field of the label; several hold 1 or 0 for a label each
+    #[arg(long, value_delimiter = ',', value_name = "FIELD,...")]
+    pub label_field: Vec<String>,
+    /// What stands between the labels of a text that may have several
+    #[arg(long, value_name = "TEXT")]
+    pub label_separator: Option<String>,
+}
+
+impl FieldArguments {
+    /// As the library takes them.
+    pub fn names(&self) -> FieldNames {
+        FieldNames {
+            text_field: self.text_field.clone(),
+            pair_field: self.pair_field.clone(),
+            label_field: self.label_field.clone(),
+            label_separator: self.label_separator.clone(),
+        }
+    }
+}
+
+/// Texts that something is done with.
+#[derive(Clone, Debug, Args)]
+pub struct GivenArguments {
+    /// The text; several may be given
+    #[arg(value_name = "TEXT", conflicts_with = "file")]
+    pub text: Vec<String>,
+    /// A file with a text a line, or with JSON lines (.jsonl); without TEXT and --file, standard input is read
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Lines are JSON objects, whose field --text-field holds the text; so they are in files called .jsonl
+    #[arg(long)]
+    pub jsonl: bool,
+    /// Field of JSON lines that holds the text
+    #[arg(long, value_name = "FIELD", default_value = "text")]
+    pub text_field: String,
+}
+
+/// What a model is measured on, and how surely.
+#[derive(Clone, Debug, Args)]
+pub struct MeasureArguments {
+    /// The examples
+    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
+    pub data: Vec<String>,
+    /// A second model on the same examples
+    #[arg(long, value_name = "DIR")]
+    pub against: Option<PathBuf>,
+    /// Bootstrap resamples
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub resamples: u32,
+    /// Seed of the resamples
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
+}
+
+impl MeasureArguments {
+    /// As the library takes them.
+    pub fn bootstrap(&self) -> Bootstrap {
+        Bootstrap { resamples: self.resamples as usize, seed: self.seed, ..Bootstrap::default() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -126,24 +190,14 @@ pub enum ClassWeightsName {
                         cat rows.jsonl | loam classify --model DIR --jsonl --text-field body --json"
 )]
 pub struct ClassifyArguments {
-    /// The text; several may be given
-    #[arg(value_name = "TEXT", conflicts_with = "file")]
-    pub text: Vec<String>,
+    #[command(flatten)]
+    pub given: GivenArguments,
     /// Model folder with a head over texts, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR")]
     pub model: PathBuf,
     /// Second text of a pair, where one text is given
     #[arg(long, value_name = "TEXT", requires = "text")]
     pub pair: Option<String>,
-    /// A file with a text a line, or with JSON lines (.jsonl); without TEXT and --file, standard input is read
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Lines are JSON objects, whose field --text-field holds the text; so they are in files called .jsonl
-    #[arg(long)]
-    pub jsonl: bool,
-    /// Field of JSON lines that holds the text
-    #[arg(long, value_name = "FIELD", default_value = "text")]
-    pub text_field: String,
     /// Field of JSON lines that holds the second text of a pair
     #[arg(long, value_name = "FIELD")]
     pub pair_field: Option<String>,
@@ -162,21 +216,11 @@ pub struct ClassifyArguments {
                         loam tag --model DIR --file texts.txt --json"
 )]
 pub struct TagArguments {
-    /// The text; several may be given
-    #[arg(value_name = "TEXT", conflicts_with = "file")]
-    pub text: Vec<String>,
+    #[command(flatten)]
+    pub given: GivenArguments,
     /// Model folder with a head over words, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR")]
     pub model: PathBuf,
-    /// A file with a text a line, or with JSON lines (.jsonl); without TEXT and --file, standard input is read
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Lines are JSON objects, whose field --text-field holds the text; so they are in files called .jsonl
-    #[arg(long)]
-    pub jsonl: bool,
-    /// Field of JSON lines that holds the text
-    #[arg(long, value_name = "FIELD", default_value = "text")]
-    pub text_field: String,
 }
 
 #[derive(Debug, Args)]
@@ -193,24 +237,14 @@ pub struct EvalTagArguments {
     /// Model folder with a head over words, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR")]
     pub model: PathBuf,
-    /// A second model on the same sentences
-    #[arg(long, value_name = "DIR")]
-    pub against: Option<PathBuf>,
-    /// Tagged sentences
-    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
-    pub data: Vec<String>,
     /// Names of tags that are numbers, from 0 on
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     pub label_names: Vec<String>,
     /// A file for every word with its tag and the model's, in columns
     #[arg(long, value_name = "FILE", value_parser = result::path())]
     pub predictions: Option<PathBuf>,
-    /// Bootstrap resamples
-    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub resamples: u32,
-    /// Seed of the resamples
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seed: u64,
+    #[command(flatten)]
+    pub measure: MeasureArguments,
 }
 
 #[derive(Debug, Args)]
@@ -273,25 +307,13 @@ pub struct EvalAnswerArguments {
     /// Model folder with a head over spans, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR")]
     pub model: PathBuf,
-    /// A second model on the same questions
-    #[arg(long, value_name = "DIR")]
-    pub against: Option<PathBuf>,
-    /// Questions with answers
-    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
-    pub data: Vec<String>,
     /// A file for every question's id and answer, as SQuAD's script reads it
     #[arg(long, value_name = "FILE", value_parser = result::path())]
     pub predictions: Option<PathBuf>,
-    /// Bootstrap resamples
-    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub resamples: u32,
-    /// Seed of the resamples
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seed: u64,
+    #[command(flatten)]
+    pub measure: MeasureArguments,
     #[command(flatten)]
     pub spans: SpanArguments,
-    #[command(flatten)]
-    pub reading: ReadingArguments,
 }
 
 /// How translations are looked for.
@@ -320,21 +342,11 @@ pub struct BeamArguments {
                         loam translate --model DIR --file sentences.txt > translations.txt"
 )]
 pub struct TranslateArguments {
-    /// The text; several may be given
-    #[arg(value_name = "TEXT", conflicts_with = "file")]
-    pub text: Vec<String>,
+    #[command(flatten)]
+    pub given: GivenArguments,
     /// Model folder of an encoder with a decoder, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR")]
     pub model: PathBuf,
-    /// A file with a text a line, or with JSON lines (.jsonl); without TEXT and --file, standard input is read
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Lines are JSON objects, whose field --text-field holds the text; so they are in files called .jsonl
-    #[arg(long)]
-    pub jsonl: bool,
-    /// Field of JSON lines that holds the text
-    #[arg(long, value_name = "FIELD", default_value = "text")]
-    pub text_field: String,
     #[command(flatten)]
     pub search: BeamArguments,
 }
@@ -352,20 +364,14 @@ pub struct EvalTranslateArguments {
     /// Model folder of an encoder with a decoder, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR", required_unless_present = "translations")]
     pub model: Option<PathBuf>,
-    /// A second model on the same sentences
-    #[arg(long, value_name = "DIR", requires = "model")]
-    pub against: Option<PathBuf>,
     /// A file with translations that there are already, one a line, in place of a model's
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub translations: Option<PathBuf>,
-    /// Pairs in rows, or, with --targets, a file of sources, one a line
-    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
-    pub data: Vec<String>,
-    /// Files of references whose lines belong to those of --data
+    /// Files of references, whose lines belong to those of --data, which then are sources, one a line
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub targets: Vec<String>,
     /// Fields of source and target in rows
-    #[arg(long, value_delimiter = ',', num_args = 2, value_names = ["SOURCE", "TARGET"])]
+    #[arg(long, value_delimiter = ',', value_name = "SOURCE,TARGET")]
     pub fields: Vec<String>,
     /// What BLEU counts as words [default: zh where references are Chinese, else 13a]
     #[arg(long, value_name = "NAME", value_parser = ["13a", "zh", "char", "intl", "none"])]
@@ -376,16 +382,10 @@ pub struct EvalTranslateArguments {
     /// A file for the translations, one a line
     #[arg(long, value_name = "FILE", value_parser = result::path())]
     pub predictions: Option<PathBuf>,
-    /// Bootstrap resamples
-    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub resamples: u32,
-    /// Seed of the resamples
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seed: u64,
+    #[command(flatten)]
+    pub measure: MeasureArguments,
     #[command(flatten)]
     pub search: BeamArguments,
-    #[command(flatten)]
-    pub reading: ReadingArguments,
 }
 
 #[derive(Debug, Args)]
@@ -405,12 +405,6 @@ pub struct EvalLanguageModelArguments {
     /// Model folder in the Hugging Face layout, a GGUF file, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR")]
     pub model: PathBuf,
-    /// A second model on the same
-    #[arg(long, value_name = "DIR")]
-    pub against: Option<PathBuf>,
-    /// Rows or texts
-    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
-    pub data: Vec<String>,
     /// A file with the answer of each row, one a line, for rows without one
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
@@ -420,14 +414,8 @@ pub struct EvalLanguageModelArguments {
     /// Ask so many at most, spread over all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// Bootstrap resamples
-    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub resamples: u32,
-    /// Seed of the resamples
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seed: u64,
     #[command(flatten)]
-    pub reading: ReadingArguments,
+    pub measure: MeasureArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -458,35 +446,13 @@ pub struct EvalClassifyArguments {
     /// Model folder with a head over texts, a run's folder, or hf:org/name
     #[arg(short, long, value_name = "DIR")]
     pub model: PathBuf,
-    /// A second model on the same examples
-    #[arg(long, value_name = "DIR")]
-    pub against: Option<PathBuf>,
-    /// Labeled examples
-    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
-    pub data: Vec<String>,
-    /// Fields of the text; several are joined by a space
-    #[arg(long, value_delimiter = ',', value_name = "FIELD,...")]
-    pub text_field: Vec<String>,
-    /// Field of the second text of a pair
-    #[arg(long, value_name = "FIELD")]
-    pub pair_field: Option<String>,
-    /// Field of the label; several hold 1 or 0 for a label each
-    #[arg(long, value_delimiter = ',', value_name = "FIELD,...")]
-    pub label_field: Vec<String>,
-    /// What stands between the labels of a text that may have several
-    #[arg(long, value_name = "TEXT")]
-    pub label_separator: Option<String>,
+    #[command(flatten)]
+    pub fields: FieldArguments,
     /// A file for every example's labels and scores, as JSON lines
     #[arg(long, value_name = "FILE", value_parser = result::path())]
     pub predictions: Option<PathBuf>,
-    /// Bootstrap resamples
-    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub resamples: u32,
-    /// Seed of the resamples
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seed: u64,
     #[command(flatten)]
-    pub reading: ReadingArguments,
+    pub measure: MeasureArguments,
 }
 
 #[derive(Debug, Args)]

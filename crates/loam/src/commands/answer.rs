@@ -1,11 +1,10 @@
 //! `loam answer`.
 
 use super::Misuse;
-use super::texts::{CHUNK, Given, Texts};
+use super::texts::{Given, Texts, each};
 use crate::arguments::{AnswerArguments, Global, SpanArguments};
 use crate::machine;
-use crate::progress::Watcher;
-use crate::terminal::{Terminal, count};
+use crate::terminal::Terminal;
 use loam_tasks::Answerer;
 use loam_tasks::answer::{Answer, AnswerOptions};
 use serde_json::json;
@@ -34,48 +33,18 @@ pub fn run(arguments: &AnswerArguments, global: &Global, terminal: Terminal) -> 
         "the question is missing: give it as an argument with --context, or rows with --file or on standard input";
     // Of rows, the context is the second text, where none is given for all.
     let pair = context.is_none().then(|| "context".to_owned());
-    let mut rows =
-        Texts::open(&arguments.question, arguments.file.as_deref(), true, "question", asked)?.with_pairs(pair);
+    let rows = Texts::open(&arguments.question, arguments.file.as_deref(), true, "question", asked)?.with_pairs(pair);
     let answerer = Answerer::open(&arguments.model, &device)?;
     let options = options(&arguments.spans, &answerer);
-    let mut watcher = Watcher::new(terminal);
-    let (mut done, mut failed) = (0_u64, 0_u64);
-    loop {
-        let chunk = rows.next_records()?;
-        if chunk.is_empty() {
-            break;
-        }
-        let read: Vec<&Given> = chunk.iter().filter_map(|record| record.as_ref().ok()).collect();
-        let about =
-            |given: &&'_ Given| -> String { given.pair.clone().or_else(|| context.clone()).unwrap_or_default() };
-        let contexts: Vec<String> = read.iter().map(about).collect();
-        let pairs = read.iter().zip(&contexts).map(|(given, context)| (given.text.as_str(), context.as_str()));
-        let mut answers = answerer.answers(pairs, &options).into_iter();
-        for record in &chunk {
-            match record {
-                Ok(_) => tell(&answers.next().unwrap_or_default(), arguments.top_k as usize, terminal)?,
-                Err(message) => {
-                    failed += 1;
-                    terminal.error(message);
-                    let line = if terminal.json() { json!({ "error": message }).to_string() } else { String::new() };
-                    terminal.result(line)?;
-                }
-            }
-        }
-        done += chunk.len() as u64;
-        if chunk.len() == CHUNK {
-            watcher.doing(&format!("{} questions", count(done)));
-        }
-    }
-    watcher.done();
-    if done == 0 {
-        return Err(Misuse("there is no question to answer".into()).into());
-    }
-    if failed > 0 {
-        terminal.error(format_args!("{} of {} lines could not be read", count(failed), count(done)));
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    let ask = |given: &[&Given], done: &mut dyn FnMut(usize)| {
+        let about = |one: &Given| one.pair.clone().or_else(|| context.clone()).unwrap_or_default();
+        let contexts: Vec<String> = given.iter().map(|one| about(one)).collect();
+        done(given.len());
+        let pairs = given.iter().zip(&contexts).map(|(one, context)| (one.text.as_str(), context.as_str()));
+        Ok(answerer.answers(pairs, &options).into_iter().map(Ok).collect())
+    };
+    let top = arguments.top_k as usize;
+    each(rows, "questions", terminal, ask, |_, answers: &Vec<Answer>, _| tell(answers, top, terminal))
 }
 
 fn tell(answers: &[Answer], top: usize, terminal: Terminal) -> anyhow::Result<()> {

@@ -1,11 +1,9 @@
 //! `loam classify`.
 
-use super::Misuse;
-use super::texts::{CHUNK, Given, Texts};
+use super::texts::{Given, Texts, each};
 use crate::arguments::{ClassifyArguments, Global};
 use crate::machine;
-use crate::progress::Watcher;
-use crate::terminal::{Terminal, count};
+use crate::terminal::Terminal;
 use loam_models::Problem;
 use loam_tasks::TextClassifier;
 use loam_tasks::classify::chosen;
@@ -14,52 +12,18 @@ use std::process::ExitCode;
 
 pub fn run(arguments: &ClassifyArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let device = machine::device(&global.device)?;
-    let asked = "the text is missing: give it as an argument, with --file, or on standard input";
-    let mut texts =
-        Texts::open(&arguments.text, arguments.file.as_deref(), arguments.jsonl, &arguments.text_field, asked)?
-            .with_pairs(arguments.pair_field.clone());
+    let texts = Texts::given(&arguments.given)?.with_pairs(arguments.pair_field.clone());
     let classifier = TextClassifier::open(&arguments.model, &device)?;
-    let mut watcher = Watcher::new(terminal);
-    let (mut done, mut failed) = (0_u64, 0_u64);
-    loop {
-        let chunk = texts.next_records()?;
-        if chunk.is_empty() {
-            break;
-        }
-        let read: Vec<&Given> = chunk.iter().filter_map(|record| record.as_ref().ok()).collect();
-        let pair = |given: &'_ Given| given.pair.clone().or_else(|| arguments.pair.clone());
-        let pairs: Vec<Option<String>> = read.iter().map(|given| pair(given)).collect();
-        let inputs = read.iter().zip(&pairs).map(|(given, pair)| (given.text.as_str(), pair.as_deref()));
-        let mut scores = classifier.classify(inputs).into_iter();
-        let many = done > 0 || chunk.len() > 1;
-        for record in &chunk {
-            match record {
-                Ok(given) => {
-                    let scores = scores.next().expect("scores for every text");
-                    tell(&classifier, given, &scores, arguments.top_k, many, terminal)?;
-                }
-                Err(message) => {
-                    failed += 1;
-                    terminal.error(message);
-                    let line = if terminal.json() { json!({ "error": message }).to_string() } else { String::new() };
-                    terminal.result(line)?;
-                }
-            }
-        }
-        done += chunk.len() as u64;
-        if chunk.len() == CHUNK {
-            watcher.doing(&format!("{} texts", count(done)));
-        }
-    }
-    watcher.done();
-    if done == 0 {
-        return Err(Misuse("there is no text to classify".into()).into());
-    }
-    if failed > 0 {
-        terminal.error(format_args!("{} of {} lines could not be read", count(failed), count(done)));
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    let ask = |given: &[&Given], done: &mut dyn FnMut(usize)| {
+        let inputs = given
+            .iter()
+            .map(|one| (one.text.as_str(), one.pair.as_ref().or(arguments.pair.as_ref()).map(String::as_str)));
+        done(given.len());
+        Ok(classifier.classify(inputs).into_iter().map(Ok).collect())
+    };
+    each(texts, "texts", terminal, ask, |given, scores: &Vec<f32>, many| {
+        tell(&classifier, given, scores, arguments.top_k, many, terminal)
+    })
 }
 
 fn tell(

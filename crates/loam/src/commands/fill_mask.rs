@@ -11,8 +11,7 @@ use std::process::ExitCode;
 
 pub fn run(arguments: &FillMaskArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let device = machine::device(&global.device)?;
-    let asked = "the text is missing: give it as an argument, with --file, or on standard input";
-    let mut texts = Texts::open(&arguments.text, arguments.file.as_deref(), false, "text", asked)?;
+    let mut texts = Texts::given(&arguments.given)?;
     let filler = MaskFiller::open(&arguments.model, &device)?;
     let mut done = 0;
     loop {

@@ -105,10 +105,10 @@ fn recipe(arguments: &FineTuneArguments, global: &Global) -> anyhow::Result<(Fin
     set("model.context", arguments.context.map(|tokens| tokens.to_string()));
     set("data.train", listed(&arguments.train));
     set("data.valid", listed(&arguments.valid));
-    set("data.fields.text_field", listed(&arguments.text_field));
-    set("data.fields.pair_field", arguments.pair_field.as_ref().map(quoted));
-    set("data.fields.label_field", listed(&arguments.label_field));
-    set("data.fields.label_separator", arguments.label_separator.as_ref().map(quoted));
+    set("data.fields.text_field", listed(&arguments.fields.text_field));
+    set("data.fields.pair_field", arguments.fields.pair_field.as_ref().map(quoted));
+    set("data.fields.label_field", listed(&arguments.fields.label_field));
+    set("data.fields.label_separator", arguments.fields.label_separator.as_ref().map(quoted));
     set("data.label_names", listed(&label_names(&arguments.label_names)?));
     let weights = |weights| match weights {
         ClassWeightsName::None => "\"none\"".to_owned(),
@@ -132,6 +132,13 @@ fn recipe(arguments: &FineTuneArguments, global: &Global) -> anyhow::Result<(Fin
     }
     sets.extend(arguments.sets.iter().cloned());
     let recipe = FineTuneRecipe::parse(&text, &sets).map_err(|error| Misuse(error.to_string()))?;
+    if recipe.data.train.is_empty() {
+        return Err(Misuse("there is nothing to train on: name files with --train".into()).into());
+    }
+    if recipe.model.from.is_none() && recipe.model.family.is_none() {
+        let message = "say what is trained: a model that there is with --model, or a new one with --family";
+        return Err(Misuse(message.into()).into());
+    }
     Ok((recipe, name))
 }
 

@@ -1,10 +1,15 @@
-//! Texts that a command reads: given, or a line each.
+//! Texts that a command reads: given, or a line each; and results of them, one a text.
 
 use super::Misuse;
+use crate::arguments::GivenArguments;
+use crate::progress::Watcher;
+use crate::terminal::{Terminal, count};
 use anyhow::Context;
+use serde_json::json;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
+use std::process::ExitCode;
 
 /// Texts that are read before they are worked on, so that memory has a bound.
 pub const CHUNK: usize = 1024;
@@ -54,6 +59,13 @@ impl Texts {
         };
         let field = (lines || jsonl).then(|| field.to_owned());
         Ok(Self::Lines { reader, origin, line: 0, field, pair: None })
+    }
+
+    /// The texts that flags give.
+    pub fn given(arguments: &GivenArguments) -> anyhow::Result<Self> {
+        let asked = "the text is missing: give it as an argument, with --file, or on standard input";
+        let GivenArguments { text, file, jsonl, text_field } = arguments;
+        Self::open(text, file.as_deref(), *jsonl, text_field, asked)
     }
 
     /// With the field of JSON lines that holds second texts.
@@ -120,6 +132,52 @@ impl Texts {
         }
         Ok(chunk)
     }
+}
+
+/// Has `ask` say something of every text, a chunk at a time, and `tell` tell it; out comes what goes in, in order and number. What is
+/// wrong with a line, or with what is said of it, is told in its place, and the others go on. `noun` is what texts are called.
+pub fn each<R>(
+    mut texts: Texts,
+    noun: &str,
+    terminal: Terminal,
+    mut ask: impl FnMut(&[&Given], &mut dyn FnMut(usize)) -> anyhow::Result<Vec<Result<R, String>>>,
+    mut tell: impl FnMut(&Given, &R, bool) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let mut watcher = Watcher::new(terminal);
+    let (mut done, mut failed) = (0_u64, 0_u64);
+    loop {
+        let chunk = texts.next_records()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let read: Vec<&Given> = chunk.iter().filter_map(|record| record.as_ref().ok()).collect();
+        let told = ask(&read, &mut |more| watcher.doing(&format!("{} {noun}", count(done + more as u64))))?;
+        watcher.done();
+        let mut told = told.into_iter();
+        let many = done > 0 || chunk.len() > 1;
+        for record in &chunk {
+            let one = record.as_ref().map_err(Clone::clone);
+            let one = one.and_then(|given| Ok((given, told.next().expect("something of every text")?)));
+            match one {
+                Ok((given, said)) => tell(given, &said, many)?,
+                Err(message) => {
+                    failed += 1;
+                    terminal.error(&message);
+                    let line = if terminal.json() { json!({ "error": message }).to_string() } else { String::new() };
+                    terminal.result(line)?;
+                }
+            }
+        }
+        done += chunk.len() as u64;
+    }
+    if done == 0 {
+        return Err(Misuse(format!("there are no {noun}")).into());
+    }
+    if failed > 0 {
+        terminal.error(format_args!("{} of {} {noun} have no result", count(failed), count(done)));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The next line without its end, or why it is none; nothing at the end of the file.

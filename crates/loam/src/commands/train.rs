@@ -15,6 +15,13 @@ pub fn run(arguments: &TrainArguments, global: &Global, terminal: Terminal) -> a
     let mut watcher = Watcher::new(terminal);
     let (folder, outcome) = if arguments.resume {
         let folder = folder_to_resume(arguments, global.dtype.as_deref())?;
+        if loam_tasks::finetune::is_fine_tuning(&folder) {
+            let message = format!(
+                "{0} is a run of fine-tuning; go on with it by: loam finetune --resume -o {0}",
+                folder.display()
+            );
+            return Err(Misuse(message).into());
+        }
         machine::stop_on_interrupt();
         watcher.name_folder(&folder);
         let outcome = session::resume(&folder, &session, &mut watcher)?;

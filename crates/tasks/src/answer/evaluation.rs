@@ -1,11 +1,10 @@
 //! How well answers are found.
 
 use super::{Answer, AnswerOptions, Answerer, Question};
+use crate::evaluation::{Compared, Evaluation, compared};
+use crate::metrics::Bootstrap;
 use crate::metrics::answers::{AnswerCounts, AnswerScore, cmrc, squad_v1, squad_v2};
-use crate::metrics::interval::sum;
-use crate::metrics::{Bootstrap, Comparison, Interval};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// By whose script answers are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -23,10 +22,9 @@ impl AnswerMeasure {
     /// The one that suits questions: CMRC's where most answers are Chinese, SQuAD's otherwise.
     pub fn of(questions: &[Question]) -> Self {
         let is_chinese = |text: &str| text.chars().any(|c| matches!(c as u32, 0x3400..=0x9fff | 0x2_0000..=0x3_ffff));
-        let texts: Vec<&Question> = questions.iter().collect();
-        let chinese = texts.iter().filter(|question| is_chinese(&question.context)).count();
-        let unanswered = texts.iter().any(|question| question.answers.is_empty());
-        match (unanswered, 2 * chinese > texts.len()) {
+        let chinese = questions.iter().filter(|question| is_chinese(&question.context)).count();
+        let unanswered = questions.iter().any(|question| question.answers.is_empty());
+        match (unanswered, 2 * chinese > questions.len()) {
             (true, _) => Self::Squad2,
             (false, true) => Self::Cmrc,
             (false, false) => Self::Squad1,
@@ -43,14 +41,10 @@ impl AnswerMeasure {
     }
 }
 
-/// How well answers are found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AnswerEvaluation {
-    /// Exact match and F1, each with its interval: resamples draw questions.
-    pub metrics: BTreeMap<String, Interval>,
-    /// Questions.
-    pub examples: u64,
-    /// By whose script.
+/// What is told beside exact match and F1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct AnswerDetails {
+    /// By whose script answers are judged.
     pub measure: AnswerMeasure,
 }
 
@@ -73,7 +67,7 @@ pub fn evaluate(
     questions: &[Question],
     options: &AnswerOptions,
     bootstrap: &Bootstrap,
-) -> (AnswerEvaluation, Vec<AnswerScore>, Vec<Answer>) {
+) -> (Evaluation<AnswerDetails>, Vec<AnswerScore>, Vec<Answer>) {
     let measure = AnswerMeasure::of(questions);
     let asked = questions.iter().map(|question| (question.question.as_str(), &*question.context));
     let best: Vec<Answer> = answerer
@@ -83,29 +77,21 @@ pub fn evaluate(
         .collect();
     let said: Vec<String> = best.iter().map(|answer| answer.answer.clone()).collect();
     let scores = scores(questions, &said, measure);
-    let mut metrics = BTreeMap::new();
-    metrics.extend(bootstrap.interval(&scores, AnswerCounts::exact).map(|value| ("exact".to_owned(), value)));
-    metrics.extend(bootstrap.interval(&scores, AnswerCounts::f1).map(|value| ("f1".to_owned(), value)));
+    let f1_of = |of: fn(&AnswerCounts) -> Option<(f64, f64)>| {
+        bootstrap.interval(&scores, move |sum: &AnswerCounts| of(sum).map(|(_, f1)| f1))
+    };
+    let mut metrics = vec![
+        ("exact", bootstrap.interval(&scores, AnswerCounts::exact)),
+        ("f1", bootstrap.interval(&scores, AnswerCounts::f1)),
+    ];
     if measure == AnswerMeasure::Squad2 {
-        let counts = sum(&scores);
-        for (name, found, of) in [
-            (
-                "answerable",
-                counts.of_answerable(),
-                AnswerCounts::of_answerable as fn(&AnswerCounts) -> Option<(f64, f64)>,
-            ),
-            ("unanswerable", counts.of_unanswerable(), AnswerCounts::of_unanswerable),
-        ] {
-            if found.is_some() {
-                let interval = bootstrap.interval(&scores, |sum: &AnswerCounts| of(sum).map(|(_, f1)| f1));
-                metrics.extend(interval.map(|value| (format!("{name}_f1"), value)));
-            }
-        }
+        metrics.push(("answerable_f1", f1_of(AnswerCounts::of_answerable)));
+        metrics.push(("unanswerable_f1", f1_of(AnswerCounts::of_unanswerable)));
     }
-    (AnswerEvaluation { metrics, examples: questions.len() as u64, measure }, scores, best)
+    (Evaluation::new(metrics, questions.len(), AnswerDetails { measure }), scores, best)
 }
 
 /// The second model's F1 less the first's, on the same questions.
-pub fn compare(first: &[AnswerScore], second: &[AnswerScore], bootstrap: &Bootstrap) -> Option<Comparison> {
-    bootstrap.compare(first, second, AnswerCounts::f1)
+pub fn compare(first: &[AnswerScore], second: &[AnswerScore], bootstrap: &Bootstrap) -> Compared {
+    compared([("f1", bootstrap.compare(first, second, AnswerCounts::f1))])
 }

@@ -7,7 +7,7 @@ mod evaluation;
 mod questions;
 mod training;
 
-pub use evaluation::{AnswerEvaluation, AnswerMeasure, compare, evaluate};
+pub use evaluation::{AnswerDetails, AnswerMeasure, compare, evaluate};
 pub use questions::{GoldAnswer, Question, read_questions};
 pub use training::AnswerTask;
 

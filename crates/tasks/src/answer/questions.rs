@@ -6,9 +6,6 @@ use loam_corpus::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// Names that tell a row of names in tables.
-const USUAL: [&str; 5] = ["question", "context", "answer", "answers", "id"];
-
 /// An answer as a part of its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoldAnswer {
@@ -38,7 +35,7 @@ pub struct Question {
 /// # Errors
 /// When files are missing or broken, or hold no questions.
 pub fn read_questions(paths: &[String], bytes: Bytes) -> Result<Vec<Question>, TaskError> {
-    let rows = Rows::read(paths, bytes, &USUAL, &[])?;
+    let rows = Rows::read(paths, bytes, &[])?;
     let mut questions = Vec::new();
     for row in &rows.rows {
         match row.fields.get("data").or_else(|| row.fields.get("paragraphs").map(|_| &Value::Null)) {

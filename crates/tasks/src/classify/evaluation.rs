@@ -2,6 +2,7 @@
 
 use super::training::{Target, numbers, sets, single, target};
 use super::{LabeledText, TextClassifier, chosen};
+use crate::evaluation::{Compared, Evaluation, compared};
 use crate::language_model::TaskError;
 use crate::metrics::classification::{Confusion, LabelCounts, LabelSetCounts, Prediction, SetPrediction};
 use crate::metrics::interval::{mcnemar_exact, sum};
@@ -30,13 +31,9 @@ pub struct LabelScores {
     pub scores: PrecisionRecall,
 }
 
-/// How well a model does.
+/// What is told of a classifier beside its metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Evaluation {
-    /// Metrics by name, each with its interval.
-    pub metrics: BTreeMap<String, Interval>,
-    /// Examples.
-    pub examples: u64,
+pub struct ClassifyDetails {
     /// Every label by itself; empty of a regression.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<LabelScores>,
@@ -45,20 +42,10 @@ pub struct Evaluation {
     pub confusion: Vec<Vec<u64>>,
 }
 
-/// Two models on the same examples: the second against the first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Compared {
-    /// The differences of metrics, with their intervals and p-values of the paired bootstrap.
-    pub metrics: BTreeMap<String, Comparison>,
-    /// McNemar's exact test of which texts are right; of one label a text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mcnemar_p_value: Option<f64>,
-}
-
 /// How a metric follows from sums.
 type Value<S> = (&'static str, fn(&S) -> Option<f64>);
 
-const SINGLE: [Value<LabelCounts>; 10] = [
+const SINGLE: [Value<LabelCounts>; 9] = [
     ("accuracy", |sum| sum.accuracy()),
     ("macro_precision", |sum| Some(sum.scores(Average::Macro).precision)),
     ("macro_recall", |sum| Some(sum.scores(Average::Macro).recall)),
@@ -68,7 +55,6 @@ const SINGLE: [Value<LabelCounts>; 10] = [
     ("weighted_recall", |sum| Some(sum.scores(Average::Weighted).recall)),
     ("weighted_f1", |sum| Some(sum.scores(Average::Weighted).f1)),
     ("mcc", |sum| Some(sum.matthews())),
-    ("error", |sum| Some(1.0 - sum.accuracy()?)),
 ];
 
 impl Answers {
@@ -114,16 +100,14 @@ impl Answers {
     }
 
     /// Metrics with intervals. A label that the model does not have is one that it never says.
-    pub fn evaluate(&self, bootstrap: &Bootstrap) -> Evaluation {
-        let mut evaluation = Evaluation { examples: self.told.len() as u64, ..Evaluation::default() };
-        let metrics = &mut evaluation.metrics;
-        let mut put = |name: &str, interval: Option<Interval>| {
-            metrics.extend(interval.map(|interval| (name.to_owned(), interval)));
-        };
+    pub fn evaluate(&self, bootstrap: &Bootstrap) -> Evaluation<ClassifyDetails> {
+        let mut metrics: Vec<(&str, Option<Interval>)> = Vec::new();
+        let mut details = ClassifyDetails::default();
+        let mut put = |name, interval| metrics.push((name, interval));
         match self.labels.problem() {
             Problem::SingleLabel => {
                 let predictions = single(&self.scores, &self.told, &self.labels);
-                for (name, value) in SINGLE.iter().filter(|(name, _)| *name != "error") {
+                for (name, value) in &SINGLE {
                     put(name, bootstrap.interval(&predictions, value));
                 }
                 let confidences: Vec<Confidence> = self.confidences(&predictions);
@@ -138,9 +122,9 @@ impl Answers {
                     put("auc", bootstrap.interval_of_draws(ranked.len(), |draws| auc_of_draws(&ranked, draws)));
                 }
                 let counts = sum(&predictions);
-                evaluation.labels = self.by_label(counts.by_label());
+                details.labels = self.by_label(counts.by_label());
                 let ids: Vec<u32> = counts.by_label().map(|(label, _)| label).collect();
-                evaluation.confusion = Confusion::of(&predictions).matrix(&ids);
+                details.confusion = Confusion::of(&predictions).matrix(&ids);
             }
             Problem::MultiLabel => {
                 let predictions = sets(&self.scores, &self.told);
@@ -154,7 +138,7 @@ impl Answers {
                 put("macro_f1", of(&|sum| Some(sum.scores(Average::Macro, labels).f1)));
                 put("weighted_f1", of(&|sum| Some(sum.scores(Average::Weighted, labels).f1)));
                 put("samples_f1", of(&|sum| Some(sum.scores_of_texts().f1)));
-                evaluation.labels = self.by_label(sum(&predictions).by_label());
+                details.labels = self.by_label(sum(&predictions).by_label());
             }
             Problem::Regression => {
                 let pairs = numbers(&self.scores, &self.told);
@@ -171,7 +155,7 @@ impl Answers {
                 put("mae", mean(f64::abs));
             }
         }
-        evaluation
+        Evaluation::new(metrics, self.told.len(), details)
     }
 
     /// The second model's metrics less this one's.
@@ -189,10 +173,8 @@ impl Answers {
                 theirs.name()
             )));
         }
-        let mut compared = Compared::default();
-        let mut put = |name: &str, comparison: Option<Comparison>| {
-            compared.metrics.extend(comparison.map(|comparison| (name.to_owned(), comparison)));
-        };
+        let mut comparisons: Vec<(&str, Option<Comparison>)> = Vec::new();
+        let mut put = |name, comparison| comparisons.push((name, comparison));
         match mine {
             Problem::SingleLabel => {
                 let of = |answers: &Self| single(&answers.scores, &answers.told, &answers.labels);
@@ -200,11 +182,6 @@ impl Answers {
                 for (name, value) in SINGLE.iter().filter(|(name, _)| ["accuracy", "macro_f1", "mcc"].contains(name)) {
                     put(name, bootstrap.compare(&first, &other, value));
                 }
-                let right = |one: &Prediction| one.gold == one.predicted;
-                let only = |a: &[Prediction], b: &[Prediction]| {
-                    a.iter().zip(b).filter(|(a, b)| right(a) && !right(b)).count() as u64
-                };
-                compared.mcnemar_p_value = Some(mcnemar_exact(only(&first, &other), only(&other, &first)));
             }
             Problem::MultiLabel => {
                 let of = |answers: &Self| sets(&answers.scores, &answers.told);
@@ -223,7 +200,22 @@ impl Answers {
                 put("mse", bootstrap.compare(&errors(self), &errors(second), crate::metrics::Mean::value));
             }
         }
-        Ok(compared)
+        Ok(compared(comparisons))
+    }
+
+    /// McNemar's exact test of which texts are right: how probable such a difference is if both models are as good. None where texts
+    /// have not one label.
+    pub fn mcnemar(&self, second: &Self) -> Option<f64> {
+        if self.labels.problem() != Problem::SingleLabel || second.labels.problem() != Problem::SingleLabel {
+            return None;
+        }
+        let right = |answers: &Self| -> Vec<bool> {
+            let predictions = single(&answers.scores, &answers.told, &answers.labels);
+            predictions.iter().map(|one| one.gold == one.predicted).collect()
+        };
+        let (first, other) = (right(self), right(second));
+        let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count() as u64;
+        Some(mcnemar_exact(only(&first, &other), only(&other, &first)))
     }
 
     fn confidences(&self, predictions: &[Prediction]) -> Vec<Confidence> {

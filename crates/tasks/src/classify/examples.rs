@@ -76,12 +76,6 @@ pub struct FieldNames {
 }
 
 impl FieldNames {
-    /// Names that tell a row of names.
-    fn usual() -> Vec<&'static str> {
-        let pairs = PAIRS.iter().flat_map(|(first, second)| [*first, *second]);
-        TEXTS.into_iter().chain(LABELS).chain(pairs).collect()
-    }
-
     fn asked(&self) -> Vec<String> {
         self.text_field.iter().chain(&self.pair_field).chain(&self.label_field).cloned().collect()
     }
@@ -116,7 +110,7 @@ pub struct LabeledText {
 /// # Errors
 /// When files are missing or broken, a field is missing, or fields cannot be told apart: then two rows are shown.
 pub fn read_labeled(paths: &[String], bytes: Bytes, names: &FieldNames) -> Result<Vec<LabeledText>, TaskError> {
-    let rows = Rows::read(paths, bytes, &FieldNames::usual(), &names.asked())?;
+    let rows = Rows::read(paths, bytes, &names.asked())?;
     let fields = Fields::find(&rows, names)?;
     rows.rows.iter().map(|row| fields.of(row)).collect()
 }

@@ -7,7 +7,7 @@ mod evaluation;
 mod examples;
 mod training;
 
-pub use evaluation::{Answers, Compared, Evaluation, LabelScores};
+pub use evaluation::{Answers, ClassifyDetails, LabelScores};
 pub use examples::{FieldNames, LabeledText, Told, labels_of, read_labeled};
 pub use training::{ClassWeights, ClassifyTask};
 

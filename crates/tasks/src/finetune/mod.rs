@@ -192,8 +192,9 @@ fn tag(
     observer: &mut dyn Observer,
 ) -> Result<Prepared, TaskError> {
     let data = &recipe.data;
-    let mut train = read_tagged(&data.train, &data.label_names)?;
-    let mut valid = if data.valid.is_empty() { Vec::new() } else { read_tagged(&data.valid, &data.label_names)? };
+    let mut train = read_tagged(&data.train, &data.label_names, data.reading)?;
+    let mut valid =
+        if data.valid.is_empty() { Vec::new() } else { read_tagged(&data.valid, &data.label_names, data.reading)? };
     if valid.is_empty() && data.held_out > 0.0 {
         valid = split::take_held_out(&mut train, data.held_out, |sentence| sentence.words.join(" "));
         tell_held_out(valid.len(), train.len(), observer);

@@ -1,11 +1,11 @@
 //! How well a tagger does on sentences that it has not seen: entities, as seqeval counts them.
 
 use super::{TaggedSentence, TextTagger};
+use crate::evaluation::{Compared, Evaluation, compared};
 use crate::metrics::interval::sum;
 use crate::metrics::tags::{TagCounts, TagReading, TagScheme};
-use crate::metrics::{Average, Bootstrap, Comparison, Interval, PrecisionRecall};
+use crate::metrics::{Average, Bootstrap, PrecisionRecall};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// A type's precision, recall and F1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,13 +17,9 @@ pub struct TypeScores {
     pub scores: PrecisionRecall,
 }
 
-/// How well a tagger does.
+/// What is told of a tagger beside its metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct TagEvaluation {
-    /// Metrics by name, each with its interval: resamples draw sentences.
-    pub metrics: BTreeMap<String, Interval>,
-    /// Sentences.
-    pub examples: u64,
+pub struct TagDetails {
     /// The scheme by which entities are counted strictly; none where tags follow none, and all counting is lenient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
@@ -44,9 +40,9 @@ pub fn evaluate(
     tagger: &TextTagger,
     sentences: &[TaggedSentence],
     bootstrap: &Bootstrap,
-) -> (TagEvaluation, Vec<TagCounts>, Vec<Vec<String>>) {
-    let words: Vec<&Vec<String>> = sentences.iter().map(|sentence| &sentence.words).collect();
-    let words: Vec<Vec<&str>> = words.into_iter().map(|words| words.iter().map(String::as_str).collect()).collect();
+) -> (Evaluation<TagDetails>, Vec<TagCounts>, Vec<Vec<String>>) {
+    let words: Vec<Vec<&str>> =
+        sentences.iter().map(|sentence| sentence.words.iter().map(String::as_str).collect()).collect();
     let tags = tagger.tags(&words);
     let said: Vec<Vec<&str>> = tags.iter().map(|row| row.iter().map(|(tag, _)| *tag).collect()).collect();
     let (reading, strict) = counts(sentences, &said);
@@ -55,26 +51,24 @@ pub fn evaluate(
         .zip(&said)
         .map(|(sentence, said)| TagCounts::of(&sentence.tags, said, TagReading::Lenient))
         .collect();
-    let mut metrics = BTreeMap::new();
-    let mut put = |name: &str, interval: Option<Interval>| {
-        metrics.extend(interval.map(|interval| (name.to_owned(), interval)));
-    };
-    put("f1", bootstrap.interval(&strict, |sum| sum.scores(Average::Micro).f1));
-    put("precision", bootstrap.interval(&strict, |sum| sum.scores(Average::Micro).precision));
-    put("recall", bootstrap.interval(&strict, |sum| sum.scores(Average::Micro).recall));
-    put("macro_f1", bootstrap.interval(&strict, |sum| sum.scores(Average::Macro).f1));
-    put("lenient_f1", bootstrap.interval(&lenient, |sum| sum.scores(Average::Micro).f1));
-    put("accuracy", bootstrap.interval(&strict, TagCounts::accuracy));
+    let metrics = [
+        ("f1", bootstrap.interval(&strict, |sum| sum.scores(Average::Micro).f1)),
+        ("precision", bootstrap.interval(&strict, |sum| sum.scores(Average::Micro).precision)),
+        ("recall", bootstrap.interval(&strict, |sum| sum.scores(Average::Micro).recall)),
+        ("macro_f1", bootstrap.interval(&strict, |sum| sum.scores(Average::Macro).f1)),
+        ("lenient_f1", bootstrap.interval(&lenient, |sum| sum.scores(Average::Micro).f1)),
+        ("accuracy", bootstrap.interval(&strict, TagCounts::accuracy)),
+    ];
     let types = sum(&strict).by_type().map(|(label, scores)| TypeScores { label: label.to_owned(), scores }).collect();
     let scheme = match reading {
         TagReading::Strict(scheme) => Some(format!("{scheme:?}").to_uppercase()),
         TagReading::Lenient => None,
     };
     let said = said.into_iter().map(|row| row.into_iter().map(str::to_owned).collect()).collect();
-    (TagEvaluation { metrics, examples: sentences.len() as u64, scheme, types }, strict, said)
+    (Evaluation::new(metrics, sentences.len(), TagDetails { scheme, types }), strict, said)
 }
 
 /// The second tagger's F1 less the first's, on the same sentences.
-pub fn compare(first: &[TagCounts], second: &[TagCounts], bootstrap: &Bootstrap) -> Option<Comparison> {
-    bootstrap.compare(first, second, |sum| sum.scores(Average::Micro).f1)
+pub fn compare(first: &[TagCounts], second: &[TagCounts], bootstrap: &Bootstrap) -> Compared {
+    compared([("f1", bootstrap.compare(first, second, |sum| sum.scores(Average::Micro).f1))])
 }

@@ -7,7 +7,7 @@ mod evaluation;
 mod sentences;
 mod training;
 
-pub use evaluation::{TagEvaluation, TypeScores, compare, evaluate};
+pub use evaluation::{TagDetails, TypeScores, compare, evaluate};
 pub use sentences::{TaggedSentence, read_tagged, split_words};
 pub use training::{TagTask, tag_labels};
 

@@ -3,7 +3,7 @@
 
 use crate::language_model::TaskError;
 use crate::rows::{Row, Rows};
-use loam_corpus::{Bytes, find_files, read_lines};
+use loam_corpus::{Bytes, FileFormat, FileKind, find_files, read_lines};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -29,23 +29,20 @@ pub struct TaggedSentence {
 ///
 /// # Errors
 /// When files are missing or broken, columns are ragged, words and tags are not as many, or a span is not in its text.
-pub fn read_tagged(paths: &[String], names: &[String]) -> Result<Vec<TaggedSentence>, TaskError> {
+pub fn read_tagged(paths: &[String], names: &[String], bytes: Bytes) -> Result<Vec<TaggedSentence>, TaskError> {
     let mut sentences = Vec::new();
     for path in files(paths)? {
-        let is_records = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
-            let name = name.to_ascii_lowercase();
-            [".json", ".jsonl", ".ndjson", ".parquet", ".arrow"].iter().any(|end| {
-                name.ends_with(end)
-                    || [".gz", ".bz2", ".xz", ".zst"].iter().any(|more| name.ends_with(&format!("{end}{more}")))
-            })
+        // Tables are columns of words and tags too.
+        let is_records = FileKind::of(&path).is_some_and(|kind| {
+            kind.format.holds_records() && !matches!(kind.format, FileFormat::Csv | FileFormat::Tsv)
         });
         if is_records {
-            let rows = Rows::read(&[path.to_string_lossy().into_owned()], Bytes::default(), &[], &[])?;
+            let rows = Rows::read(&[path.to_string_lossy().into_owned()], bytes, &[])?;
             for row in &rows.rows {
                 sentences.push(of_record(row, names)?);
             }
         } else {
-            columns(&path, &mut sentences)?;
+            columns(&path, bytes, &mut sentences)?;
         }
     }
     if sentences.is_empty() {
@@ -73,8 +70,8 @@ fn wrong(path: &Path, line: usize, message: &str, hint: &str) -> TaskError {
 }
 
 /// Sentences of a file of columns.
-fn columns(path: &Path, sentences: &mut Vec<TaggedSentence>) -> Result<(), TaskError> {
-    let lines = read_lines(path, &Bytes::default())?;
+fn columns(path: &Path, bytes: Bytes, sentences: &mut Vec<TaggedSentence>) -> Result<(), TaskError> {
+    let lines = read_lines(path, &bytes)?;
     let mut sentence = TaggedSentence::default();
     let mut width = None;
     let mut finish = |sentence: &mut TaggedSentence| {
@@ -273,7 +270,7 @@ mod tests {
         let path = folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        read_tagged(&[path.to_string_lossy().into_owned()], &names).map_err(|error| error.to_string())
+        read_tagged(&[path.to_string_lossy().into_owned()], &names, Bytes::default()).map_err(|error| error.to_string())
     }
 
     #[test]
