@@ -4,7 +4,6 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
 use support::{done, objects, refused, run, text};
 
 fn object(output: &std::process::Output) -> Value {

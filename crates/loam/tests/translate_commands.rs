@@ -2,9 +2,7 @@
 
 mod support;
 
-use serde_json::Value;
 use std::fs;
-use std::path::Path;
 use support::{done, lines, objects, refused, run, text};
 
 #[test]

@@ -93,12 +93,11 @@ pub(super) fn tagger(
         return Err(TaskError::Request(message.to_owned()));
     }
     let tokenizer = tokenizer(recipe, || train.iter().map(|sentence| sentence.words.join(" ")))?;
-    let model = match cell(family) {
-        Some(cell) => RecurrentTagger::new(recurrent(recipe, cell, &tokenizer), crf, labels, seed, device)?.into(),
-        None => {
-            let bert = Bert::new(bert(recipe, &tokenizer, CONTEXT), seed, device)?;
-            TokenBert::new(bert, labels, seed, device).into()
-        }
+    let model = if let Some(cell) = cell(family) {
+        RecurrentTagger::new(recurrent(recipe, cell, &tokenizer), crf, labels, seed, device)?.into()
+    } else {
+        let bert = Bert::new(bert(recipe, &tokenizer, CONTEXT), seed, device)?;
+        TokenBert::new(bert, labels, seed, device).into()
     };
     Ok((model, tokenizer))
 }
