@@ -58,6 +58,7 @@ mod tests {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(one.path().join("name"), "one").unwrap();
         std::fs::write(other.path().join("name"), "other").unwrap();
+        let before = std::env::current_dir().unwrap();
         let directory = CurrentDirectory::default();
         assert!(directory.enter(&one.path().join("missing")).is_err());
         let read = |path: &Path, expected: &str| {
@@ -71,6 +72,6 @@ mod tests {
             scope.spawn(|| read(one.path(), "one"));
             scope.spawn(|| read(other.path(), "other"));
         });
-        std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
+        std::env::set_current_dir(before).unwrap();
     }
 }

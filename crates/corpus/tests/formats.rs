@@ -279,7 +279,7 @@ fn damage_is_refused_or_replaced() {
 
 /// The samples' folder, where it is at hand.
 fn samples() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let beside = PathBuf::from("../../../shared");
     let folder = std::env::var_os("LOAM_TEST_DATA").map_or(beside, PathBuf::from);
     let folder = [folder.join("data/web"), folder.join("web")].into_iter().find(|folder| folder.is_dir());
     if folder.is_none() {

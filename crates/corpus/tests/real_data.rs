@@ -9,7 +9,7 @@ use loam_corpus::{
 
 /// The folder of language-model data, or a line that says why the test is left out.
 fn data() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let beside = PathBuf::from("../../../shared");
     let root = std::env::var_os("LOAM_TEST_DATA").map_or(beside, PathBuf::from);
     let folder = root.join("data").join("lm");
     if folder.is_dir() {

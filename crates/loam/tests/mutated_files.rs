@@ -184,7 +184,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             seeds
         }
         "fasttext" => {
-            let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/tests/fixtures/fasttext");
+            let fixtures = Path::new("../corpus/tests/fixtures/fasttext");
             let names =
                 ["softmax.bin", "softmax.ftz", "pruned.ftz", "tree.bin", "tree.ftz", "alone.bin", "negative.ftz"];
             names.map(|name| bytes(&fixtures.join(name))).to_vec()

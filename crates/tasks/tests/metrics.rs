@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 const TOLERANCE: f64 = 1e-9;
 
 fn fixture<T: DeserializeOwned>(name: &str) -> T {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/metrics").join(name);
+    let path = Path::new("tests/fixtures/metrics").join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

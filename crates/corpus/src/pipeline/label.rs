@@ -68,7 +68,7 @@ mod tests {
         ["the wind blew from the west", "niemand hatte darin gewohnt wenn wind wehte", "ветер дул с запада"];
 
     fn fixture(name: &str) -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fasttext").join(name)
+        Path::new("tests/fixtures/fasttext").join(name)
     }
 
     fn language(keep: &[&str], confidence: f64) -> StepPlan {
