@@ -53,7 +53,7 @@ pub use loader::{
 pub use normalize::normalize;
 pub use prepare::{
     ConversationWriter, Dropped, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary, Marked, PreparePlan,
-    Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, prepare,
+    Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, learned_tokens, prepare,
 };
 pub use read::{
     Bytes, Compression, Damage, Document, Documents, FileFormat, FileKind, FileList, JsonFields, LARGEST_EXPANSION,

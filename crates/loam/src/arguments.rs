@@ -5,6 +5,7 @@ mod data;
 mod result;
 mod tasks;
 mod word2vec;
+mod writing;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use loam_nn::precision::Precision;
@@ -13,12 +14,16 @@ use std::path::PathBuf;
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
 pub use tasks::{
-    AnswerArguments, BeamArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments,
-    EvalCommand, EvalLanguageModelArguments, EvalTagArguments, EvalTranslateArguments, FamilyName, FineTuneArguments,
-    GivenArguments, MeasureArguments, SpanArguments, SplitArguments, TagArguments, TranslateArguments,
+    AnswerArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments, EvalCommand,
+    EvalLanguageModelArguments, EvalTagArguments, FamilyName, FineTuneArguments, GivenArguments, MeasureArguments,
+    SpanArguments, SplitArguments, TagArguments,
 };
 pub use word2vec::{
     AnalogiesArguments, ConvertArguments, NearestArguments, VectorKind, Word2VecCommand, Word2VecTrainArguments,
+};
+pub use writing::{
+    EvalChatArguments, EvalSummarizeArguments, EvalTranslateArguments, PairsArguments, SummarizeArguments,
+    TranslateArguments, WritingArguments,
 };
 
 /// Train, evaluate and explain language models, and measure what the training data did to them.
@@ -93,6 +98,8 @@ pub enum Command {
     Answer(AnswerArguments),
     /// Translate texts
     Translate(TranslateArguments),
+    /// Summarize texts
+    Summarize(SummarizeArguments),
     /// Turn texts into vectors
     Embed(EmbedArguments),
     /// Tell what the masks of a text may stand for

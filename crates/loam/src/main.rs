@@ -52,6 +52,9 @@ fn main() -> ExitCode {
             commands::eval::language_model::run(eval, global, terminal)
         }
         Some(Command::Eval(EvalCommand::Translate(eval))) => commands::eval::translate::run(eval, global, terminal),
+        Some(Command::Eval(EvalCommand::Summarize(eval))) => commands::eval::summarize::run(eval, global, terminal),
+        Some(Command::Eval(EvalCommand::Chat(eval))) => commands::eval::chat::run(eval, global, terminal),
+        Some(Command::Summarize(summarize)) => commands::summarize::run(summarize, global, terminal),
         Some(Command::Translate(translate)) => commands::translate::run(translate, global, terminal),
         Some(Command::Tag(tag)) => commands::tag::run(tag, global, terminal),
         Some(Command::Classify(classify)) => commands::classify::run(classify, global, terminal),

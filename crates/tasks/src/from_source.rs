@@ -64,7 +64,7 @@ impl SourceModel {
     }
 
     /// The ids of a source, with the end of text behind them.
-    fn source(&self, text: &str) -> Result<Vec<u32>, TaskError> {
+    pub(crate) fn source(&self, text: &str) -> Result<Vec<u32>, TaskError> {
         let mut ids = self.tokenizer.encode_framed(text, usize::MAX);
         let end = self.model.end().map(|id| id as u32);
         if ids.last().copied() != end {

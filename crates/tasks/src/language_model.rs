@@ -92,8 +92,20 @@ pub struct Likelihood {
     pub tokens: usize,
 }
 
-/// Sequences whose likelihoods are taken side by side.
+/// How a model tells a token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Told {
+    /// The negative logarithm of its probability, in nats.
+    pub nats: f64,
+    /// Whether no other token is more probable.
+    pub most_probable: bool,
+}
+
+/// Sequences that are told side by side.
 const SIDE_BY_SIDE: usize = 32;
+
+/// Tokens that they have at most together, one sequence always being read whole.
+const TOGETHER: usize = 16_384;
 
 impl LoadedModel {
     /// How probable every continuation is after its context. White space at a context's end is the continuation's; without a context
@@ -119,21 +131,52 @@ impl LoadedModel {
             ids.drain(..surplus);
             sequences.push((ids, given.saturating_sub(surplus).max(1)));
         }
-        let mut order: Vec<usize> = (0..sequences.len()).collect();
-        order.sort_by_key(|&index| sequences[index].0.len());
-        let mut likelihoods = vec![Likelihood { greedy: true, ..Likelihood::default() }; sequences.len()];
-        for group in order.chunks(SIDE_BY_SIDE) {
-            let time = group.iter().map(|&index| sequences[index].0.len()).max().unwrap_or(0).saturating_sub(1);
-            if time == 0 {
-                continue;
+        let asked: Vec<(Vec<u32>, Vec<bool>)> = sequences
+            .into_iter()
+            .map(|(ids, given)| {
+                let asked = (0..ids.len()).map(|place| place >= given).collect();
+                (ids, asked)
+            })
+            .collect();
+        let likelihood = |tokens: Vec<Told>| Likelihood {
+            logarithm: -tokens.iter().map(|told| told.nats).sum::<f64>(),
+            greedy: tokens.iter().all(|told| told.most_probable),
+            tokens: tokens.len(),
+        };
+        Ok(self.told(&asked).into_iter().map(likelihood).collect())
+    }
+
+    /// How the model tells the tokens of every sequence that are asked for, in their order, each after those before it; the first
+    /// token of a sequence is never told. A sequence longer than the context is read in windows that overlap by half.
+    pub(crate) fn told(&self, sequences: &[(Vec<u32>, Vec<bool>)]) -> Vec<Vec<Told>> {
+        let context = self.model.context();
+        // Sequence, first token that is read, first that is told, and the end of both.
+        let mut windows: Vec<(usize, usize, usize, usize)> = Vec::with_capacity(sequences.len());
+        for (index, (ids, _)) in sequences.iter().enumerate() {
+            let (mut start, mut told) = (0, 1);
+            while told < ids.len() {
+                let end = (start + context + 1).min(ids.len());
+                windows.push((index, start, told, end));
+                (start, told) = (start + context.div_ceil(2), end);
             }
+        }
+        windows.sort_by_key(|&(index, start, _, end)| (end - start, index, start));
+        let mut found: Vec<Vec<(usize, Told)>> = vec![Vec::new(); sequences.len()];
+        let mut left = &windows[..];
+        while let Some((_, start, _, end)) = left.last() {
+            // The longest come first, so that what is too much for the memory is told soon.
+            let time = end - start - 1;
+            let many = (TOGETHER / time).clamp(1, SIDE_BY_SIDE).min(left.len());
+            let (rest, group) = left.split_at(left.len() - many);
+            left = rest;
             let (mut inputs, mut targets) = (Vec::new(), Vec::new());
-            for &index in group {
-                let (ids, given) = &sequences[index];
-                let read = ids.len().saturating_sub(1);
-                inputs.extend_from_slice(&ids[..read]);
+            for &(index, start, told, end) in group {
+                let (ids, asked) = &sequences[index];
+                let read = end - start - 1;
+                inputs.extend_from_slice(&ids[start..start + read]);
                 inputs.resize(inputs.len() + time - read, 0);
-                targets.extend((1..=read).map(|place| if place < *given { IGNORE } else { ids[place] }));
+                let target = |place: usize| if place >= told && asked[place] { ids[place] } else { IGNORE };
+                targets.extend((start + 1..end).map(target));
                 targets.resize(targets.len() + time - read, IGNORE);
             }
             let (input_ids, target_ids) = batch::tensors(&inputs, &targets, group.len(), &self.device);
@@ -142,18 +185,20 @@ impl LoadedModel {
                 tensor.into_data().convert::<f32>().try_into_vec::<f32>().expect("f32 after conversion")
             };
             let (losses, hits) = (host(grades.losses), host(grades.hits));
-            for (row, &index) in group.iter().enumerate() {
-                let likelihood = &mut likelihoods[index];
-                for place in row * time..(row + 1) * time {
-                    if targets[place] != IGNORE {
-                        likelihood.logarithm -= f64::from(losses[place]);
-                        likelihood.greedy &= hits[place] > 0.5;
-                        likelihood.tokens += 1;
-                    }
+            for (row, &(index, start, ..)) in group.iter().enumerate() {
+                for place in (row * time..(row + 1) * time).filter(|&place| targets[place] != IGNORE) {
+                    let told = Told { nats: f64::from(losses[place]), most_probable: hits[place] > 0.5 };
+                    found[index].push((start + place - row * time, told));
                 }
             }
         }
-        Ok(likelihoods)
+        found
+            .into_iter()
+            .map(|mut told| {
+                told.sort_by_key(|(place, _)| *place);
+                told.into_iter().map(|(_, told)| told).collect()
+            })
+            .collect()
     }
 
     /// Opens a model folder, the `model/` of a run's folder, or a model on the Hub (`hf:org/name`).
@@ -351,7 +396,22 @@ impl LoadedModel {
         length_penalty: f64,
     ) -> Result<Vec<Vec<Found>>, TaskError> {
         let ids = prompts.iter().map(|prompt| self.prompt_ids(prompt)).collect::<Result<Vec<_>, _>>()?;
-        let rows: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        self.search_ids(&ids, options, beams, n_best, length_penalty)
+    }
+
+    /// [`LoadedModel::search`] from token ids.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn search_ids(
+        &self,
+        prompts: &[Vec<u32>],
+        options: &TextOptions,
+        beams: usize,
+        n_best: usize,
+        length_penalty: f64,
+    ) -> Result<Vec<Vec<Found>>, TaskError> {
+        let rows: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let settings = BeamOptions {
             n_best,
             length_penalty: LengthPenalty::Power(length_penalty),
@@ -371,7 +431,7 @@ impl LoadedModel {
             let finish = if emit.stopped { Finish::Stop } else { hypothesis.finish };
             Found { text: emit.text + &rest, tokens: hypothesis.tokens, score: hypothesis.score, finish: finish.name() }
         };
-        let found = found.into_iter().zip(&ids);
+        let found = found.into_iter().zip(prompts);
         Ok(found.map(|(found, prompt)| found.into_iter().map(|one| text(prompt, one)).collect()).collect())
     }
 

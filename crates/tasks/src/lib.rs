@@ -16,8 +16,10 @@ pub mod model_folder;
 pub mod multiple_choice;
 pub mod rows;
 pub mod score_documents;
+pub mod summarize;
 pub mod tag;
 pub mod translate;
+pub mod writing;
 
 pub use answer::Answerer;
 pub use classify::TextClassifier;
@@ -28,4 +30,4 @@ pub use language_model::{Generation, LoadedModel, Score, TaskError, TextOptions}
 pub use model_folder::{model_folder, model_source};
 pub use score_documents::open_scorer;
 pub use tag::{Span, TextTagger};
-pub use translate::Translator;
+pub use writing::{Writer, WritingTask};

@@ -14,8 +14,7 @@ const STORY: &str = " She loved to play outside in the park. One day, she saw a 
                      what to do. She said, \"I want to play with your ball, but I can't find it.\"";
 
 fn model(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("LOAM_TEST_DATA")
-        .map_or_else(|| PathBuf::from("../../../shared"), PathBuf::from);
+    let root = std::env::var_os("LOAM_TEST_DATA").map_or_else(|| PathBuf::from("../../../shared"), PathBuf::from);
     let folder = root.join("models").join(name);
     if !folder.exists() {
         eprintln!("skipped: no {}", folder.display());

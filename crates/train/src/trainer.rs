@@ -459,7 +459,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
     }
 
     /// Held-out losses, over all of each domain or over the part that is read while training.
-    fn evaluate(&mut self, whole: bool) -> Result<Vec<(String, HeldOutLoss)>, TrainError> {
+    fn losses(&self, whole: bool) -> Vec<(String, HeldOutLoss)> {
         let model = self.model().clone().valid();
         let mut losses = Vec::new();
         for domain in &self.held_out {
@@ -474,7 +474,12 @@ impl<'a, M: Learner> Trainer<'a, M> {
             let loss = batch::evaluate(&model, sequences, tokens, &self.token_bytes, &self.session.device);
             losses.push((domain.name.clone(), loss));
         }
-        drop(model);
+        losses
+    }
+
+    /// [`Trainer::losses`], recorded, and compared with the best so far where they are of the part.
+    fn evaluate(&mut self, whole: bool) -> Result<Vec<(String, HeldOutLoss)>, TrainError> {
+        let losses = self.losses(whole);
         for (domain, loss) in &losses {
             self.metric("held_out_loss", domain, loss.per_token());
             if let Some(accuracy) = loss.accuracy() {
@@ -495,7 +500,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
             };
             self.log(&event)?;
         }
-        let mean = losses.iter().map(|(_, loss)| loss.per_token()).sum::<f64>() / losses.len().max(1) as f64;
+        let mean = mean_loss(&losses);
         let accuracy = losses.iter().filter_map(|(_, loss)| loss.accuracy()).sum::<f64>() / losses.len().max(1) as f64;
         self.last_held_out = mean.is_finite().then_some((mean, accuracy));
         if !whole && mean.is_finite() {
@@ -550,6 +555,13 @@ impl<'a, M: Learner> Trainer<'a, M> {
             ledger.book(model, self.state.step, &self.device);
         }
         let done = reason != "interrupted";
+        if reason == "done" && self.recipe.train.patience.is_some() {
+            // The last weights are candidates too, by what the others were measured on.
+            let mean = mean_loss(&self.losses(false));
+            if mean.is_finite() && self.state.best.is_none_or(|(_, best)| mean < best) {
+                self.state.best = Some((self.state.step, mean));
+            }
+        }
         // An interrupted run is stopped to be gone on with: what it needs is its checkpoint, quickly.
         let held_out = if done { self.evaluate(true)? } else { Vec::new() };
         self.checkpoint()?;
@@ -574,9 +586,11 @@ impl<'a, M: Learner> Trainer<'a, M> {
         Ok(Outcome { reason: reason.to_owned(), step: self.state.step, held_out, weights_hash })
     }
 
-    /// After an early stop, the weights of the best checkpoint that is still there.
+    /// Where training could have stopped early, the weights of the best checkpoint that is still there: who asks for patience asks
+    /// for them, also when it lasted to the end.
     fn best_weights(&self, reason: &str) -> Result<Option<M>, TrainError> {
-        let Some((step, _)) = self.state.best.filter(|_| reason == "early_stop") else { return Ok(None) };
+        let patient = self.recipe.train.patience.is_some();
+        let Some((step, _)) = self.state.best.filter(|_| patient && reason != "interrupted") else { return Ok(None) };
         let folder = checkpoint::folder(&self.run.checkpoints(), step);
         if !folder.exists() {
             return Ok(None);
@@ -610,6 +624,11 @@ fn ledger_sequences(feed: &Feed, prepared: &Prepared, domain: usize) -> Vec<Exam
         examples.pop();
     }
     examples
+}
+
+/// The mean of the domains' losses, in nats a token.
+fn mean_loss(losses: &[(String, HeldOutLoss)]) -> f64 {
+    losses.iter().map(|(_, loss)| loss.per_token()).sum::<f64>() / losses.len().max(1) as f64
 }
 
 /// The source that the loader draws most often.

@@ -49,8 +49,7 @@ pub(super) fn conversation(
 ) -> Result<Option<Tokens>, String> {
     let writer = writer.ok_or("conversations need a chat template, and there is none")?;
     let Some(written) = written(turns, writer)? else { return Ok(None) };
-    let (ids, learned): Tokens =
-        tokens(&written, tokenizer).into_iter().map(|(token, learned)| (token.id, learned)).unzip();
+    let (ids, learned) = learned_tokens(&written, tokenizer);
     Ok(learned.contains(&true).then_some((ids, learned)))
 }
 
@@ -64,6 +63,11 @@ pub(crate) fn written(turns: &[Turn], writer: &ConversationWriter) -> Result<Opt
         .map(|turn| Turn { role: turn.role.clone(), content: normalize(&turn.content).trim().to_owned() })
         .collect();
     (writer.0)(&turns).map(Some)
+}
+
+/// The ids of a written conversation, special tokens of its template among them, and of each whether it is learned.
+pub fn learned_tokens(written: &Marked, tokenizer: &Tokenizer) -> (Vec<u32>, Vec<bool>) {
+    tokens(written, tokenizer).into_iter().map(|(token, learned)| (token.id, learned)).unzip()
 }
 
 /// The tokens of a written conversation, each with whether it is learned: where any of it is of an answer, as in

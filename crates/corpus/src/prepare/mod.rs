@@ -19,6 +19,7 @@ mod run;
 mod scan;
 mod summary;
 
+pub use examples::learned_tokens;
 pub(crate) use plan::read_options;
 pub use plan::{
     ConversationWriter, ExamplePlan, HeldOutPlan, Marked, PreparePlan, Progress, SourcePlan, TokenizerPlan,

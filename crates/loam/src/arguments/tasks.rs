@@ -2,6 +2,7 @@
 
 use super::data::ReadingArguments;
 use super::result;
+use super::writing::{EvalChatArguments, EvalSummarizeArguments, EvalTranslateArguments, FineTuneWritingArguments};
 use clap::{Args, Subcommand, ValueEnum};
 use loam_tasks::classify::FieldNames;
 use loam_tasks::metrics::Bootstrap;
@@ -11,21 +12,25 @@ use std::path::PathBuf;
 #[command(
     after_help = "Tasks: classify (labels of texts: sentiment, spam, topics, intents; one label, several, or a number; pairs of \
                         texts), tag (labels of words: named entities and the like), answer (the span of a text that answers a \
-                        question, or none).\n\n\
+                        question, or none); and of models that write: translate, summarize, chat (answers in \
+                        conversations).\n\n\
                         Data of classify are .csv .tsv .jsonl .json .parquet .arrow and .txt with tabs. Which field is the text and which the \
                         label is told by looking; where that cannot be, two rows are shown, and --text-field and --label-field \
                         say it. Data of tag are columns as CoNLL has them (a word a line, its tag in the last column), or records with \
                         tokens and ner_tags, or with a text and spans. Data of answer are SQuAD's files, or rows with question, \
-                        context and answers. Texts longer than the model sees are read in windows, not \
-                        cut.\n\n\
+                        context and answers. Data of translate and summarize are rows with a source and a target, or files of lines with \
+                        --targets; those of chat are messages, ShareGPT's or Alpaca's. Texts longer than the model sees are read in windows, not \
+                        cut; examples of writing that are longer are left out, and counted.\n\n\
                         Leaves in the run's folder: recipe.toml (all of the above, which may be given again), events.jsonl, \
                         metrics.parquet, checkpoints, and model/, the weights that were best on the validation examples, for \
-                        loam classify, loam tag, loam answer, loam eval and transformers.\n\n\
+                        loam classify, loam tag and so on, loam eval and transformers.\n\n\
                         Examples:\n  \
                         loam finetune classify --model hf:sentence-transformers/all-MiniLM-L6-v2 --train train.tsv --valid dev.tsv\n  \
                         loam finetune classify --family textcnn --train reviews.csv -o runs/reviews\n  \
                         loam finetune classify --model DIR --train a.jsonl --lr find\n  \
                         loam finetune tag --family lstm --train train.conll --valid dev.conll -o runs/names\n  \
+                        loam finetune summarize --model hf:HuggingFaceTB/SmolLM2-135M-Instruct --train dialogs.jsonl --lora\n  \
+                        loam finetune translate --family seq2seq --train a.en --targets a.de --valid v.en --valid-targets v.de\n  \
                         loam finetune recipe.toml --set train.epochs=5\n  \
                         loam finetune --resume -o runs/reviews"
 )]
@@ -68,6 +73,8 @@ pub struct FineTuneArguments {
     pub tokenizer: Option<String>,
     #[command(flatten)]
     pub fields: FieldArguments,
+    #[command(flatten)]
+    pub writing: FineTuneWritingArguments,
     /// Names of labels that are numbers, from 0 on, or a file with a name a line
     #[arg(long, value_delimiter = ',', value_name = "NAME,...|FILE")]
     pub label_names: Vec<String>,
@@ -169,6 +176,14 @@ pub enum FamilyName {
     Rnn,
     /// Transformer encoder
     Bert,
+    /// Transformer encoder and decoder, of models that write
+    Seq2seq,
+    /// T5, of models that write
+    T5,
+    /// Transformer decoder, of models that write
+    Gpt,
+    /// Transformer decoder with rotary positions, of models that write
+    Llama,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -316,78 +331,6 @@ pub struct EvalAnswerArguments {
     pub spans: SpanArguments,
 }
 
-/// How translations are looked for.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct BeamArguments {
-    /// Texts that are kept at every step; 1 takes the most probable token
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub beams: u16,
-    /// Scores are divided by the length to this power
-    #[arg(long, default_value_t = 1.0, value_name = "POWER", allow_negative_numbers = true)]
-    pub length_penalty: f64,
-    /// Tokens of a translation at most
-    #[arg(long, default_value_t = 128, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub max_tokens: u32,
-    /// Texts that are translated side by side
-    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub batch: u16,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "One translation a text, in order and number; a text that cannot be translated has an error in its place, and the \
-                        others go on. The model is an encoder with a decoder, as objective.kind = \"pairs\" of loam train makes.\n\n\
-                        With --json: {\"translation\":...}\n\n\
-                        Examples:\n  loam translate --model runs/seq2seq-multi30k 'A man rides a bicycle.'\n  \
-                        loam translate --model DIR --file sentences.txt > translations.txt"
-)]
-pub struct TranslateArguments {
-    #[command(flatten)]
-    pub given: GivenArguments,
-    /// Model folder of an encoder with a decoder, a run's folder, or hf:org/name
-    #[arg(short, long, value_name = "DIR")]
-    pub model: PathBuf,
-    #[command(flatten)]
-    pub search: BeamArguments,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "BLEU and chrF are those of sacreBLEU 2.6, whose signatures are printed. Every metric has its 95 % interval: \
-                        percentiles of bootstrap resamples of the sentences.\n\n\
-                        With --json: {\"task\":\"translate\",\"metrics\":{name:{\"value\":...,\"low\":...,\"high\":...}},\
-                        \"examples\":n,\"signatures\":{...}}\n\n\
-                        Examples:\n  loam eval translate --model runs/seq2seq-multi30k --data test.en --targets test.de\n  \
-                        loam eval translate --translations said.txt --data pairs.tsv"
-)]
-pub struct EvalTranslateArguments {
-    /// Model folder of an encoder with a decoder, a run's folder, or hf:org/name
-    #[arg(short, long, value_name = "DIR", required_unless_present = "translations")]
-    pub model: Option<PathBuf>,
-    /// A file with translations that there are already, one a line, in place of a model's
-    #[arg(long, value_name = "FILE", conflicts_with = "model")]
-    pub translations: Option<PathBuf>,
-    /// Files of references, whose lines belong to those of --data, which then are sources, one a line
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub targets: Vec<String>,
-    /// Fields of source and target in rows
-    #[arg(long, value_delimiter = ',', value_name = "SOURCE,TARGET")]
-    pub fields: Vec<String>,
-    /// What BLEU counts as words [default: zh where references are Chinese, else 13a]
-    #[arg(long, value_name = "NAME", value_parser = ["13a", "zh", "char", "intl", "none"])]
-    pub tokenize: Option<String>,
-    /// Whether case is left out
-    #[arg(long)]
-    pub lowercase: bool,
-    /// A file for the translations, one a line
-    #[arg(long, value_name = "FILE", value_parser = result::path())]
-    pub predictions: Option<PathBuf>,
-    #[command(flatten)]
-    pub measure: MeasureArguments,
-    #[command(flatten)]
-    pub search: BeamArguments,
-}
-
 #[derive(Debug, Args)]
 #[command(
     after_help = "Recognized by their fields: pairs of sentences of which one is right (sentence_good, sentence_bad: BLiMP), choices \
@@ -423,6 +366,10 @@ pub enum EvalCommand {
     /// Language models: perplexity, and multiple choice by probabilities
     #[command(name = "lm")]
     LanguageModel(EvalLanguageModelArguments),
+    /// Answers in conversations: the loss on them, and how often they are more probable than under another model
+    Chat(EvalChatArguments),
+    /// Summaries: ROUGE as rouge-score counts it, beside the first sentences
+    Summarize(Box<EvalSummarizeArguments>),
     /// Translations: BLEU and chrF as sacreBLEU counts them
     Translate(Box<EvalTranslateArguments>),
     /// Answers out of texts: exact match and F1, as SQuAD and CMRC judge

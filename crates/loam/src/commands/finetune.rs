@@ -1,5 +1,7 @@
 //! `loam finetune`.
 
+mod writing;
+
 use super::Misuse;
 use crate::arguments::{ClassWeightsName, FamilyName, FineTuneArguments, Global};
 use crate::machine;
@@ -7,16 +9,24 @@ use crate::progress::Watcher;
 use crate::terminal::{Terminal, count};
 use anyhow::Context;
 use loam_tasks::finetune::{self, FineTuneRecipe, TaskKind};
+use loam_tasks::writing::WritingTask;
 use loam_train::finetune::FineTuned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub fn run(arguments: &FineTuneArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
+    let resumed = arguments.resume.then(|| folder_to_resume(arguments, global)).transpose()?;
+    if let Some(folder) = resumed.as_ref().filter(|folder| writing::is_one(folder)) {
+        return writing::resume(folder, global, terminal);
+    }
+    let named = |task: &WritingTask| arguments.what.as_deref() == Some(task.name());
+    if let Some(task) = WritingTask::ALL.into_iter().find(named).filter(|_| resumed.is_none()) {
+        return writing::run(task, arguments, global, terminal);
+    }
     let session = machine::session(&global.device)?;
     let mut watcher = Watcher::new(terminal);
     machine::stop_on_interrupt();
-    if arguments.resume {
-        let folder = folder_to_resume(arguments, global)?;
+    if let Some(folder) = resumed {
         watcher.name_folder(&folder);
         let outcome = finetune::resume(&folder, &session, &mut watcher)?;
         return finish(&folder, &outcome, terminal);
@@ -78,7 +88,10 @@ fn folder_to_resume(arguments: &FineTuneArguments, global: &Global) -> anyhow::R
 }
 
 fn recipe(arguments: &FineTuneArguments, global: &Global) -> anyhow::Result<(FineTuneRecipe, String)> {
-    let tasks = || TaskKind::ALL.map(TaskKind::name).join(", ");
+    let tasks = || {
+        let names = TaskKind::ALL.map(TaskKind::name).into_iter().chain(WritingTask::ALL.map(WritingTask::name));
+        names.collect::<Vec<_>>().join(", ")
+    };
     let what = arguments.what.as_deref().ok_or_else(|| {
         Misuse(format!("name the task ({}) or a recipe: loam finetune classify --model DIR --train FILE", tasks()))
     })?;
@@ -91,6 +104,15 @@ fn recipe(arguments: &FineTuneArguments, global: &Global) -> anyhow::Result<(Fin
     } else {
         return Err(Misuse(format!("\"{what}\" is no task; there are {}", tasks())).into());
     };
+    let writing = &arguments.writing;
+    if writing.lora.is_some()
+        || writing.prompt.is_some()
+        || !writing.pair_fields.is_empty()
+        || !writing.targets.is_empty()
+    {
+        let message = "--lora, --prompt, --fields, and --targets are for translate, summarize, and chat";
+        return Err(Misuse(message.into()).into());
+    }
     let mut sets = Vec::new();
     let mut set = |key: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -149,6 +171,10 @@ fn family_name(family: FamilyName) -> &'static str {
         FamilyName::Gru => "gru",
         FamilyName::Rnn => "rnn",
         FamilyName::Bert => "bert",
+        FamilyName::Seq2seq => "seq2seq",
+        FamilyName::T5 => "t5",
+        FamilyName::Gpt => "gpt",
+        FamilyName::Llama => "llama",
     }
 }
 

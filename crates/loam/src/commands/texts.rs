@@ -68,6 +68,25 @@ impl Texts {
         Self::open(text, file.as_deref(), *jsonl, text_field, asked)
     }
 
+    /// One text: all of a file, or of standard input.
+    pub fn whole(file: Option<&Path>) -> anyhow::Result<Self> {
+        let text = if let Some(path) = file {
+            super::text_file(path)?
+        } else {
+            if std::io::stdin().is_terminal() {
+                return Err(Misuse("the text is missing: give it with --file, or on standard input".into()).into());
+            }
+            let mut text = String::new();
+            let read = std::io::stdin().lock().take(LONGEST_LINE + 1).read_to_string(&mut text);
+            read.context("standard input")?;
+            if text.len() as u64 > LONGEST_LINE {
+                anyhow::bail!("standard input: more than {LONGEST_LINE} bytes");
+            }
+            text
+        };
+        Ok(Self::Given(vec![text]))
+    }
+
     /// With the field of JSON lines that holds second texts.
     #[must_use]
     pub fn with_pairs(mut self, name: Option<String>) -> Self {

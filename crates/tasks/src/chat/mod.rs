@@ -1,6 +1,7 @@
 //! Conversations with a model, through its own template.
 
 mod bounds;
+pub mod evaluation;
 mod json;
 mod template;
 mod training;

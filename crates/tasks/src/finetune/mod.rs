@@ -5,6 +5,7 @@ mod recipe;
 mod split;
 
 pub use recipe::{DataRecipe, Dtype, Family, FineTuneRecipe, ModelRecipe, TaskKind, TokenizerRecipe, TrainRecipe};
+pub(crate) use split::take_held_out;
 pub use split::{held_out, split_rows};
 
 use crate::answer::{AnswerTask, read_questions};

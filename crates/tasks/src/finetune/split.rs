@@ -32,7 +32,7 @@ pub fn split_rows(texts: &[String], parts: &[f64], seed: u64) -> Vec<usize> {
 }
 
 /// Takes the part that is held out from examples, in their order, by the text of each.
-pub(super) fn take_held_out<E>(train: &mut Vec<E>, part: f64, text: impl Fn(&E) -> String) -> Vec<E> {
+pub(crate) fn take_held_out<E>(train: &mut Vec<E>, part: f64, text: impl Fn(&E) -> String) -> Vec<E> {
     let (valid, rest) = std::mem::take(train).into_iter().partition(|example| held_out(&text(example), part));
     *train = rest;
     valid

@@ -1,17 +1,21 @@
 //! `loam eval`: what every evaluation prints, and a file a task.
 
 pub mod answer;
+pub mod chat;
 pub mod classify;
 pub mod language_model;
+mod pairs;
+pub mod summarize;
 pub mod tag;
 pub mod translate;
 
 use crate::arguments::MeasureArguments;
 use crate::terminal::{Terminal, count};
 use loam_tasks::evaluation::{Compared, Evaluation};
-use loam_tasks::metrics::PrecisionRecall;
+use loam_tasks::metrics::{Interval, PrecisionRecall};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -64,18 +68,7 @@ impl<D: Serialize> Report<'_, D> {
         details(&self.evaluation.details)?;
         if let Some((against, compared)) = &self.against {
             terminal.result(format_args!("\nagainst the other model, on the same {}", self.examples))?;
-            for (name, comparison) in compared {
-                let other = against.metrics.get(name).map_or(f64::NAN, |interval| interval.value);
-                let difference = &comparison.difference;
-                terminal.result(format_args!(
-                    "{}: {:+.4} ({:+.4} to {:+.4}) over {other:.4}, p = {:.4}",
-                    name.replace('_', " "),
-                    difference.value,
-                    difference.low,
-                    difference.high,
-                    comparison.p_value
-                ))?;
-            }
+            tell_compared(compared, &against.metrics, terminal)?;
         }
         if let Some(p_value) = self.mcnemar {
             terminal.result(format_args!("McNemar's exact test: p = {p_value:.4}"))?;
@@ -90,6 +83,23 @@ impl<D: Serialize> Report<'_, D> {
         ));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prints by how much metrics are above others.
+fn tell_compared(compared: &Compared, others: &BTreeMap<String, Interval>, terminal: Terminal) -> anyhow::Result<()> {
+    for (name, comparison) in compared {
+        let other = others.get(name).map_or(f64::NAN, |interval| interval.value);
+        let difference = &comparison.difference;
+        terminal.result(format_args!(
+            "{}: {:+.4} ({:+.4} to {:+.4}) over {other:.4}, p = {:.4}",
+            name.replace('_', " "),
+            difference.value,
+            difference.low,
+            difference.high,
+            comparison.p_value
+        ))?;
+    }
+    Ok(())
 }
 
 /// A table of labels with their scores.
