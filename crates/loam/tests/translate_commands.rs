@@ -22,6 +22,19 @@ fn texts_are_translated_and_translations_measured() {
     let part = |text: &str| text.lines().take(20).collect::<Vec<_>>().join("\n");
     fs::write(folder.join("test.en"), part(&sources)).unwrap();
     fs::write(folder.join("test.de"), part(&targets)).unwrap();
+    // The same by the verb: a run that says what it is for.
+    let shape = ["model.width=32", "model.layers=1", "model.heads=2", "train.steps=4", "train.batch_tokens=256"];
+    let mut finetune =
+        vec!["finetune", "translate", "--family", "seq2seq", "--train", "train.en", "--targets", "train.de"];
+    finetune.extend(["--valid", "test.en", "--valid-targets", "test.de", "--context", "16", "--tokenizer", "word:40"]);
+    finetune.extend(shape.iter().flat_map(|set| ["--set", set]));
+    finetune.extend(["-o", "verb", "--quiet"]);
+    done(&run(folder, &finetune));
+    assert!(fs::read_to_string(folder.join("verb/model/task.json")).unwrap().contains("translate"));
+    assert_eq!(fs::read_to_string(folder.join("verb/examples/valid.jsonl")).unwrap().lines().count(), 20);
+    refused(&run(folder, &finetune), 1, &["already holds a run", "--resume"]);
+    done(&run(folder, &["translate", "--model", "verb", "red cat"]));
+
     let recipe = "[[data.source]]\nname = \"pairs\"\npath = \"train.en\"\ntarget_path = \"train.de\"\n[tokenizer]\nkind = \"word\"\nvocab = 40\n\
                   [model]\nfamily = \"seq2seq\"\nwidth = 32\nlayers = 1\nheads = 2\ncontext = 16\n[train]\nsteps = 250\nlr = 5e-3\n\
                   batch_tokens = 256\n[ledger]\nenabled = false\n";
@@ -66,7 +79,7 @@ fn texts_are_translated_and_translations_measured() {
     fs::write(folder.join("rows.tsv"), "1\trot Hund\tred dog\n2\tgrün Katze\tgreen cat\n").unwrap();
     fs::write(folder.join("two.txt"), "rot Hund\ngrün Katze\n").unwrap();
     refused(&with(&["two.txt", "--data", "rows.tsv"]), 1, &["--fields", "row 1"]);
-    refused(&with(&["two.txt", "--data", "rows.tsv", "--fields", "3"]), 2, &["two fields"]);
+    refused(&with(&["two.txt", "--data", "rows.tsv", "--fields", "3"]), 1, &["alone"]);
     let named = objects(&with(&["two.txt", "--data", "rows.tsv", "--fields", "3,2", "--json"]));
     assert_eq!(named[0]["metrics"]["chrf"]["value"].as_f64(), Some(100.0));
 }

@@ -405,8 +405,10 @@ pub struct EvalClassifyArguments {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Each row goes to a part by its text and the seed alone: equal texts stay together, so none leaks from one part \
-                        into another, and rows that are added later move no other. Parts are written as JSON lines.\n\n\
-                        Example:\n  loam data split reviews.csv --part train=0.8 --part dev=0.1 --part test=0.1 -o reviews"
+                        into another, and rows that are added later move no other. Parts are written as JSON lines, \
+                        SQuAD's nested files as a question a row.\n\n\
+                        Examples:\n  loam data split reviews.csv --part train=0.8 --part dev=0.1 --part test=0.1 -o reviews\n  \
+                        loam data split squad.json --by context --part train=0.9 --part test=0.1 -o squad"
 )]
 pub struct SplitArguments {
     /// Tables or records

@@ -4,6 +4,7 @@ use super::Misuse;
 use crate::arguments::SplitArguments;
 use crate::terminal::{Terminal, count};
 use anyhow::Context;
+use loam_tasks::answer::flattened;
 use loam_tasks::finetune::split_rows;
 use loam_tasks::rows::Rows;
 use std::fs;
@@ -29,7 +30,7 @@ pub fn run(arguments: &SplitArguments, terminal: Terminal) -> anyhow::Result<Exi
     if (sum - 1.0).abs() > 1e-6 {
         return Err(Misuse(format!("the shares sum to {sum:.4} and not to 1")).into());
     }
-    let rows = Rows::read(&arguments.paths, arguments.reading.bytes(), &arguments.by)?;
+    let rows = flattened(Rows::read(&arguments.paths, arguments.reading.bytes(), &arguments.by)?)?;
     if let Some(missing) = arguments.by.iter().find(|name| !rows.names.contains(name)) {
         return Err(Misuse(format!("no row has a field \"{missing}\"; there are {}", rows.names.join(", "))).into());
     }

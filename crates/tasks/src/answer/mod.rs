@@ -8,7 +8,7 @@ mod questions;
 mod training;
 
 pub use evaluation::{AnswerDetails, AnswerMeasure, compare, evaluate};
-pub use questions::{GoldAnswer, Question, read_questions};
+pub use questions::{GoldAnswer, Question, flattened, read_questions};
 pub use training::AnswerTask;
 
 use crate::collate::inputs;

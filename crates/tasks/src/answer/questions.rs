@@ -58,6 +58,45 @@ pub fn read_questions(paths: &[String], bytes: Bytes) -> Result<Vec<Question>, T
     Ok(questions)
 }
 
+/// SQuAD's nested files as rows of one question each, with the text that it is about; other rows stay as they are.
+///
+/// # Errors
+/// When a nested file is broken.
+pub fn flattened(rows: Rows) -> Result<Rows, TaskError> {
+    let nested =
+        |row: &Row| row.fields.contains_key("paragraphs") || row.fields.get("data").is_some_and(Value::is_array);
+    if !rows.rows.iter().any(nested) {
+        return Ok(rows);
+    }
+    let mut flat = Vec::new();
+    for row in rows.rows {
+        if !nested(&row) {
+            flat.push(row);
+            continue;
+        }
+        let whole = [Value::Object(row.fields.clone())];
+        let articles = row.fields.get("data").and_then(Value::as_array).map_or(&whole[..], |articles| articles);
+        for article in articles {
+            each_question(article, &row, &mut |fields, context| {
+                let mut fields = fields.clone();
+                fields.insert("context".to_owned(), context.into());
+                if let Some(title) = article.get("title") {
+                    fields.entry("title").or_insert_with(|| title.clone());
+                }
+                flat.push(Row { fields, ..row.clone() });
+                Ok(())
+            })?;
+        }
+    }
+    let mut names: Vec<String> = Vec::new();
+    for name in flat.iter().flat_map(|row| row.fields.keys()) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    Ok(Rows { rows: flat, names })
+}
+
 fn wrong(row: &Row, message: &str) -> TaskError {
     TaskError::Request(format!("{}: {message}", row.place()))
 }
@@ -92,15 +131,30 @@ fn kind(value: &Value) -> &'static str {
 
 /// The questions of an article.
 fn paragraphs(article: &Value, row: &Row, questions: &mut Vec<Question>) -> Result<(), TaskError> {
+    let mut last: Option<Arc<str>> = None;
+    each_question(article, row, &mut |fields, context| {
+        // Questions of a paragraph share its text.
+        let context = last.take().filter(|known| **known == *context).unwrap_or_else(|| context.into());
+        let number = questions.len();
+        questions.push(question(fields, &context, row, number)?);
+        last = Some(context);
+        Ok(())
+    })
+}
+
+/// Hands over the fields of every question of an article, with the text that it is about.
+fn each_question(
+    article: &Value,
+    row: &Row,
+    take: &mut dyn FnMut(&Map<String, Value>, &str) -> Result<(), TaskError>,
+) -> Result<(), TaskError> {
     let list = article.get("paragraphs").and_then(Value::as_array);
     for paragraph in list.ok_or_else(|| wrong(row, "an article has no list of paragraphs"))? {
         let fields = paragraph.as_object().ok_or_else(|| wrong(row, "a paragraph is no object"))?;
-        let context: Arc<str> = text(fields, "context", row)?.into();
+        let context = text(fields, "context", row)?;
         let asked = fields.get("qas").and_then(Value::as_array);
         for one in asked.ok_or_else(|| wrong(row, "a paragraph has no list of questions (qas)"))? {
-            let fields = one.as_object().ok_or_else(|| wrong(row, "a question is no object"))?;
-            let number = questions.len();
-            questions.push(question(fields, &context, row, number)?);
+            take(one.as_object().ok_or_else(|| wrong(row, "a question is no object"))?, &context)?;
         }
     }
     Ok(())
@@ -193,6 +247,28 @@ mod tests {
         );
         let table = read("a.csv", "question,context,answer,answer_start\nwho,\"Ann, Ann\",Ann,5\n").unwrap();
         assert_eq!(table[0].answers[0].begin, Some(5));
+    }
+
+    #[test]
+    fn nested_files_become_a_row_a_question() {
+        let nested = r#"{"data":[{"title":"t","paragraphs":[{"context":"我住在北京","qas":[
+            {"id":"a","question":"哪里？","answers":[{"text":"北京","answer_start":3}]},
+            {"id":"b","question":"谁？","answers":[]}]}]}]}"#;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        std::fs::write(path("a.json"), nested).unwrap();
+        let rows = Rows::read(&[path("a.json")], Bytes::default(), &[]).unwrap();
+        let flat = flattened(rows).unwrap();
+        assert_eq!((flat.rows.len(), flat.rows[1].fields["title"].as_str()), (2, Some("t")));
+        let lines: String = flat.rows.iter().map(|row| serde_json::to_string(&row.fields).unwrap() + "\n").collect();
+        std::fs::write(path("b.jsonl"), lines).unwrap();
+        let read = |name: &str| read_questions(&[path(name)], Bytes::default()).unwrap();
+        let without_place = |questions: Vec<Question>| -> Vec<Question> {
+            questions.into_iter().map(|question| Question { place: String::new(), ..question }).collect()
+        };
+        assert_eq!(without_place(read("a.json")), without_place(read("b.jsonl")));
+        let again = Rows::read(&[path("b.jsonl")], Bytes::default(), &[]).unwrap();
+        assert_eq!(flattened(again.clone()).unwrap(), again);
     }
 
     #[test]

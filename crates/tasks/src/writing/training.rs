@@ -117,6 +117,8 @@ pub fn finish(folder: &Path) -> Result<(), TaskError> {
 
 /// What is known of the model before it is made.
 struct Base {
+    /// Where it is, as a recipe names it.
+    from: Option<String>,
     /// Whether it reads with an encoder and writes with a decoder.
     source_to_target: bool,
     tokenizer: Option<Tokenizer>,
@@ -134,7 +136,7 @@ impl Base {
                 let message = "adapters are trained on a model that there is: name it with --model";
                 return Err(TaskError::Request(message.to_owned()));
             }
-            return Ok(Self { source_to_target: matches!(family, "seq2seq" | "t5"), tokenizer: None });
+            return Ok(Self { from: None, source_to_target: matches!(family, "seq2seq" | "t5"), tokenizer: None });
         };
         let folder = model_folder(Path::new(from))?;
         let config = if folder.is_dir() { json_beside(&folder.join("config.json"))? } else { None };
@@ -144,7 +146,9 @@ impl Base {
             let message = format!("{from} is an encoder with a decoder; conversations are learned by language models");
             return Err(TaskError::Request(message));
         }
-        Ok(Self { source_to_target, tokenizer: Some(Tokenizer::open(&folder)?) })
+        // A run's folder is not the model's, and what the Hub has is fetched wherever the run goes on.
+        let named = if loam_hub::is_reference(from) { from.clone() } else { folder.to_string_lossy().into_owned() };
+        Ok(Self { from: Some(named), source_to_target, tokenizer: Some(Tokenizer::open(&folder)?) })
     }
 }
 
@@ -247,11 +251,11 @@ fn recipe(plan: &WritingPlan, base: &Base, sizes: &Sizes, folder: &Path) -> Resu
     } else {
         source.insert("format".to_owned(), "conversations".into());
     }
-    let is_new = plan.from.is_none();
+    let is_new = base.from.is_none();
     let new = |name: &str| is_new && base.source_to_target && plan.family.as_deref() == Some(name);
     let mut model = Table::new();
     let context = plan.context.map(|context| context as i64);
-    if let Some(from) = &plan.from {
+    if let Some(from) = &base.from {
         model.insert("from".to_owned(), from.clone().into());
         let longest = sizes.longest.next_multiple_of(64).min(LONGEST);
         model.insert("context".to_owned(), context.unwrap_or(longest as i64).into());
@@ -352,8 +356,8 @@ mod tests {
     fn a_pair_is_learned_as_its_model_reads_it() {
         let pair = Pair { source: "a {text}".to_owned(), targets: vec!["b".to_owned(), "c".to_owned()] };
         let mut plan = plan(WritingTask::Summarize);
-        let (encoder, language_model) =
-            (Base { source_to_target: true, tokenizer: None }, Base { source_to_target: false, tokenizer: None });
+        let base = |source_to_target| Base { from: None, source_to_target, tokenizer: None };
+        let (encoder, language_model) = (base(true), base(false));
         assert_eq!(record(&plan, &encoder, pair.clone()), json!({ "source": "a {text}", "target": "b" }));
         plan.prompt = Some("In short: {text}".to_owned());
         assert_eq!(record(&plan, &encoder, pair.clone())["source"], "In short: a {text}");
@@ -364,14 +368,14 @@ mod tests {
 
     #[test]
     fn the_recipe_is_one_and_takes_what_is_set() {
-        let base = Base { source_to_target: true, tokenizer: None };
+        let base = Base { from: None, source_to_target: true, tokenizer: None };
         let sizes = Sizes { total: 900_000, longest: 70 };
         let made = recipe(&plan(WritingTask::Translate), &base, &sizes, Path::new("run")).unwrap();
         assert_eq!((made.train.lr, made.objective.label_smoothing), (0.002, 0.1));
         assert!(!made.ledger.enabled && made.check().is_ok());
         let mut other = plan(WritingTask::Chat);
-        (other.family, other.from, other.lora) = (None, Some("model".to_owned()), Some(8));
-        let base = Base { source_to_target: false, tokenizer: None };
+        (other.family, other.lora) = (None, Some(8));
+        let base = Base { from: Some("model".to_owned()), source_to_target: false, tokenizer: None };
         let made = recipe(&other, &base, &sizes, Path::new("run")).unwrap();
         assert_eq!(made.lora.rank, Some(8));
         assert!(made.to_toml().contains("context = 128"), "{}", made.to_toml());
