@@ -148,7 +148,7 @@ mod tests {
             targets: targets.iter().map(|&target| target.to_owned()).collect(),
         };
         let rows = write("a.jsonl", "{\"source\":\"a\",\"target\":\"b\",\"id\":1}\n");
-        assert_eq!(read(translate, &[rows.clone()], &[], &[]).unwrap(), [pair("a", &["b"])]);
+        assert_eq!(read(translate, std::slice::from_ref(&rows), &[], &[]).unwrap(), [pair("a", &["b"])]);
         assert!(read(translate, &[rows], &[], &["source"]).unwrap_err().contains("alone"));
         let columns = write("a.tsv", "Hi.\t嗨。\nRun.\t跑。\n");
         assert_eq!(read(translate, &[columns], &[], &[]).unwrap()[1].targets, ["跑。"]);
