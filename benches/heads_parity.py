@@ -1,4 +1,4 @@
-"""Compares heads over BERT's families, convolutions over words and recurrent classifiers with transformers and PyTorch, both
+"""Compares heads over BERT's families and over decoders, convolutions over words and recurrent classifiers with transformers and PyTorch, both
 ways, and `loam fill-mask` with the fill-mask pipeline, on tiny random models of random shapes.
 
     python -m venv peers && peers/bin/pip install torch transformers safetensors
@@ -30,6 +30,7 @@ hf.logging.set_verbosity_error()
 hf.logging.disable_progress_bar()
 failures = 0
 FAMILIES = ["Bert", "Roberta", "XLMRoberta", "Camembert", "DistilBert"]
+DECODERS = ["GPT2", "Llama", "Mistral", "Qwen2", "Qwen3"]
 HEADS = ["SequenceClassification", "TokenClassification", "QuestionAnswering", "NextSentencePrediction", "PreTraining"]
 
 
@@ -72,6 +73,36 @@ def configuration(family, draw):
         more |= dict(pad_token_id=draw.choice([1, 3]))
         positions += 5
     return getattr(hf, f"{family}Config")(**more, max_position_embeddings=positions)
+
+
+def decoder(family, draw):
+    """A random decoder, as configuration and class, with a head over texts."""
+    heads, labels, vocabulary = draw.choice([1, 2, 4]), draw.randint(2, 7), draw.randint(20, 70)
+    names = {number: f"label {number}" for number in range(labels)}
+    more = dict(vocab_size=vocabulary, id2label=names, label2id={name: number for number, name in names.items()})
+    more |= dict(pad_token_id=0, problem_type=draw.choice([None, "multi_label_classification"]))
+    width, layers, inner = heads * draw.choice([4, 6, 8]), draw.randint(1, 3), draw.randint(5, 40)
+    if family == "GPT2":
+        return hf.GPT2Config(**more, n_embd=width, n_head=heads, n_layer=layers, n_inner=inner, n_positions=20)
+    more |= dict(hidden_size=width, num_attention_heads=heads, num_key_value_heads=draw.choice([1, heads]))
+    more |= dict(num_hidden_layers=layers, intermediate_size=inner, max_position_embeddings=20)
+    return getattr(hf, f"{family}Config")(**more, tie_word_embeddings=draw.choice([False, True]))
+
+
+def of_decoder(family, draw):
+    config = decoder(family, draw)
+    model = shake(getattr(hf, f"{family}ForSequenceClassification")(config), draw.randint(0, 1 << 30))
+    ids, _, lengths, mask = inputs(config, draw)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        model.save_pretrained(f"{folder}/theirs")
+        found = torch.tensor(ours(f"{folder}/theirs", f"{folder}/ours", ids, None, lengths)["logits"])
+        one = model(input_ids=ids, attention_mask=mask).logits
+        auto = hf.AutoModelForSequenceClassification
+        again, info = auto.from_pretrained(f"{folder}/ours", output_loading_info=True)
+        assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
+        other = again.eval()(input_ids=ids, attention_mask=mask).logits
+        assert again.config.id2label == config.id2label, again.config.id2label
+        return max((found.reshape(one.shape) - logits).abs().max().item() for logits in (one, other))
 
 
 def inputs(config, draw):
@@ -247,6 +278,8 @@ def attempt(name, compare):
 for number in range(int(os.environ.get("LOAM_DRAWS", "40"))):
     draw = random.Random(number)
     family = FAMILIES[number % len(FAMILIES)]
+    for kind in DECODERS:
+        attempt(f"{number} {kind}ForSequenceClassification", lambda: of_decoder(kind, draw))
     for head in HEADS if family == "Bert" else HEADS[:3]:
         attempt(f"{number} {family} {head}", lambda: of_family(family, head, draw))
     attempt(f"{number} {family} with a new head", lambda: of_family(family, HEADS[0], draw, True))

@@ -92,7 +92,12 @@ fn summaries_are_learned_and_measured() {
         1,
         &["--model"],
     );
-    bad(&["finetune", "classify", "--family", "lstm", "--train", "train.jsonl", "--lora"], 2, &["--lora"]);
+    bad(&["finetune", "classify", "--family", "lstm", "--train", "train.jsonl", "--lora"], 2, &["--model"]);
+    bad(
+        &["finetune", "classify", "--family", "lstm", "--train", "train.jsonl", "--prompt", "{text}"],
+        2,
+        &["--prompt"],
+    );
     bad(&["finetune", "sing", "--train", "train.jsonl"], 2, &["summarize", "classify"]);
     bad(&["eval", "summarize", "--data", "test.jsonl"], 2, &["--model"]);
     fs::write(folder.join("one.jsonl"), "{\"dialogue\":\"a\",\"summary\":\"b\"}\n").unwrap();

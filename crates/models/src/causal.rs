@@ -10,6 +10,7 @@ use crate::lstm::{Cell, Recurrent};
 use crate::one_of::{inside, one_of};
 use burn::tensor::{Device, Int, Tensor};
 use loam_nn::head::Grades;
+use serde_json::{Map, Value};
 use std::path::Path;
 
 /// A causal language model of one of the families.
@@ -62,6 +63,42 @@ impl CausalModel {
             "rnn" | "lstm" | "gru" => Self::Recurrent(Recurrent::load(folder, device)?),
             _ => Self::Llama(Llama::load(folder, device)?),
         })
+    }
+
+    /// The final hidden states of `inputs` `[batch, time]`: `[batch, time, width]`. With a seed, dropout is on.
+    pub(crate) fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>) -> Tensor<3> {
+        match self {
+            Self::Gpt(model) => model.hidden(inputs, dropout_seed),
+            Self::Llama(model) => model.hidden(inputs, dropout_seed, None),
+            Self::Recurrent(_) => unreachable!("refused by `without_output`"),
+        }
+    }
+
+    /// The model without an output layer of its own.
+    ///
+    /// # Errors
+    /// When it is a recurrent one.
+    pub(crate) fn without_output(self) -> Result<Self, ModelError> {
+        match self {
+            Self::Gpt(model) => Ok(Self::Gpt(model.without_output())),
+            Self::Llama(model) => Ok(Self::Llama(model.without_output())),
+            Self::Recurrent(_) => {
+                let message = "a recurrent language model reads in one direction; its classifier is another model";
+                Err(ModelError::Request(message.to_owned()))
+            }
+        }
+    }
+
+    /// What stands in its `config.json`.
+    ///
+    /// # Errors
+    /// When the configuration has no name for something.
+    pub(crate) fn configuration(&self) -> Result<Map<String, Value>, ModelError> {
+        match self {
+            Self::Gpt(model) => Ok(model.fields()),
+            Self::Llama(model) => model.fields(),
+            Self::Recurrent(_) => unreachable!("refused by `without_output`"),
+        }
     }
 
     /// What the model is.

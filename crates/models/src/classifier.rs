@@ -8,6 +8,7 @@ use crate::labels::{Labels, Problem};
 use crate::lstm::Cell;
 use crate::one_of::{inside, one_of};
 use crate::recurrent_classifier::RecurrentClassifier;
+use crate::sequence_causal::SequenceCausal;
 use crate::textcnn::TextCnn;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, activation};
@@ -101,15 +102,18 @@ pub enum Classifier {
     TextCnn(TextCnn),
     /// A plain recurrent network, an LSTM or a GRU.
     Recurrent(RecurrentClassifier),
+    /// GPT-2, Llama and its relatives.
+    Causal(SequenceCausal),
 }
 
-one_of!(Classifier { Bert(SequenceBert), TextCnn(TextCnn), Recurrent(RecurrentClassifier) });
+one_of!(Classifier { Bert(SequenceBert), TextCnn(TextCnn), Recurrent(RecurrentClassifier), Causal(SequenceCausal) });
 
 impl Classifier {
     /// Every `model_type` that [`Classifier::load`] knows.
     pub fn model_types() -> Vec<&'static str> {
         let berts = Family::ALL.map(Family::name);
-        berts.into_iter().chain([crate::textcnn::MODEL_TYPE]).chain(Cell::ALL.map(Cell::name)).collect()
+        let others = [crate::textcnn::MODEL_TYPE].into_iter().chain(Cell::ALL.map(Cell::name));
+        berts.into_iter().chain(others).chain(SequenceCausal::model_types()).collect()
     }
 
     /// Reads the classifier of a folder, whose `config.json` names its family and, under `architectures`, its head.
@@ -122,6 +126,9 @@ impl Classifier {
         Ok(match file.family.as_str() {
             crate::textcnn::MODEL_TYPE => Self::TextCnn(TextCnn::load(folder, device)?),
             "rnn" | "lstm" | "gru" => Self::Recurrent(RecurrentClassifier::load(folder, device)?),
+            family if SequenceCausal::model_types().contains(&family) => {
+                Self::Causal(SequenceCausal::load(folder, device)?)
+            }
             _ => Self::Bert(SequenceBert::load(folder, device)?),
         })
     }
@@ -138,32 +145,33 @@ impl Classifier {
                 Shape { family: crate::textcnn::MODEL_TYPE, width, layers: 1, heads: 0, context }
             }
             Self::Recurrent(model) => model.encoder().config().shape(),
+            Self::Causal(model) => model.body().shape(),
         }
     }
 }
 
 impl SequenceClassifier for Classifier {
     fn labels(&self) -> &Labels {
-        inside!(self, Bert | TextCnn | Recurrent, model => model.labels())
+        inside!(self, Bert | TextCnn | Recurrent | Causal, model => model.labels())
     }
 
     fn context(&self) -> usize {
-        inside!(self, Bert | TextCnn | Recurrent, model => model.context())
+        inside!(self, Bert | TextCnn | Recurrent | Causal, model => model.context())
     }
 
     fn vocabulary(&self) -> usize {
-        inside!(self, Bert | TextCnn | Recurrent, model => model.vocabulary())
+        inside!(self, Bert | TextCnn | Recurrent | Causal, model => model.vocabulary())
     }
 
     fn padding(&self) -> usize {
-        inside!(self, Bert | TextCnn | Recurrent, model => model.padding())
+        inside!(self, Bert | TextCnn | Recurrent | Causal, model => model.padding())
     }
 
     fn logits(&self, inputs: &Inputs, dropout_seed: Option<u64>) -> Tensor<2> {
-        inside!(self, Bert | TextCnn | Recurrent, model => model.logits(inputs, dropout_seed))
+        inside!(self, Bert | TextCnn | Recurrent | Causal, model => model.logits(inputs, dropout_seed))
     }
 
     fn save(&self, folder: &Path) -> Result<(), ModelError> {
-        inside!(self, Bert | TextCnn | Recurrent, model => model.save(folder))
+        inside!(self, Bert | TextCnn | Recurrent | Causal, model => model.save(folder))
     }
 }

@@ -16,7 +16,7 @@ use loam_nn::layers::{Embedding, LayerNorm, Linear};
 use loam_nn::ops;
 use loam_nn::{Activation, Dropout};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// `config.json` of a GPT-2.
@@ -304,10 +304,7 @@ impl Gpt {
     /// When a file is missing or broken, or is not a GPT-2.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let file = File::read(folder, &["gpt2"])?;
-        file.require("add_cross_attention", &json!(false))?;
-        let config: GptConfig = serde_json::from_value(file.value.clone())
-            .map_err(|error| ModelError::format(&file.path, format!("is not a GPT-2 configuration: {error}")))?;
-        config.check()?;
+        let config = Self::configuration(&file)?;
         let path = file.weights(config.parameters())?;
         let tied = config.tie_word_embeddings;
         let layout = Layout {
@@ -321,6 +318,31 @@ impl Gpt {
             },
         };
         weights::load_as(Self::new(config, 0, device)?, &path, &layout)
+    }
+
+    /// What a `config.json` says, checked.
+    pub(crate) fn configuration(file: &File) -> Result<GptConfig, ModelError> {
+        file.require("add_cross_attention", &json!(false))?;
+        let config: GptConfig = serde_json::from_value(file.value.clone())
+            .map_err(|error| ModelError::format(&file.path, format!("is not a GPT-2 configuration: {error}")))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What stands in its `config.json`.
+    pub(crate) fn fields(&self) -> Map<String, Value> {
+        let mut config = serde_json::to_value(&self.config).expect("a configuration is JSON");
+        let fields = config.as_object_mut().expect("a configuration is an object");
+        fields.insert("architectures".into(), json!(["GPT2LMHeadModel"]));
+        fields.insert("model_type".into(), json!("gpt2"));
+        fields.insert("n_ctx".into(), json!(self.config.n_positions));
+        fields.insert("torch_dtype".into(), json!("float32"));
+        std::mem::take(fields)
+    }
+
+    /// Without an output layer of its own.
+    pub(crate) fn without_output(self) -> Self {
+        Self { lm_head: None, ..self }
     }
 
     /// The output layer's weight, `[vocabulary, width]`.
@@ -354,7 +376,7 @@ impl Gpt {
     }
 
     /// The final hidden states, `[batch, time, width]`.
-    fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>) -> Tensor<3> {
+    pub(crate) fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>) -> Tensor<3> {
         let dropouts = Dropouts::new(dropout_seed);
         let t = &self.transformer;
         let mut x = ops::embed(t.wte.weight.val(), t.wpe.weight.val(), inputs, 0);
@@ -409,15 +431,10 @@ impl LanguageModel for Gpt {
 
     fn save(&self, folder: &Path, end_of_text: Option<u32>) -> Result<(), ModelError> {
         std::fs::create_dir_all(folder).map_err(|source| ModelError::io(folder, source))?;
-        let mut config = serde_json::to_value(&self.config).expect("a configuration is JSON");
-        let fields = config.as_object_mut().expect("a configuration is an object");
-        fields.insert("architectures".into(), json!(["GPT2LMHeadModel"]));
-        fields.insert("model_type".into(), json!("gpt2"));
-        fields.insert("n_ctx".into(), json!(self.config.n_positions));
-        fields.insert("torch_dtype".into(), json!("float32"));
+        let mut fields = self.fields();
         fields.insert("bos_token_id".into(), json!(end_of_text));
         fields.insert("eos_token_id".into(), json!(end_of_text));
-        weights::write_json(&folder.join("config.json"), &config)?;
+        weights::write_json(&folder.join("config.json"), &Value::Object(fields))?;
         let generation = json!({ "bos_token_id": end_of_text, "eos_token_id": end_of_text });
         weights::write_json(&folder.join("generation_config.json"), &generation)?;
         weights::save(self, &folder.join("model.safetensors"))

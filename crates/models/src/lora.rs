@@ -10,7 +10,10 @@
 
 use crate::bert::{NextSentenceBert, PretrainingBert, SequenceBert, SpanBert, TokenBert};
 use crate::causal::CausalModel;
+use crate::classifier::Classifier;
 use crate::error::ModelError;
+use crate::sequence_causal::SequenceCausal;
+use crate::tagger::Tagger;
 use crate::weights::{self, Tensors};
 use crate::{MaskedBert, Seq2Seq, SourceToTarget, T5};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param};
@@ -55,6 +58,13 @@ pub trait Adaptable: Module {
 
     /// What PEFT calls the task.
     fn task(&self) -> Option<&'static str>;
+
+    /// Whether a parameter is one of a head, which is new where a model is trained for a task and so is trained whole beside the
+    /// adapters: PEFT's `modules_to_save`.
+    fn is_head(&self, parameter: &str) -> bool {
+        let _ = parameter;
+        false
+    }
 }
 
 impl Adaptable for CausalModel {
@@ -93,6 +103,10 @@ macro_rules! adapts_berts {
             fn task(&self) -> Option<&'static str> {
                 $task
             }
+
+            fn is_head(&self, parameter: &str) -> bool {
+                parameter.contains("pooler") || !parameter.starts_with("bert.")
+            }
         })+
     };
 }
@@ -105,6 +119,86 @@ adapts_berts!(
     TokenBert: Some("TOKEN_CLS"),
     SpanBert: Some("QUESTION_ANS")
 );
+
+impl Adaptable for SequenceCausal {
+    fn stored_name(&self, parameter: &str) -> String {
+        Self::stored(parameter)
+    }
+
+    fn usual_targets(&self) -> &'static [&'static str] {
+        self.body().usual_targets()
+    }
+
+    fn inputs_first(&self) -> bool {
+        self.body().inputs_first()
+    }
+
+    fn task(&self) -> Option<&'static str> {
+        Some("SEQ_CLS")
+    }
+
+    fn is_head(&self, parameter: &str) -> bool {
+        parameter.starts_with("score.")
+    }
+}
+
+impl Adaptable for Classifier {
+    fn stored_name(&self, parameter: &str) -> String {
+        match self {
+            Self::Bert(model) => model.stored_name(parameter),
+            Self::Causal(model) => model.stored_name(parameter),
+            Self::TextCnn(_) | Self::Recurrent(_) => parameter.to_owned(),
+        }
+    }
+
+    fn usual_targets(&self) -> &'static [&'static str] {
+        match self {
+            Self::Bert(model) => model.usual_targets(),
+            Self::Causal(model) => model.usual_targets(),
+            Self::TextCnn(_) | Self::Recurrent(_) => &[],
+        }
+    }
+
+    fn inputs_first(&self) -> bool {
+        matches!(self, Self::Causal(model) if model.inputs_first())
+    }
+
+    fn task(&self) -> Option<&'static str> {
+        Some("SEQ_CLS")
+    }
+
+    fn is_head(&self, parameter: &str) -> bool {
+        match self {
+            Self::Bert(model) => model.is_head(parameter),
+            Self::Causal(model) => model.is_head(parameter),
+            Self::TextCnn(_) | Self::Recurrent(_) => false,
+        }
+    }
+}
+
+impl Adaptable for Tagger {
+    fn stored_name(&self, parameter: &str) -> String {
+        match self {
+            Self::Bert(model) => model.stored_name(parameter),
+            Self::Recurrent(_) => parameter.to_owned(),
+        }
+    }
+
+    fn usual_targets(&self) -> &'static [&'static str] {
+        match self {
+            Self::Bert(model) => model.usual_targets(),
+            Self::Recurrent(_) => &[],
+        }
+    }
+
+    fn task(&self) -> Option<&'static str> {
+        Some("TOKEN_CLS")
+    }
+
+    fn is_head(&self, parameter: &str) -> bool {
+        matches!(self, Self::Bert(model) if model.is_head(parameter))
+    }
+}
 
 impl Adaptable for Seq2Seq {
     fn stored_name(&self, parameter: &str) -> String {
@@ -164,12 +258,24 @@ struct Adapter {
     b: Param<Tensor<2>>,
 }
 
-/// A model with adapters, which alone are its parameters.
+/// What training adds to a parameter of a head: all of its values.
+#[derive(Clone, Debug)]
+struct Whole {
+    /// The parameter, as the model calls it.
+    name: String,
+    /// Its place among the base's parameters.
+    place: usize,
+    /// Its size: the first dimension, and the product of the others.
+    added: Param<Tensor<2>>,
+}
+
+/// A model with adapters, which alone are its parameters, or they and its head.
 #[derive(Clone, Debug)]
 pub struct Adapted<M> {
     /// Without differentiation.
     base: M,
     adapters: Vec<Adapter>,
+    heads: Vec<Whole>,
     config: LoraConfig,
     inputs_first: bool,
     /// What the base is called: a folder, a file, or a name on the Hub.
@@ -193,6 +299,9 @@ fn is_table(name: &str) -> bool {
 
 fn layers<M: Adaptable>(model: &M) -> Vec<Layer> {
     let of = |(place, parameter): (usize, Parameter)| {
+        if model.is_head(&parameter.name) {
+            return None;
+        }
         let stored = model.stored_name(&parameter.name);
         let name = stored.strip_suffix(".weight")?.to_owned();
         let [one, two] = parameter.shape[..] else { return None };
@@ -259,7 +368,21 @@ impl<M: Adaptable> Adapted<M> {
         };
         let adapters = chosen.iter().enumerate().map(adapter).collect();
         let inputs_first = base.inputs_first();
-        Ok(Self { base, adapters, config, inputs_first, origin: origin.to_owned() })
+        Ok(Self { base, adapters, heads: Vec::new(), config, inputs_first, origin: origin.to_owned() })
+    }
+
+    /// The same with a head that is trained whole: see [`Adaptable::is_head`].
+    #[must_use]
+    pub fn with_head(mut self, device: &Device) -> Self {
+        let of = |(place, parameter): (usize, Parameter)| {
+            let rows = parameter.shape.first().copied().unwrap_or(1);
+            let columns = parameter.count() / rows.max(1);
+            let none = parameters::from_host(vec![0.0; rows * columns], device).reshape([rows, columns]);
+            let added = Param::from_tensor(none);
+            self.base.is_head(&parameter.name).then(|| Whole { name: parameter.name.clone(), place, added })
+        };
+        self.heads = parameters::list(&self.base).into_iter().enumerate().filter_map(of).collect();
+        self
     }
 
     /// The base.
@@ -282,6 +405,9 @@ impl<M: Adaptable> Adapted<M> {
         }
         let differentiated = self.adapters.first().is_some_and(|adapter| adapter.a.val().is_autodiff());
         parameters::adapt(self.base.clone(), differentiated, |place| {
+            if let Some(head) = self.heads.iter().find(|head| head.place == place) {
+                return Some(head.added.val());
+            }
             let adapter = &self.adapters[at[place]?];
             let product = adapter.b.val().matmul(adapter.a.val()) * scale;
             Some(if self.inputs_first { product.transpose() } else { product })
@@ -296,8 +422,13 @@ impl<M: Adaptable> Adapted<M> {
     /// Writes PEFT's files.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// When a file cannot be written, and when a head was trained, which these files have no place for: [`Adapted::merge`] and save
+    /// that.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        if !self.heads.is_empty() {
+            let message = "adapters with a head are merged into their base before they are written";
+            return Err(ModelError::Request(message.to_owned()));
+        }
         std::fs::create_dir_all(folder).map_err(|source| ModelError::io(folder, source))?;
         let mut kinds: Vec<&str> =
             self.adapters.iter().filter_map(|adapter| adapter.layer.rsplit('.').next()).collect();
@@ -409,7 +540,8 @@ impl<M: Adaptable> Adapted<M> {
         let targets = adapters.iter().map(|adapter: &Adapter| adapter.layer.clone()).collect();
         let inputs_first = base.inputs_first();
         let origin = config["base_model_name_or_path"].as_str().unwrap_or_default().to_owned();
-        Ok(Self { base, adapters, config: LoraConfig { rank: rank as usize, alpha, targets }, inputs_first, origin })
+        let config = LoraConfig { rank: rank as usize, alpha, targets };
+        Ok(Self { base, adapters, heads: Vec::new(), config, inputs_first, origin })
     }
 }
 
@@ -439,66 +571,71 @@ pub fn base_of(folder: &Path) -> Result<Option<String>, ModelError> {
         .ok_or_else(|| ModelError::format(&path, "does not say what base it belongs to (base_model_name_or_path)"))
 }
 
-// Only the adapters are parameters; the base is a constant.
+// Only the adapters are parameters, and a head that is trained with them; the base is a constant.
 impl<M: Adaptable> Module for Adapted<M> {
     fn collect_devices(&self, devices: Devices) -> Devices {
         let devices = self.base.collect_devices(devices);
-        self.adapters
-            .iter()
-            .fold(devices, |devices, adapter| adapter.b.collect_devices(adapter.a.collect_devices(devices)))
+        self.matrices().fold(devices, |devices, (.., matrix)| matrix.collect_devices(devices))
     }
 
     fn fork(self, device: &Device) -> Self {
-        let base = self.base.fork(device);
-        let adapters = each(self.adapters, |part| part.fork(device));
-        Self { base, adapters, config: self.config, inputs_first: self.inputs_first, origin: self.origin }
+        let base = self.base.clone().fork(device);
+        Self { base, ..self.each(|part| part.fork(device)) }
     }
 
     fn to_device(self, device: &Device) -> Self {
-        let base = self.base.to_device(device);
-        let adapters = each(self.adapters, |part| part.to_device(device));
-        Self { base, adapters, config: self.config, inputs_first: self.inputs_first, origin: self.origin }
+        let base = self.base.clone().to_device(device);
+        Self { base, ..self.each(|part| part.to_device(device)) }
     }
 
     fn train(self) -> Self {
-        Self { adapters: each(self.adapters, Param::train), ..self }
+        self.each(Param::train)
     }
 
     fn valid(&self) -> Self {
-        let adapters = each(self.adapters.clone(), |part| part.valid());
-        Self { adapters, ..self.clone() }
+        self.clone().each(|part| part.valid())
     }
 
     fn materialize(self) -> Self {
-        Self { adapters: each(self.adapters, Param::materialize), ..self }
+        self.each(Param::materialize)
     }
 
     fn num_params(&self) -> usize {
-        self.adapters.iter().map(|adapter| adapter.a.num_params() + adapter.b.num_params()).sum()
+        self.matrices().map(|(.., matrix)| matrix.num_params()).sum()
     }
 
     fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        for adapter in &self.adapters {
-            visitor.enter_module(&adapter.layer, "Adapter");
-            for (name, part) in [("lora_A", &adapter.a), ("lora_B", &adapter.b)] {
-                visitor.enter_module(name, "Matrix");
-                visitor.visit_float(part);
-                visitor.exit_module(name, "Matrix");
-            }
-            visitor.exit_module(&adapter.layer, "Adapter");
+        for (place, name, matrix) in self.matrices() {
+            visitor.enter_module(place, "Adapter");
+            visitor.enter_module(name, "Matrix");
+            visitor.visit_float(matrix);
+            visitor.exit_module(name, "Matrix");
+            visitor.exit_module(place, "Adapter");
         }
     }
 
     fn map<T: ModuleMapper>(self, mapper: &mut T) -> Self {
-        Self { adapters: each(self.adapters, |part| mapper.map_float(part)), ..self }
+        self.each(|part| mapper.map_float(part))
     }
 }
 
-/// The same adapters with both matrices changed, A first.
-fn each(adapters: Vec<Adapter>, mut change: impl FnMut(Param<Tensor<2>>) -> Param<Tensor<2>>) -> Vec<Adapter> {
-    let changed = |Adapter { layer, place, a, b }| {
-        let (a, b) = (change(a), change(b));
-        Adapter { layer, place, a, b }
-    };
-    adapters.into_iter().map(changed).collect()
+impl<M> Adapted<M> {
+    /// Every matrix that is trained, with what it belongs to and its name there, in the order of [`Adapted::each`].
+    fn matrices(&self) -> impl Iterator<Item = (&str, &'static str, &Param<Tensor<2>>)> {
+        let adapters = self.adapters.iter().flat_map(|adapter| {
+            [(adapter.layer.as_str(), "lora_A", &adapter.a), (adapter.layer.as_str(), "lora_B", &adapter.b)]
+        });
+        adapters.chain(self.heads.iter().map(|head| (head.name.as_str(), "added", &head.added)))
+    }
+
+    /// The same with every matrix changed.
+    fn each(self, mut change: impl FnMut(Param<Tensor<2>>) -> Param<Tensor<2>>) -> Self {
+        let adapters = self.adapters.into_iter().map(|Adapter { layer, place, a, b }| {
+            let (a, b) = (change(a), change(b));
+            Adapter { layer, place, a, b }
+        });
+        let adapters = adapters.collect();
+        let heads = self.heads.into_iter().map(|head| Whole { added: change(head.added), ..head });
+        Self { adapters, heads: heads.collect(), ..self }
+    }
 }

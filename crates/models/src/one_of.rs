@@ -20,6 +20,15 @@ macro_rules! one_of {
             }
         })+
 
+        // What holds one of these shows its own parts.
+        impl burn::module::ModuleDisplay for $name {}
+
+        impl burn::module::ModuleDisplayDefault for $name {
+            fn content(&self, content: burn::module::Content) -> Option<burn::module::Content> {
+                Some(content)
+            }
+        }
+
         impl burn::module::Module for $name {
             fn collect_devices(&self, devices: burn::module::Devices) -> burn::module::Devices {
                 match self {

@@ -9,9 +9,14 @@ use loam_models::bert::{
     Bert, BertConfig, Family, Inputs, MaskedBert, NextSentenceBert, PretrainingBert, SequenceBert, SpanBert, TokenBert,
 };
 use loam_models::classifier::Targets;
+use loam_models::lora::{Adapted, LoraConfig};
 use loam_models::lstm::{Cell, RecurrentConfig, RecurrentEncoder};
 use loam_models::recurrent_classifier::Pooling;
-use loam_models::{Classifier, Labels, Problem, RecurrentClassifier, SequenceClassifier, TextCnn, TextCnnConfig};
+use loam_models::{
+    CausalModel, Classifier, Gpt, GptConfig, Labels, Llama, LlamaConfig, Problem, RecurrentClassifier, SequenceCausal,
+    SequenceClassifier, TextCnn, TextCnnConfig,
+};
+use loam_nn::parameters;
 use support::{every_gradient_is_there_and_right, gradients_equal_finite_differences, host, ids, integers, near};
 
 const VOCABULARY: usize = 37;
@@ -76,11 +81,17 @@ fn classifiers(dropout: f64, device: &Device) -> Vec<Classifier> {
             RecurrentConfig { bidirectional, ..RecurrentConfig::new(cell, VOCABULARY, CONTEXT, 6, 1, dropout) };
         RecurrentClassifier::new(config, pooling, labels(Problem::SingleLabel), 7, device).unwrap().into()
     };
+    let causal = |body: CausalModel, problem| SequenceCausal::new(body, labels(problem), 0, 3, device).unwrap().into();
+    let gpt = GptConfig { initializer_range: 0.2, ..GptConfig::new(VOCABULARY, CONTEXT, 16, 2, 2, dropout) };
+    let mut llama = LlamaConfig::new(VOCABULARY, CONTEXT, 16, 2, 2, dropout);
+    (llama.initializer_range, llama.tie_word_embeddings) = (0.2, false);
     let mut all: Vec<Classifier> = Family::ALL.map(|family| bert(family, Problem::SingleLabel)).into();
     all.push(bert(Family::Bert, Problem::MultiLabel));
     all.push(bert(Family::DistilBert, Problem::Regression));
     all.push(TextCnn::new(convolutions.clone(), labels(Problem::SingleLabel), 3, device).unwrap().into());
     all.push(TextCnn::new(convolutions, labels(Problem::MultiLabel), 3, device).unwrap().into());
+    all.push(causal(Gpt::new(gpt, 5, device).unwrap().into(), Problem::SingleLabel));
+    all.push(causal(Llama::new(llama, 5, device).unwrap().into(), Problem::MultiLabel));
     for (cell, pooling) in Cell::ALL.into_iter().zip(Pooling::ALL) {
         all.push(recurrent(cell, true, pooling));
         all.push(recurrent(cell, false, pooling));
@@ -340,6 +351,31 @@ fn files_that_lie_are_refused() {
             ("\"num_hidden_layers\": 1", "\"num_hidden_layers\": 0", ["num_hidden_layers", "0"]),
         ],
     );
+}
+
+#[test]
+fn adapters_leave_the_body_and_train_the_head() {
+    let device = Device::flex();
+    for model in classifiers(0.0, &device) {
+        let config = LoraConfig { rank: 2, alpha: 4.0, targets: Vec::new() };
+        let made = Adapted::new(model.clone(), "", config, 1, &device.clone().autodiff());
+        if matches!(model, Classifier::TextCnn(_) | Classifier::Recurrent(_)) {
+            assert!(made.unwrap_err().to_string().contains("Transformers"));
+            continue;
+        }
+        let adapted = made.unwrap().with_head(&device.clone().autodiff());
+        let logits = |model: &Classifier| host(model.logits(&read(model), None));
+        assert_eq!(logits(&adapted.merge()), logits(&model), "they begin at nothing");
+        // A begins away from zero and B at zero, so that A's gradient is zero at first; the head's is not.
+        let moved = parameters::update(adapted.clone(), |_, values| values + 0.05);
+        every_gradient_is_there_and_right(&moved, |adapted| loss(&adapted.effective(), None));
+        gradients_equal_finite_differences(&moved, |adapted| loss(&adapted.effective(), None));
+        let trained: Vec<String> = parameters::list(&adapted).into_iter().map(|parameter| parameter.name).collect();
+        assert!(trained.iter().any(|name| name.contains("lora_A")), "{trained:?}");
+        assert!(trained.iter().any(|name| name.ends_with("added")), "{trained:?}");
+        assert!(trained.len() < parameters::list(&model).len() + trained.len() / 2, "{trained:?}");
+        assert!(adapted.save(tempfile::tempdir().unwrap().path()).unwrap_err().to_string().contains("merged"));
+    }
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn recipe(arguments: &FineTuneArguments, global: &Global) -> anyhow::Result<(Fin
     let listed = |texts: &[String]| (!texts.is_empty()).then(|| serde_json::to_string(texts).expect("texts are JSON"));
     set("model.from", arguments.model.as_ref().map(quoted));
     set("model.family", arguments.family.map(|family| format!("\"{}\"", family_name(family))));
+    set("lora.rank", writing.lora.map(|rank| rank.to_string()));
     set("model.context", arguments.context.map(|tokens| tokens.to_string()));
     set("data.train", listed(&arguments.train));
     set("data.valid", listed(&arguments.valid));

@@ -23,7 +23,7 @@ use loam_nn::initialize::Initializer;
 use loam_nn::layers::{Embedding, RmsNorm};
 use loam_nn::ops;
 use rotary::Rotary;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// Everything but the output layer.
@@ -81,10 +81,7 @@ impl Llama {
     /// When a file is missing or broken, or is not of this family.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let file = File::read(folder, &Family::ALL.map(Family::name))?;
-        let family = Family::ALL.into_iter().find(|family| family.name() == file.family).expect("one of the families");
-        file.require("use_bidirectional_attention", &json!(false))?;
-        let config = LlamaConfig::from_json(family, &file.value)
-            .map_err(|error| ModelError::format(&file.path, error.to_string()))?;
+        let config = Self::configuration(&file)?;
         let path = file.weights(config.parameters())?;
         let tied = config.tie_word_embeddings;
         let layout = Layout {
@@ -101,13 +98,39 @@ impl Llama {
         &self.config
     }
 
+    /// What a `config.json` says, checked.
+    pub(crate) fn configuration(file: &File) -> Result<LlamaConfig, ModelError> {
+        let family = Family::ALL.into_iter().find(|family| family.name() == file.family).expect("one of the families");
+        file.require("use_bidirectional_attention", &json!(false))?;
+        LlamaConfig::from_json(family, &file.value).map_err(|error| ModelError::format(&file.path, error.to_string()))
+    }
+
+    /// What stands in its `config.json`.
+    pub(crate) fn fields(&self) -> Result<Map<String, Value>, ModelError> {
+        if let Scaling::Divisors(_) = self.config.rope.scaling {
+            let reason = "its rotary divisors, which came from a GGUF file, have no name in config.json";
+            return Err(ModelError::Configuration(reason.into()));
+        }
+        Ok(self.config.to_json())
+    }
+
+    /// Without an output layer of its own.
+    pub(crate) fn without_output(self) -> Self {
+        Self { lm_head: None, ..self }
+    }
+
     /// The output layer's weight, `[vocabulary, width]`.
     fn output(&self) -> Tensor<2> {
         self.lm_head.as_ref().map_or(&self.model.embed_tokens.weight, |head| &head.weight).val()
     }
 
     /// The final hidden states of `inputs`, `[batch, time, width]`.
-    fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>, cache: Option<&mut Cache>) -> Tensor<3> {
+    pub(crate) fn hidden(
+        &self,
+        inputs: Tensor<2, Int>,
+        dropout_seed: Option<u64>,
+        cache: Option<&mut Cache>,
+    ) -> Tensor<3> {
         self.model.norm.forward(self.layers(inputs, dropout_seed, cache))
     }
 
@@ -203,12 +226,8 @@ impl LanguageModel for Llama {
 
     fn save(&self, folder: &Path, end_of_text: Option<u32>) -> Result<(), ModelError> {
         std::fs::create_dir_all(folder).map_err(|source| ModelError::io(folder, source))?;
-        if let Scaling::Divisors(_) = self.config.rope.scaling {
-            let reason = "its rotary divisors, which came from a GGUF file, have no name in config.json";
-            return Err(ModelError::Configuration(reason.into()));
-        }
-        let mut config = self.config.to_json();
-        let mut generation = serde_json::Map::new();
+        let mut config = self.fields()?;
+        let mut generation = Map::new();
         for key in ["bos_token_id", "eos_token_id"] {
             let token = config.get(key).filter(|token| !token.is_null()).cloned().unwrap_or(json!(end_of_text));
             config.insert(key.to_owned(), token.clone());

@@ -12,8 +12,8 @@ use loam_models::bert::{SequenceBert, SpanBert, TokenBert};
 use loam_models::lstm::{Cell, RecurrentConfig, RecurrentEncoder};
 use loam_models::recurrent_classifier::{Pooling, RecurrentClassifier};
 use loam_models::{
-    Bert, BertConfig, Classifier, Labels, ModelError, RecurrentTagger, SequenceClassifier, Tagger, TextCnn,
-    TextCnnConfig,
+    Bert, BertConfig, CausalModel, Classifier, Labels, ModelError, RecurrentTagger, SequenceCausal, SequenceClassifier,
+    Tagger, TextCnn, TextCnnConfig,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub(super) fn classifier(
     device: &Device,
 ) -> Result<(Classifier, Tokenizer), TaskError> {
     if let Some((folder, tokenizer)) = given(recipe)? {
-        let model = classifier_of(&folder, labels, seed, device)?;
+        let model = classifier_of(&folder, labels, &tokenizer, seed, device)?;
         belongs_to(&tokenizer, &folder, model.vocabulary())?;
         return Ok((model, tokenizer));
     }
@@ -182,7 +182,18 @@ impl Declared {
 }
 
 /// The model of a folder with its own head, where that has these labels, and with a new one otherwise.
-fn classifier_of(folder: &Path, labels: Labels, seed: u64, device: &Device) -> Result<Classifier, TaskError> {
+fn classifier_of(
+    folder: &Path,
+    labels: Labels,
+    tokenizer: &Tokenizer,
+    seed: u64,
+    device: &Device,
+) -> Result<Classifier, TaskError> {
+    // A GGUF file holds a decoder.
+    if folder.is_file() {
+        let body = CausalModel::load(folder, device)?;
+        return Ok(SequenceCausal::new(body, labels, filling(tokenizer), seed, device)?.into());
+    }
     let declared = Declared::read(folder)?;
     if declared.has_head("ForSequenceClassification") {
         let model = Classifier::load(folder, device)?;
@@ -195,6 +206,10 @@ fn classifier_of(folder: &Path, labels: Labels, seed: u64, device: &Device) -> R
                 let pooling = model.pooling();
                 Ok(RecurrentClassifier::on(model.encoder().clone(), pooling, labels, seed, device).into())
             }
+            Classifier::Causal(model) => {
+                let padding = model.padding();
+                Ok(SequenceCausal::new(model.body().clone(), labels, padding, seed, device)?.into())
+            }
             Classifier::TextCnn(model) => Err(TaskError::Request(format!(
                 "{} has the labels {}, and the examples have {}; train a new one with --family textcnn",
                 folder.display(),
@@ -202,6 +217,10 @@ fn classifier_of(folder: &Path, labels: Labels, seed: u64, device: &Device) -> R
                 labels.names().join(", ")
             ))),
         };
+    }
+    if SequenceCausal::model_types().contains(&declared.family.as_str()) {
+        let body = CausalModel::load(folder, device)?;
+        return Ok(SequenceCausal::new(body, labels, filling(tokenizer), seed, device)?.into());
     }
     if declared.is_recurrent() {
         let body = RecurrentEncoder::load(folder, device)?;
@@ -254,6 +273,11 @@ fn bert(recipe: &FineTuneRecipe, tokenizer: &Tokenizer, context: usize) -> BertC
 
 fn padding(tokenizer: &Tokenizer) -> Option<usize> {
     tokenizer.special_id("pad_token", &["[PAD]", "<pad>", "<PAD>"]).map(|id| id as usize)
+}
+
+/// What fills short rows of a decoder, which seldom has a token for it.
+fn filling(tokenizer: &Tokenizer) -> usize {
+    padding(tokenizer).or(tokenizer.end_of_text().map(|id| id as usize)).unwrap_or(0)
 }
 
 /// The tokenizer of a new model.

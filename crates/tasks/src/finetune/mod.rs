@@ -1,5 +1,6 @@
 //! Training a model for a task, from one that there is or from nothing: `loam finetune`.
 
+mod adapters;
 mod build;
 mod recipe;
 mod split;
@@ -12,10 +13,12 @@ use crate::answer::{AnswerTask, read_questions};
 use crate::classify::{ClassifyTask, labels_of, read_labeled};
 use crate::language_model::TaskError;
 use crate::tag::{TagTask, read_tagged, tag_labels};
+use burn::tensor::Device;
 use loam_models::bert::SpanBert;
-use loam_models::{Classifier, SequenceClassifier, Tagger};
+use loam_models::{Adaptable, Classifier, SequenceClassifier, Tagger};
 use loam_nn::precision;
-use loam_train::finetune::{FineTuned, RateSearch, Settings, find_rate, fine_tune};
+use loam_train::finetune::{FineTuned, RateSearch, Settings, Task, find_rate, fine_tune};
+use loam_train::recipe::LoraRecipe;
 use loam_train::{Observer, Run, Session, TrainError};
 use std::fs;
 use std::path::Path;
@@ -92,6 +95,7 @@ fn with_precision<T>(recipe: &FineTuneRecipe, action: impl FnOnce() -> Result<T,
 struct Job {
     prepared: Prepared,
     settings: Settings,
+    lora: LoraRecipe,
 }
 
 /// A task's examples and its model.
@@ -113,7 +117,7 @@ impl Job {
             TaskKind::Tag => tag(recipe, &settings, session, observer)?,
             TaskKind::Answer => answer(recipe, &settings, session, observer)?,
         };
-        Ok(Self { prepared, settings })
+        Ok(Self { prepared, settings, lora: recipe.lora.clone() })
     }
 
     fn run(
@@ -123,23 +127,96 @@ impl Job {
         observer: &mut dyn Observer,
         resume: bool,
     ) -> Result<FineTuned, TaskError> {
-        let Self { prepared, settings } = self;
-        Ok(match prepared {
-            Prepared::Classify(task, model) => fine_tune(&task, model, run, &settings, session, observer, resume)?,
-            Prepared::Tag(task, model) => fine_tune(&task, model, run, &settings, session, observer, resume)?,
-            Prepared::Answer(task, model) => fine_tune(&task, model, run, &settings, session, observer, resume)?,
-        })
+        self.give(session, Training { run, observer, resume })
     }
 
     fn find_rate(self, session: &Session) -> Result<RateSearch, TaskError> {
-        let Self { prepared, settings } = self;
-        let (device, stop) = (&session.device, session.stop);
-        Ok(match prepared {
-            Prepared::Classify(task, model) => find_rate(&task, model, &settings, RATES.0, RATES.1, device, stop)?,
-            Prepared::Tag(task, model) => find_rate(&task, model, &settings, RATES.0, RATES.1, device, stop)?,
-            Prepared::Answer(task, model) => find_rate(&task, model, &settings, RATES.0, RATES.1, device, stop)?,
-        })
+        self.give(session, Searching)
     }
+
+    fn give<E: Errand>(self, session: &Session, errand: E) -> Result<E::Outcome, TaskError> {
+        let (settings, lora) = (&self.settings, &self.lora);
+        match self.prepared {
+            Prepared::Classify(task, model) => with_adapters(&task, model, lora, settings, session, errand),
+            Prepared::Tag(task, model) => with_adapters(&task, model, lora, settings, session, errand),
+            Prepared::Answer(task, model) => with_adapters(&task, model, lora, settings, session, errand),
+        }
+    }
+}
+
+/// What is done with a task and its model, whichever they are.
+trait Errand {
+    /// What comes of it.
+    type Outcome;
+
+    fn go<T: Task>(
+        self,
+        task: &T,
+        model: T::Model,
+        settings: &Settings,
+        session: &Session,
+    ) -> Result<Self::Outcome, TaskError>;
+}
+
+/// Training in a run's folder.
+struct Training<'a> {
+    run: &'a Run,
+    observer: &'a mut dyn Observer,
+    resume: bool,
+}
+
+impl Errand for Training<'_> {
+    type Outcome = FineTuned;
+
+    fn go<T: Task>(
+        self,
+        task: &T,
+        model: T::Model,
+        settings: &Settings,
+        session: &Session,
+    ) -> Result<FineTuned, TaskError> {
+        Ok(fine_tune(task, model, self.run, settings, session, self.observer, self.resume)?)
+    }
+}
+
+/// Looking for a learning rate.
+struct Searching;
+
+impl Errand for Searching {
+    type Outcome = RateSearch;
+
+    fn go<T: Task>(
+        self,
+        task: &T,
+        model: T::Model,
+        settings: &Settings,
+        session: &Session,
+    ) -> Result<RateSearch, TaskError> {
+        Ok(find_rate(task, model, settings, RATES.0, RATES.1, &session.device, session.stop)?)
+    }
+}
+
+/// The errand with the model, or with adapters for it.
+fn with_adapters<T: Task, E: Errand>(
+    task: &T,
+    model: T::Model,
+    lora: &LoraRecipe,
+    settings: &Settings,
+    session: &Session,
+    errand: E,
+) -> Result<E::Outcome, TaskError>
+where
+    T::Model: Adaptable,
+{
+    let Some(rank) = lora.rank else { return errand.go(task, model, settings, session) };
+    let model = adapters::adapted(model, lora, rank, settings.seed, &session.device.clone().autodiff())?;
+    errand.go(&adapters::WithAdapters(task), model, settings, session)
+}
+
+/// Where the model is made: a base of adapters is not differentiated.
+fn device_of_model(recipe: &FineTuneRecipe, session: &Session) -> Device {
+    let device = session.device.clone();
+    if recipe.lora.rank.is_some() { device } else { device.autodiff() }
 }
 
 /// Tells how many training examples are kept to tell which weights are best.
@@ -168,7 +245,7 @@ fn classify(
     let labels = labels_of(&mut train, &data.label_names)?;
     let valid = train.split_off(count);
     let (model, tokenizer) =
-        build::classifier(recipe, &train, labels, settings.seed, &session.device.clone().autodiff())?;
+        build::classifier(recipe, &train, labels, settings.seed, &device_of_model(recipe, session))?;
     let longest = recipe.model.context.map_or(model.context(), |most| most.min(model.context()));
     let labels = model.labels().clone();
     let padding = model.padding();
@@ -203,7 +280,7 @@ fn tag(
     let all: Vec<_> = train.iter().chain(&valid).cloned().collect();
     let labels = tag_labels(&all)?;
     drop(all);
-    let (model, tokenizer) = build::tagger(recipe, &train, labels, settings.seed, &session.device.clone().autodiff())?;
+    let (model, tokenizer) = build::tagger(recipe, &train, labels, settings.seed, &device_of_model(recipe, session))?;
     let longest = recipe.model.context.map_or(model.context(), |most| most.min(model.context()));
     let (labels, padding) = (model.labels().clone(), model.padding());
     let task = TagTask::new(train, valid, labels, tokenizer, longest, padding)?;
@@ -227,7 +304,7 @@ fn answer(
         valid = split::take_held_out(&mut train, data.held_out, |question| question.context.to_string());
         tell_held_out(valid.len(), train.len(), observer);
     }
-    let (model, tokenizer) = build::answerer(recipe, &train, settings.seed, &session.device.clone().autodiff())?;
+    let (model, tokenizer) = build::answerer(recipe, &train, settings.seed, &device_of_model(recipe, session))?;
     let context = model.config().context();
     let longest = recipe.model.context.map_or(context, |most| most.min(context));
     let task = AnswerTask::new(&train, valid, tokenizer, longest)?;

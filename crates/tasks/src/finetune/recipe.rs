@@ -5,6 +5,7 @@ use crate::language_model::TaskError;
 use loam_corpus::{Bytes, TokenizerKind};
 use loam_nn::precision::Precision;
 use loam_train::finetune::Settings;
+use loam_train::recipe::LoraRecipe;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -134,9 +135,16 @@ pub struct FineTuneRecipe {
     /// Its tokenizer, where it is new.
     #[serde(default)]
     pub tokenizer: TokenizerRecipe,
+    /// Adapters that are trained, with the head, in the place of the model.
+    #[serde(default, skip_serializing_if = "none")]
+    pub lora: LoraRecipe,
     /// How.
     #[serde(default)]
     pub train: TrainRecipe,
+}
+
+fn none(lora: &LoraRecipe) -> bool {
+    lora.rank.is_none()
 }
 
 /// The table `[train]`: what is left open follows from the model, since a new one learns at other rates than one that has
@@ -183,6 +191,7 @@ impl FineTuneRecipe {
         }
         let recipe: Self = table.try_into().map_err(|error| wrong(&error))?;
         recipe.settings()?;
+        recipe.check_adapters()?;
         Ok(recipe)
     }
 
@@ -206,6 +215,22 @@ impl FineTuneRecipe {
         Ok(settings)
     }
 
+    fn check_adapters(&self) -> Result<(), TaskError> {
+        let refused = |message: &str| Err(TaskError::Request(message.to_owned()));
+        let LoraRecipe { rank, alpha, targets } = &self.lora;
+        match rank {
+            Some(0) => refused("lora.rank = 0: give a rank of 1 or more"),
+            Some(_) if self.model.from.is_none() => {
+                refused("adapters are trained on a model that there is: name it with --model")
+            }
+            None if alpha.is_some() || !targets.is_empty() => refused("lora.alpha and lora.targets need a lora.rank"),
+            _ if alpha.is_some_and(|alpha| !(alpha.is_finite() && alpha > 0.0)) => {
+                refused("lora.alpha: give a number above 0")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What is usual for the model.
     fn usual(&self) -> Settings {
         let pretrained = Settings::default();
@@ -215,6 +240,7 @@ impl FineTuneRecipe {
                 Settings { epochs: 10.0, lr: 1e-3, warmup: 0.05, ..pretrained }
             }
             (None, _) => Settings { epochs: 10.0, lr: 5e-4, ..pretrained },
+            (Some(_), _) if self.lora.rank.is_some() => Settings { lr: 3e-4, weight_decay: 0.0, ..pretrained },
             (Some(_), _) => pretrained,
         }
     }

@@ -65,6 +65,12 @@ pub trait Task {
     /// A hash of what the task learns from, so that a run that goes on does so with the same.
     fn hash(&self) -> &str;
 
+    /// Parameters that are not trained.
+    fn frozen(&self, model: &Self::Model) -> u64 {
+        let _ = model;
+        0
+    }
+
     /// What the model is, for the log.
     fn describe(&self, model: &Self::Model) -> loam_models::causal::Shape;
 }

@@ -199,7 +199,7 @@ impl<'a, T: Task> Trainer<'a, T> {
         self.log(&Event::Model {
             family: shape.family.to_owned(),
             parameters,
-            frozen_parameters: 0,
+            frozen_parameters: self.task.frozen(self.model()),
             non_embedding_parameters: parameters,
             width: shape.width,
             layers: shape.layers,
