@@ -188,6 +188,46 @@ fn a_head_of_other_labels_is_new_and_weights_are_found() {
 }
 
 #[test]
+fn a_decoder_labels_texts_whole_and_by_adapters() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    reviews(folder, "train.tsv", 240, 1);
+    reviews(folder, "dev.tsv", 60, 2);
+    let texts = fs::read_to_string(folder.join("train.tsv")).unwrap().replace(['\t', '0', '1'], "");
+    fs::write(folder.join("texts.txt"), texts).unwrap();
+    let mut pretrain = vec!["train", "texts.txt", "-o", "gpt", "--quiet"];
+    for set in [
+        "model.width=32",
+        "model.layers=1",
+        "model.heads=2",
+        "model.context=32",
+        "tokenizer.kind=\"word\"",
+        "tokenizer.vocab=60",
+        "train.steps=20",
+        "train.batch_tokens=512",
+        "ledger.enabled=false",
+    ] {
+        pretrain.extend(["--set", set]);
+    }
+    done(&run(folder, &pretrain));
+    let more = ["--model", "gpt", "--epochs", "3", "--quiet", "--lr"];
+    done(&train(folder, "whole", &[&more[..], &["3e-3"]].concat()));
+    done(&train(folder, "adapted", &[&more[..], &["3e-2", "--lora", "4"]].concat()));
+    for run_folder in ["whole", "adapted"] {
+        let config = fs::read_to_string(folder.join(run_folder).join("model/config.json")).unwrap();
+        assert!(config.contains("GPT2ForSequenceClassification") && config.contains("pad_token_id"), "{config}");
+        let asked = ["eval", "classify", "--model", run_folder, "--data", "dev.tsv", "--json"];
+        let accuracy = objects(&run(folder, &asked))[0]["metrics"]["accuracy"]["value"].as_f64().unwrap();
+        assert!(accuracy > 0.9, "{run_folder}: {accuracy}");
+    }
+    let refused_with = |out: &str, more: &[&str], words: &[&str]| refused(&train(folder, out, more), 2, words);
+    refused_with("none", &["--family", "lstm", "--lora"], &["--model"]);
+    refused_with("none", &["--model", "gpt", "--set", "lora.alpha=1"], &["lora.rank"]);
+    let wide = train(folder, "none", &["--model", "gpt", "--lora", "500"]);
+    refused(&wide, 1, &["lora.rank = 500"]);
+}
+
+#[test]
 fn what_cannot_be_learned_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -262,5 +302,13 @@ fn rows_are_cut_into_parts_that_share_no_text() {
     assert!(texts("train.jsonl").is_disjoint(&texts("test.jsonl")));
     let before = fs::read(folder.join("parts/train.jsonl")).unwrap();
     assert!(run(folder, &split).status.success());
+    // SQuAD's nested files become a question a row.
+    let nested = r#"{"data":[{"title":"t","paragraphs":[{"context":"Ann ran.","qas":[
+        {"id":"a","question":"Who?","answers":[{"text":"Ann","answer_start":0}]},
+        {"id":"b","question":"What did she?","answers":[{"text":"ran","answer_start":4}]}]}]}]}"#;
+    fs::write(folder.join("squad.json"), nested).unwrap();
+    let whole = ["data", "split", "squad.json", "--by", "context", "--part", "all=1", "-o", "questions"];
+    done(&run(folder, &whole));
+    assert_eq!(fs::read_to_string(folder.join("questions/all.jsonl")).unwrap().lines().count(), 2);
     assert_eq!(before, fs::read(folder.join("parts/train.jsonl")).unwrap());
 }

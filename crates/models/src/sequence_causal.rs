@@ -63,6 +63,14 @@ impl SequenceCausal {
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let file = File::read(folder, &Self::model_types())?;
         check_class(&file, CLASS)?;
+        let class = file.value["architectures"][0].as_str().unwrap_or_default();
+        if !class.ends_with(CLASS) {
+            let reason = format!(
+                "architectures has {class:?}, a model without a head over texts; one that has it is read, and a new head is made \
+                 only where one is asked for"
+            );
+            return Err(ModelError::format(&file.path, reason));
+        }
         let labels = Labels::from_json(&file.value)?;
         let id = |key: &str| file.value.get(key).and_then(Value::as_u64).map(|id| id as usize);
         let padding = id("pad_token_id").or(id("eos_token_id")).unwrap_or(0);

@@ -105,12 +105,8 @@ fn recipe(arguments: &FineTuneArguments, global: &Global) -> anyhow::Result<(Fin
         return Err(Misuse(format!("\"{what}\" is no task; there are {}", tasks())).into());
     };
     let writing = &arguments.writing;
-    if writing.lora.is_some()
-        || writing.prompt.is_some()
-        || !writing.pair_fields.is_empty()
-        || !writing.targets.is_empty()
-    {
-        let message = "--lora, --prompt, --fields, and --targets are for translate, summarize, and chat";
+    if writing.prompt.is_some() || !writing.pair_fields.is_empty() || !writing.targets.is_empty() {
+        let message = "--prompt, --fields, and --targets are for translate, summarize, and chat";
         return Err(Misuse(message.into()).into());
     }
     let mut sets = Vec::new();
