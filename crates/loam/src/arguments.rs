@@ -2,6 +2,7 @@
 
 mod cluster;
 mod data;
+mod embed;
 mod result;
 mod tasks;
 mod word2vec;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
+pub use embed::{EvalEmbedArguments, SearchArguments, SearchMethod, SimilarityLossName};
 pub use tasks::{
     AnswerArguments, BeamArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments,
     EvalCommand, EvalLanguageModelArguments, EvalTagArguments, EvalTranslateArguments, FamilyName, FineTuneArguments,
@@ -95,6 +97,8 @@ pub enum Command {
     Translate(TranslateArguments),
     /// Turn texts into vectors
     Embed(EmbedArguments),
+    /// Find the documents of a corpus that are nearest to a query
+    Search(SearchArguments),
     /// Tell what the masks of a text may stand for
     FillMask(FillMaskArguments),
     /// Take a model of another format, or from the Hub, into a folder

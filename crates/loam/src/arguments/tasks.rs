@@ -1,6 +1,7 @@
 //! The flags of what is done with texts: training for a task, measuring, using.
 
 use super::data::ReadingArguments;
+use super::embed::{EmbedTrainingArguments, EvalEmbedArguments};
 use super::result;
 use clap::{Args, Subcommand, ValueEnum};
 use loam_tasks::classify::FieldNames;
@@ -11,21 +12,24 @@ use std::path::PathBuf;
 #[command(
     after_help = "Tasks: classify (labels of texts: sentiment, spam, topics, intents; one label, several, or a number; pairs of \
                         texts), tag (labels of words: named entities and the like), answer (the span of a text that answers a \
-                        question, or none).\n\n\
+                        question, or none), embed (vectors of texts, by pairs that belong together or have scores).\n\n\
                         Data of classify are .csv .tsv .jsonl .json .parquet .arrow and .txt with tabs. Which field is the text and which the \
                         label is told by looking; where that cannot be, two rows are shown, and --text-field and --label-field \
                         say it. Data of tag are columns as CoNLL has them (a word a line, its tag in the last column), or records with \
                         tokens and ner_tags, or with a text and spans. Data of answer are SQuAD's files, or rows with question, \
-                        context and answers. Texts longer than the model sees are read in windows, not \
+                        context and answers. Data of embed are pairs (anchor, positive), with negatives or without, pairs with scores \
+                        (sentence1, sentence2, score), or SQuAD's files, whose questions belong to their paragraphs; every pair of a batch \
+                        is told apart from the others, so larger batches teach more. Texts longer than the model sees are read in windows, not \
                         cut.\n\n\
                         Leaves in the run's folder: recipe.toml (all of the above, which may be given again), events.jsonl, \
                         metrics.parquet, checkpoints, and model/, the weights that were best on the validation examples, for \
-                        loam classify, loam tag, loam answer, loam eval and transformers.\n\n\
+                        loam classify, loam tag, loam answer, loam embed, loam search, loam eval and transformers.\n\n\
                         Examples:\n  \
                         loam finetune classify --model hf:sentence-transformers/all-MiniLM-L6-v2 --train train.tsv --valid dev.tsv\n  \
                         loam finetune classify --family textcnn --train reviews.csv -o runs/reviews\n  \
                         loam finetune classify --model DIR --train a.jsonl --lr find\n  \
                         loam finetune tag --family lstm --train train.conll --valid dev.conll -o runs/names\n  \
+                        loam finetune embed --model DIR --train pairs.jsonl --batch 64 -o runs/search\n  \
                         loam finetune recipe.toml --set train.epochs=5\n  \
                         loam finetune --resume -o runs/reviews"
 )]
@@ -74,6 +78,8 @@ pub struct FineTuneArguments {
     /// How much the examples of each label count
     #[arg(long, value_enum, value_name = "WAY")]
     pub class_weights: Option<ClassWeightsName>,
+    #[command(flatten)]
+    pub embed: EmbedTrainingArguments,
     /// Seed of order, new weights and dropout [default: 1]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -429,6 +435,8 @@ pub enum EvalCommand {
     Answer(EvalAnswerArguments),
     /// Tags of words: F1 of entities, strict and lenient, by type
     Tag(EvalTagArguments),
+    /// Vectors of texts: correlation with scores, or recall, MRR and nDCG of what is found
+    Embed(EvalEmbedArguments),
     /// Labels of texts: accuracy, precision, recall, F1, MCC, calibration, confusion
     Classify(EvalClassifyArguments),
 }

@@ -9,10 +9,11 @@ pub use split::{held_out, split_rows};
 
 use crate::answer::{AnswerTask, read_questions};
 use crate::classify::{ClassifyTask, labels_of, read_labeled};
+use crate::embed::{EmbedExamples, EmbedTask, PairFields, read_examples};
 use crate::language_model::TaskError;
 use crate::tag::{TagTask, read_tagged, tag_labels};
 use loam_models::bert::SpanBert;
-use loam_models::{Classifier, SequenceClassifier, Tagger};
+use loam_models::{Bert, Classifier, SequenceClassifier, Tagger};
 use loam_nn::precision;
 use loam_train::finetune::{FineTuned, RateSearch, Settings, find_rate, fine_tune};
 use loam_train::{Observer, Run, Session, TrainError};
@@ -99,6 +100,7 @@ enum Prepared {
     Classify(ClassifyTask, Classifier),
     Tag(TagTask, Tagger),
     Answer(AnswerTask, SpanBert),
+    Embed(EmbedTask, Bert),
 }
 
 impl Job {
@@ -111,6 +113,7 @@ impl Job {
             TaskKind::Classify => classify(recipe, &settings, session, observer)?,
             TaskKind::Tag => tag(recipe, &settings, session, observer)?,
             TaskKind::Answer => answer(recipe, &settings, session, observer)?,
+            TaskKind::Embed => embed(recipe, &settings, session, observer)?,
         };
         Ok(Self { prepared, settings })
     }
@@ -127,6 +130,7 @@ impl Job {
             Prepared::Classify(task, model) => fine_tune(&task, model, run, &settings, session, observer, resume)?,
             Prepared::Tag(task, model) => fine_tune(&task, model, run, &settings, session, observer, resume)?,
             Prepared::Answer(task, model) => fine_tune(&task, model, run, &settings, session, observer, resume)?,
+            Prepared::Embed(task, model) => fine_tune(&task, model, run, &settings, session, observer, resume)?,
         })
     }
 
@@ -137,6 +141,7 @@ impl Job {
             Prepared::Classify(task, model) => find_rate(&task, model, &settings, RATES.0, RATES.1, device, stop)?,
             Prepared::Tag(task, model) => find_rate(&task, model, &settings, RATES.0, RATES.1, device, stop)?,
             Prepared::Answer(task, model) => find_rate(&task, model, &settings, RATES.0, RATES.1, device, stop)?,
+            Prepared::Embed(task, model) => find_rate(&task, model, &settings, RATES.0, RATES.1, device, stop)?,
         })
     }
 }
@@ -237,4 +242,56 @@ fn answer(
         ));
     }
     Ok(Prepared::Answer(task, model))
+}
+
+fn embed(
+    recipe: &FineTuneRecipe,
+    settings: &Settings,
+    session: &Session,
+    observer: &mut dyn Observer,
+) -> Result<Prepared, TaskError> {
+    let data = &recipe.data;
+    let single = |fields: &[String], flag: &str| match fields {
+        [] => Ok(None),
+        [field] => Ok(Some(field.clone())),
+        _ => Err(TaskError::Request(format!("{flag} names one field of pairs, not several"))),
+    };
+    let fields = PairFields {
+        anchor: single(&data.fields.text_field, "--text-field")?,
+        positive: data.fields.pair_field.clone(),
+        negatives: recipe.embed.negative_fields.clone(),
+        score: single(&data.fields.label_field, "--label-field")?,
+    };
+    let mut train = read_examples(&data.train, data.reading, &fields)?;
+    let mut valid = if data.valid.is_empty() { None } else { Some(read_examples(&data.valid, data.reading, &fields)?) };
+    if valid.is_none() && data.held_out > 0.0 {
+        // What several texts are paired with stays on one side.
+        let kept = match &mut train {
+            EmbedExamples::Pairs(pairs) => {
+                let kept = split::take_held_out(pairs, data.held_out, |pair| pair.positive.to_string());
+                EmbedExamples::Pairs(kept)
+            }
+            EmbedExamples::Scored(pairs) => {
+                EmbedExamples::Scored(split::take_held_out(pairs, data.held_out, |pair| pair.first.to_string()))
+            }
+        };
+        tell_held_out(kept.len(), train.len(), observer);
+        valid = Some(kept);
+    }
+    if train.is_empty() {
+        return Err(TaskError::Request("no example is left to train on; give more, or --valid".to_owned()));
+    }
+    let texts = train.texts();
+    let (model, tokenizer, encoder) =
+        build::embedder(recipe, &texts, settings.seed, &session.device.clone().autodiff())?;
+    let task = EmbedTask::new(&train, valid, tokenizer, encoder, recipe.embed.clone(), settings.batch)?;
+    if task.cut() > 0 {
+        observer.warning(&format!(
+            "{} of {} texts are longer than {} tokens; training reads their beginnings",
+            task.cut(),
+            texts.len(),
+            encoder.longest
+        ));
+    }
+    Ok(Prepared::Embed(task, model))
 }

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod classify;
+pub mod embed;
 pub mod language_model;
 pub mod tag;
 pub mod translate;
