@@ -88,6 +88,7 @@ pub struct EvalEmbedArguments {
 }
 
 /// Which fields of rows hold the texts of a pair.
+#[allow(clippy::struct_field_names, reason = "as the flags are called")]
 #[derive(Clone, Debug, Args)]
 pub struct PairFieldArguments {
     /// Field of the first text

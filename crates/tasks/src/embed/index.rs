@@ -16,7 +16,8 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// What is in `__metadata__` under `loam`, so that a file of another kind or layout is not read.
+/// What is in `__metadata__` under `loam` before the hash of the model, so that a file of another kind or layout is not read. One entry,
+/// since several have no order, and equal indexes should be equal files.
 const KIND: &str = "search-1";
 /// The end of the files' names.
 const END: &str = "safetensors";
@@ -68,9 +69,9 @@ impl Index {
             documents.iter().map(|document| *blake3::hash(document.as_ref().as_bytes()).as_bytes()).collect();
         let mut hasher = blake3::Hasher::new();
         hasher.update(model.as_bytes());
-        texts.iter().for_each(|text| {
+        for text in &texts {
             hasher.update(text);
-        });
+        }
         let path = folder.join(format!("{}.{END}", &hasher.finalize().to_hex()[..32]));
         let mut broken = None;
         match read(&path, &model, width) {
@@ -120,16 +121,12 @@ fn join<S: AsRef<str>>(
     let mut joined = Passages { width: embedder.width(), ..Passages::default() };
     let mut next = 0;
     for document in 0..documents.len() {
-        let (source, own) = match of(document) {
-            Some(own) => (&lending, own),
-            None => {
-                let begin = next;
-                let number = made.documents.get(next).copied();
-                while made.documents.get(next).copied() == number && next < made.documents.len() {
-                    next += 1;
-                }
-                (&made, begin..next)
-            }
+        let (source, own) = if let Some(own) = of(document) {
+            (&lending, own)
+        } else {
+            let own = made.documents[next..].chunk_by(|one, other| one == other).next().map_or(0, <[u32]>::len);
+            next += own;
+            (&made, next - own..next)
         };
         joined.vectors.extend_from_slice(&source.vectors[own.start * joined.width..own.end * joined.width]);
         joined.spans.extend_from_slice(&source.spans[own.clone()]);
@@ -156,8 +153,8 @@ fn model_of(path: &Path) -> Option<String> {
     let mut header = Vec::new();
     file.take(length.min(LONGEST_HEADER)).read_to_end(&mut header).ok()?;
     let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
-    let about = &header["__metadata__"];
-    (about["loam"] == KIND).then(|| about["model"].as_str().map(str::to_owned)).flatten()
+    let (kind, model) = header["__metadata__"]["loam"].as_str()?.split_once(' ')?;
+    (kind == KIND).then(|| model.to_owned())
 }
 
 /// The hashes of texts and the passages of a file; none where there is no file.
@@ -228,8 +225,7 @@ fn write(path: &Path, model: &str, texts: &[Hash], passages: &Passages) -> Resul
     for (name, dtype, shape, bytes) in tables {
         views.push((name, TensorView::new(dtype, shape, bytes).map_err(|error| wrong(&error))?));
     }
-    let about =
-        HashMap::from([("loam", KIND), ("model", model)].map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let about = HashMap::from([("loam".to_owned(), format!("{KIND} {model}"))]);
     let file = safetensors::serialize(views, Some(about)).map_err(|error| wrong(&error))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|source| ModelError::io(folder, source))?;

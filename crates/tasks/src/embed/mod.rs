@@ -128,7 +128,9 @@ impl Embedder {
     /// When a query has no tokens at all.
     pub fn queries<S: AsRef<str>>(&self, texts: &[S]) -> Result<(Vec<Vec<f32>>, usize), TaskError> {
         let (mut vectors, cut) = self.embed(texts)?;
-        vectors.iter_mut().for_each(|vector| pooling::scale(vector));
+        for vector in &mut vectors {
+            pooling::scale(vector);
+        }
         Ok((vectors, cut))
     }
 

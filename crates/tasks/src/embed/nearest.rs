@@ -204,7 +204,7 @@ mod tests {
         let device = Device::default();
         let angle = |number: usize| ((number * 7919 % 1009) as f32 / 1009.0 * std::f32::consts::TAU).sin_cos();
         let count = WINDOWS + 500;
-        let vectors: Vec<[f32; 2]> = (0..count).map(|number| angle(number)).map(|(y, x)| [x, y]).collect();
+        let vectors: Vec<[f32; 2]> = (0..count).map(angle).map(|(y, x)| [x, y]).collect();
         let documents: Vec<u32> = (0..count as u32).map(|window| window / 3).collect();
         let found = passages(&documents, vectors);
         let hits = &found.nearest(&[vec![0.6, 0.8]], 7, &device)[0];

@@ -27,7 +27,7 @@ fn pairs(count: usize) -> EmbedExamples {
     let pair = |number: usize| TextPair {
         anchor: sentence(number, 2 + number % 3),
         positive: sentence(100 + number - number % 3 / 2, 5 + number % 9),
-        negatives: if number % 2 == 0 { vec![sentence(200 + number, 6)] } else { Vec::new() },
+        negatives: if number.is_multiple_of(2) { vec![sentence(200 + number, 6)] } else { Vec::new() },
     };
     EmbedExamples::Pairs((0..count).map(pair).collect())
 }
@@ -160,7 +160,9 @@ fn what_leaves_nothing_to_learn_is_refused() {
 impl EmbedExamples {
     fn without_negatives(mut self) -> Self {
         if let Self::Pairs(pairs) = &mut self {
-            pairs.iter_mut().for_each(|pair| pair.negatives.clear());
+            for pair in pairs {
+                pair.negatives.clear();
+            }
         }
         self
     }
