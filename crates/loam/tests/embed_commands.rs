@@ -165,6 +165,11 @@ fn a_run_that_was_stopped_goes_on_to_the_bit() {
             assert_eq!(last("whole"), last(name), "{file} of {name}");
         }
     }
+    // No measurement is better than the first, so patience ends it at the second.
+    done(&train(folder, "early", &[&small[..], &["--patience", "1"]].concat()));
+    let events = fs::read_to_string(folder.join("early/events.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    assert_eq!((last["reason"].as_str(), last["step"].as_u64()), (Some("early_stop"), Some(4)));
     // Other examples are not gone on with.
     pairs(folder, "dev.jsonl", 8, 24);
     refused(&run(folder, &["finetune", "--resume", "-o", "whole"]), 1, &["other examples"]);
