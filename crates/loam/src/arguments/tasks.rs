@@ -78,8 +78,6 @@ pub struct FineTuneArguments {
     /// How much the examples of each label count
     #[arg(long, value_enum, value_name = "WAY")]
     pub class_weights: Option<ClassWeightsName>,
-    #[command(flatten)]
-    pub embed: EmbedTrainingArguments,
     /// Seed of order, new weights and dropout [default: 1]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -89,6 +87,9 @@ pub struct FineTuneArguments {
     /// Go on with the run in --out from its last checkpoint
     #[arg(long)]
     pub resume: bool,
+    // Last, because its heading would go on over what follows.
+    #[command(flatten)]
+    pub embed: EmbedTrainingArguments,
 }
 
 /// Which fields of rows hold what.

@@ -245,7 +245,8 @@ fn told(rows: &Rows, asked: &PairFields) -> Result<Fields, TaskError> {
     });
     let negatives = match (&asked.negatives[..], &score) {
         ([], Some(_)) => Vec::new(),
-        ([], None) if unnamed => others,
+        // Columns without names are negatives only where none of them was named.
+        ([], None) if unnamed && asked.anchor.is_none() && asked.positive.is_none() => others,
         ([], None) => others.iter().filter(is_negative).cloned().collect(),
         (given, None) => given.to_vec(),
         (_, Some(score)) => {
@@ -266,7 +267,11 @@ fn scored(row: &Row, fields: &Fields, score: &str) -> Result<ScoredPair, TaskErr
     };
     let wrong = || {
         let value = row.fields.get(score).unwrap_or(&Value::Null);
-        TaskError::Request(format!("{}: the score in \"{score}\" is {value} and not a number", row.place()))
+        TaskError::Request(format!(
+            "{}: the score in \"{score}\" is {value} and not a number; name another field with --label-field, or take this one out of \
+             the rows if every pair belongs together",
+            row.place()
+        ))
     };
     Ok(ScoredPair {
         first: one(row, &fields.anchor)?.into(),
@@ -359,6 +364,11 @@ mod tests {
                 "{name}"
             );
         }
+        let fields = PairFields { anchor: Some("3".into()), positive: Some("2".into()), ..PairFields::default() };
+        let EmbedExamples::Pairs(found) = read("a.tsv", "to title\tlong text\tshort\n", &fields).unwrap() else {
+            panic!("scored")
+        };
+        assert_eq!((&*found[0].anchor, &*found[0].positive, found[0].negatives.len()), ("short", "long text", 0));
         let fields = PairFields { anchor: Some("a".into()), positive: Some("b".into()), ..PairFields::default() };
         assert_eq!(read("a.jsonl", "{\"a\":\"x\",\"b\":\"y\",\"c\":\"z\"}\n", &fields).unwrap().len(), 1);
     }
