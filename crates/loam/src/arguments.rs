@@ -2,6 +2,7 @@
 
 mod cluster;
 mod data;
+mod embed;
 mod result;
 mod tasks;
 mod word2vec;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
+pub use embed::{EvalEmbedArguments, SearchArguments, SearchMethod, SimilarityLossName};
 pub use tasks::{
     AnswerArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments, EvalCommand,
     EvalLanguageModelArguments, EvalTagArguments, FamilyName, FineTuneArguments, GivenArguments, MeasureArguments,
@@ -102,6 +104,8 @@ pub enum Command {
     Summarize(SummarizeArguments),
     /// Turn texts into vectors
     Embed(EmbedArguments),
+    /// Find the documents of a corpus that are nearest to a query
+    Search(SearchArguments),
     /// Tell what the masks of a text may stand for
     FillMask(FillMaskArguments),
     /// Take a model of another format, or from the Hub, into a folder

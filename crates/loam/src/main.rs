@@ -62,6 +62,8 @@ fn main() -> ExitCode {
         Some(Command::Generate(generate)) => commands::generate::run(generate, global, terminal),
         Some(Command::Score(score)) => commands::score::run(score, global, terminal),
         Some(Command::Embed(embed)) => commands::embed::run(embed, global, terminal),
+        Some(Command::Search(search)) => commands::search::run(search, global, terminal),
+        Some(Command::Eval(EvalCommand::Embed(eval))) => commands::eval::embed::run(eval, global, terminal),
         Some(Command::FillMask(fill)) => commands::fill_mask::run(fill, global, terminal),
         Some(Command::Import(import)) => commands::exchange::import(import, global, terminal),
         Some(Command::Export(export)) => commands::exchange::export(export, global, terminal),

@@ -8,7 +8,7 @@
 //!
 //! Files are PEFT's: `adapter_config.json` and `adapter_model.safetensors`.
 
-use crate::bert::{NextSentenceBert, PretrainingBert, SequenceBert, SpanBert, TokenBert};
+use crate::bert::{Bert, NextSentenceBert, PretrainingBert, SequenceBert, SpanBert, TokenBert};
 use crate::causal::CausalModel;
 use crate::classifier::Classifier;
 use crate::error::ModelError;
@@ -119,6 +119,20 @@ adapts_berts!(
     TokenBert: Some("TOKEN_CLS"),
     SpanBert: Some("QUESTION_ANS")
 );
+
+impl Adaptable for Bert {
+    fn stored_name(&self, parameter: &str) -> String {
+        self.config().family.stored(&format!("bert.{parameter}"))
+    }
+
+    fn usual_targets(&self) -> &'static [&'static str] {
+        &["query", "value", "q_lin", "v_lin"]
+    }
+
+    fn task(&self) -> Option<&'static str> {
+        Some("FEATURE_EXTRACTION")
+    }
+}
 
 impl Adaptable for SequenceCausal {
     fn stored_name(&self, parameter: &str) -> String {

@@ -1,6 +1,7 @@
 //! The flags of what is done with texts: training for a task, measuring, using.
 
 use super::data::ReadingArguments;
+use super::embed::{EmbedTrainingArguments, EvalEmbedArguments};
 use super::result;
 use super::writing::{EvalChatArguments, EvalSummarizeArguments, EvalTranslateArguments, FineTuneWritingArguments};
 use clap::{Args, Subcommand, ValueEnum};
@@ -12,18 +13,21 @@ use std::path::PathBuf;
 #[command(
     after_help = "Tasks: classify (labels of texts: sentiment, spam, topics, intents; one label, several, or a number; pairs of \
                         texts), tag (labels of words: named entities and the like), answer (the span of a text that answers a \
-                        question, or none); and of models that write: translate, summarize, chat (answers in \
-                        conversations).\n\n\
+                        question, or none), embed (vectors of texts, by pairs that belong together or have scores); and of models \
+                        that write: translate, summarize, chat (answers in conversations).\n\n\
                         Data of classify are .csv .tsv .jsonl .json .parquet .arrow and .txt with tabs. Which field is the text and which the \
                         label is told by looking; where that cannot be, two rows are shown, and --text-field and --label-field \
                         say it. Data of tag are columns as CoNLL has them (a word a line, its tag in the last column), or records with \
                         tokens and ner_tags, or with a text and spans. Data of answer are SQuAD's files, or rows with question, \
-                        context and answers. Data of translate and summarize are rows with a source and a target, or files of lines with \
-                        --targets; those of chat are messages, ShareGPT's or Alpaca's. Texts longer than the model sees are read in windows, not \
-                        cut; examples of writing that are longer are left out, and counted.\n\n\
+                        context and answers. Data of embed are pairs (anchor, positive), with negatives or without, pairs with scores \
+                        (sentence1, sentence2, score), or SQuAD's files, whose questions belong to their paragraphs; every pair of a batch \
+                        is told apart from the others, so larger batches teach more. Data of translate and summarize are rows with a \
+                        source and a target, or files of lines with --targets; those of chat are messages, ShareGPT's or Alpaca's. Texts \
+                        longer than the model sees are read in windows, not cut; examples of writing that are longer are left out, and \
+                        counted.\n\n\
                         Leaves in the run's folder: recipe.toml (all of the above, which may be given again), events.jsonl, \
                         metrics.parquet, checkpoints, and model/, the weights that were best on the validation examples, for \
-                        loam classify, loam tag and so on, loam eval and transformers.\n\n\
+                        loam classify, loam tag and so on, loam search, loam eval and transformers.\n\n\
                         Examples:\n  \
                         loam finetune classify --model hf:sentence-transformers/all-MiniLM-L6-v2 --train train.tsv --valid dev.tsv\n  \
                         loam finetune classify --family textcnn --train reviews.csv -o runs/reviews\n  \
@@ -31,6 +35,7 @@ use std::path::PathBuf;
                         loam finetune tag --family lstm --train train.conll --valid dev.conll -o runs/names\n  \
                         loam finetune summarize --model hf:HuggingFaceTB/SmolLM2-135M-Instruct --train dialogs.jsonl --lora\n  \
                         loam finetune translate --family seq2seq --train a.en --targets a.de --valid v.en --valid-targets v.de\n  \
+                        loam finetune embed --model DIR --train pairs.jsonl --batch 64 -o runs/search\n  \
                         loam finetune recipe.toml --set train.epochs=5\n  \
                         loam finetune --resume -o runs/reviews"
 )]
@@ -90,6 +95,9 @@ pub struct FineTuneArguments {
     /// Go on with the run in --out from its last checkpoint
     #[arg(long)]
     pub resume: bool,
+    // Last, because its heading would go on over what follows.
+    #[command(flatten)]
+    pub embed: EmbedTrainingArguments,
 }
 
 /// Which fields of rows hold what.
@@ -376,6 +384,8 @@ pub enum EvalCommand {
     Answer(EvalAnswerArguments),
     /// Tags of words: F1 of entities, strict and lenient, by type
     Tag(EvalTagArguments),
+    /// Vectors of texts: correlation with scores, or recall, MRR and nDCG of what is found
+    Embed(EvalEmbedArguments),
     /// Labels of texts: accuracy, precision, recall, F1, MCC, calibration, confusion
     Classify(EvalClassifyArguments),
 }

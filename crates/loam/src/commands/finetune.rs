@@ -3,7 +3,7 @@
 mod writing;
 
 use super::Misuse;
-use crate::arguments::{ClassWeightsName, FamilyName, FineTuneArguments, Global};
+use crate::arguments::{ClassWeightsName, FamilyName, FineTuneArguments, Global, SimilarityLossName};
 use crate::machine;
 use crate::progress::Watcher;
 use crate::terminal::{Terminal, count};
@@ -134,6 +134,15 @@ fn recipe(arguments: &FineTuneArguments, global: &Global) -> anyhow::Result<(Fin
         ClassWeightsName::Balanced => "\"balanced\"".to_owned(),
     };
     set("data.class_weights", arguments.class_weights.map(weights));
+    let embed = &arguments.embed;
+    set("embed.scale", embed.scale.map(|scale| format!("{scale:?}")));
+    let loss = |loss| match loss {
+        SimilarityLossName::Cosent => "\"cosent\"".to_owned(),
+        SimilarityLossName::Cosine => "\"cosine\"".to_owned(),
+    };
+    set("embed.loss", embed.similarity_loss.map(loss));
+    set("embed.negative_fields", listed(&embed.negative_field));
+    set("embed.pooling", embed.pooling.map(|pooling| format!("\"{}\"", super::embed::pooling_name(pooling))));
     set("train.epochs", arguments.epochs.map(|epochs| format!("{epochs:?}")));
     set("train.batch", arguments.batch.map(|batch| batch.to_string()));
     if let Some(rate) = arguments.lr.as_ref().filter(|rate| *rate != "find") {

@@ -22,6 +22,7 @@ pub mod query;
 pub mod report;
 pub mod runs;
 pub mod score;
+pub mod search;
 pub mod split;
 pub mod summarize;
 pub mod tag;

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use loam_models::causal::Shape;
 use loam_models::{Adaptable, Adapted, LoraConfig, ModelError};
 use loam_train::TrainError;
-use loam_train::finetune::{Measured, Task};
+use loam_train::finetune::{Joined, Measured, Task};
 use loam_train::recipe::LoraRecipe;
 use std::path::Path;
 
@@ -54,6 +54,10 @@ where
         self.0.loss(&model.effective(), examples, scale, dropout_seed, device)
     }
 
+    fn joined(&self) -> Option<&dyn Joined<Self::Model>> {
+        self.0.joined().map(|_| self as &dyn Joined<Self::Model>)
+    }
+
     fn measure(&self, model: &Self::Model, device: &Device) -> Result<Option<Measured>, TrainError> {
         self.0.measure(&model.effective(), device)
     }
@@ -72,5 +76,38 @@ where
 
     fn describe(&self, model: &Self::Model) -> Shape {
         self.0.describe(model.base())
+    }
+}
+
+impl<T: Task> WithAdapters<'_, T> {
+    fn inner(&self) -> &dyn Joined<T::Model> {
+        self.0.joined().expect("asked only where the task joins its examples")
+    }
+}
+
+impl<T: Task> Joined<Adapted<T::Model>> for WithAdapters<'_, T>
+where
+    T::Model: Adaptable,
+{
+    fn text_lengths(&self) -> &[usize] {
+        self.inner().text_lengths()
+    }
+
+    fn texts(&self, example: usize) -> Vec<usize> {
+        self.inner().texts(example)
+    }
+
+    fn encode(
+        &self,
+        model: &Adapted<T::Model>,
+        texts: &[usize],
+        dropout_seed: Option<u64>,
+        device: &Device,
+    ) -> Tensor<2> {
+        self.inner().encode(&model.effective(), texts, dropout_seed, device)
+    }
+
+    fn joined_loss(&self, examples: &[usize], texts: &[usize], vectors: Tensor<2>) -> Tensor<1> {
+        self.inner().joined_loss(examples, texts, vectors)
     }
 }

@@ -3,6 +3,7 @@
 use super::recipe::{Family, FineTuneRecipe};
 use crate::answer::{Question, WINDOW};
 use crate::classify::LabeledText;
+use crate::embed::{EmbedOptions, Encoder, Modules};
 use crate::language_model::TaskError;
 use crate::model_folder::{belongs_to, model_folder};
 use crate::tag::TaggedSentence;
@@ -17,6 +18,7 @@ use loam_models::{
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Tokens of a window of a new model.
 const CONTEXT: usize = 256;
@@ -136,6 +138,42 @@ pub(super) fn answerer(
     let tokenizer = tokenizer(&recipe, || texts.iter().cloned())?;
     let bert = Bert::new(bert(&recipe, &tokenizer, WINDOW), seed, device)?;
     Ok((SpanBert::new(bert, seed, device), tokenizer))
+}
+
+/// An encoder whose vectors are used, its tokenizer, and how it is used. A pooler, which no vector goes through, is left behind.
+pub(super) fn embedder(
+    recipe: &FineTuneRecipe,
+    texts: &[Arc<str>],
+    seed: u64,
+    device: &Device,
+) -> Result<(Bert, Tokenizer, Encoder), TaskError> {
+    let options = EmbedOptions { pooling: recipe.embed.pooling, normalize: None };
+    let (model, tokenizer, modules) = if let Some((folder, tokenizer)) = given(recipe)? {
+        let model = Bert::load(&folder, device)?.without_pooler();
+        belongs_to(&tokenizer, &folder, model.config().vocab_size)?;
+        (model, tokenizer, Modules::read(&folder, options)?)
+    } else {
+        if family(recipe, "bert")? != Family::Bert {
+            let message =
+                "texts become vectors by an encoder: name one with --model, or train a new one with --family bert";
+            return Err(TaskError::Request(message.to_owned()));
+        }
+        let mut recipe = recipe.clone();
+        // Its pieces tell unknown words, and frame texts.
+        recipe.tokenizer.kind.get_or_insert(TokenizerKind::WordPiece);
+        let tokenizer = tokenizer(&recipe, || texts.iter().map(ToString::to_string))?;
+        (Bert::new(bert(&recipe, &tokenizer, CONTEXT), seed, device)?, tokenizer, Modules::default())
+    };
+    // Cosines are learned, so vectors have length 1 where no folder says otherwise.
+    let normalize = Some(modules.normalize.unwrap_or(true));
+    let mut encoder = Encoder::of(&model, modules, EmbedOptions { normalize, ..options });
+    encoder.longest = recipe.model.context.map_or(encoder.longest, |most| most.min(encoder.longest));
+    if encoder.longest == 0 {
+        return Err(TaskError::Request(
+            "a window of 0 tokens leaves nothing of a text; give --context 1 or more".to_owned(),
+        ));
+    }
+    Ok((model, tokenizer, encoder))
 }
 
 /// The folder of the model that is gone on with, if there is one, and its tokenizer.

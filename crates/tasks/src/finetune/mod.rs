@@ -11,11 +11,12 @@ pub use split::{held_out, split_rows};
 
 use crate::answer::{AnswerTask, read_questions};
 use crate::classify::{ClassifyTask, labels_of, read_labeled};
+use crate::embed::{EmbedExamples, EmbedTask, PairFields, read_examples};
 use crate::language_model::TaskError;
 use crate::tag::{TagTask, read_tagged, tag_labels};
 use burn::tensor::Device;
 use loam_models::bert::SpanBert;
-use loam_models::{Adaptable, Classifier, SequenceClassifier, Tagger};
+use loam_models::{Adaptable, Bert, Classifier, SequenceClassifier, Tagger};
 use loam_nn::precision;
 use loam_train::finetune::{FineTuned, RateSearch, Settings, Task, find_rate, fine_tune};
 use loam_train::recipe::LoraRecipe;
@@ -104,6 +105,7 @@ enum Prepared {
     Classify(ClassifyTask, Classifier),
     Tag(TagTask, Tagger),
     Answer(AnswerTask, SpanBert),
+    Embed(EmbedTask, Bert),
 }
 
 impl Job {
@@ -116,6 +118,7 @@ impl Job {
             TaskKind::Classify => classify(recipe, &settings, session, observer)?,
             TaskKind::Tag => tag(recipe, &settings, session, observer)?,
             TaskKind::Answer => answer(recipe, &settings, session, observer)?,
+            TaskKind::Embed => embed(recipe, &settings, session, observer)?,
         };
         Ok(Self { prepared, settings, lora: recipe.lora.clone() })
     }
@@ -140,6 +143,7 @@ impl Job {
             Prepared::Classify(task, model) => with_adapters(&task, model, lora, settings, session, errand),
             Prepared::Tag(task, model) => with_adapters(&task, model, lora, settings, session, errand),
             Prepared::Answer(task, model) => with_adapters(&task, model, lora, settings, session, errand),
+            Prepared::Embed(task, model) => with_adapters(&task, model, lora, settings, session, errand),
         }
     }
 }
@@ -315,4 +319,56 @@ fn answer(
         ));
     }
     Ok(Prepared::Answer(task, model))
+}
+
+fn embed(
+    recipe: &FineTuneRecipe,
+    settings: &Settings,
+    session: &Session,
+    observer: &mut dyn Observer,
+) -> Result<Prepared, TaskError> {
+    let data = &recipe.data;
+    let single = |fields: &[String], flag: &str| match fields {
+        [] => Ok(None),
+        [field] => Ok(Some(field.clone())),
+        _ => Err(TaskError::Request(format!("{flag} names one field of pairs, not several"))),
+    };
+    let fields = PairFields {
+        anchor: single(&data.fields.text_field, "--text-field")?,
+        positive: data.fields.pair_field.clone(),
+        negatives: recipe.embed.negative_fields.clone(),
+        score: single(&data.fields.label_field, "--label-field")?,
+    };
+    let mut train = read_examples(&data.train, data.reading, &fields)?;
+    let mut valid = if data.valid.is_empty() { None } else { Some(read_examples(&data.valid, data.reading, &fields)?) };
+    if valid.is_none() && data.held_out > 0.0 {
+        // What several texts are paired with stays on one side.
+        let kept = match &mut train {
+            EmbedExamples::Pairs(pairs) => {
+                let kept = split::take_held_out(pairs, data.held_out, |pair| pair.positive.to_string());
+                EmbedExamples::Pairs(kept)
+            }
+            EmbedExamples::Scored(pairs) => {
+                EmbedExamples::Scored(split::take_held_out(pairs, data.held_out, |pair| pair.first.to_string()))
+            }
+        };
+        tell_held_out(kept.len(), train.len(), observer);
+        valid = Some(kept);
+    }
+    if train.is_empty() {
+        return Err(TaskError::Request("no example is left to train on; give more, or --valid".to_owned()));
+    }
+    let texts = train.texts();
+    let (model, tokenizer, encoder) =
+        build::embedder(recipe, &texts, settings.seed, &device_of_model(recipe, session))?;
+    let task = EmbedTask::new(&train, valid, tokenizer, encoder, recipe.embed.clone(), settings.batch)?;
+    if task.cut() > 0 {
+        observer.warning(&format!(
+            "{} of {} texts are longer than {} tokens; training reads their beginnings",
+            task.cut(),
+            texts.len(),
+            encoder.longest
+        ));
+    }
+    Ok(Prepared::Embed(task, model))
 }

@@ -1,6 +1,7 @@
 //! What is trained on what, and how: the file `recipe.toml` of a run of fine-tuning, which is also what may be given to one.
 
 use crate::classify::{ClassWeights, FieldNames};
+use crate::embed::EmbedRecipe;
 use crate::language_model::TaskError;
 use loam_corpus::{Bytes, TokenizerKind};
 use loam_nn::precision::Precision;
@@ -22,11 +23,13 @@ pub enum TaskKind {
     Tag,
     /// Answers out of texts.
     Answer,
+    /// Vectors of texts.
+    Embed,
 }
 
 impl TaskKind {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Classify, Self::Tag, Self::Answer];
+    pub const ALL: [Self; 4] = [Self::Classify, Self::Tag, Self::Answer, Self::Embed];
 
     /// What the command line calls it.
     pub fn name(self) -> &'static str {
@@ -34,6 +37,7 @@ impl TaskKind {
             Self::Classify => "classify",
             Self::Tag => "tag",
             Self::Answer => "answer",
+            Self::Embed => "embed",
         }
     }
 }
@@ -138,6 +142,9 @@ pub struct FineTuneRecipe {
     /// Adapters that are trained, with the head, in the place of the model.
     #[serde(default, skip_serializing_if = "none")]
     pub lora: LoraRecipe,
+    /// What is particular to `embed`.
+    #[serde(default, skip_serializing_if = "EmbedRecipe::is_default")]
+    pub embed: EmbedRecipe,
     /// How.
     #[serde(default)]
     pub train: TrainRecipe,

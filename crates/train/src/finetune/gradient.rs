@@ -1,6 +1,6 @@
 //! The gradient of a batch of examples.
 
-use super::{Settings, Task, micro_batches};
+use super::{Settings, Task, joined, micro_batches};
 use crate::ledger;
 use crate::optimizer::Constants;
 use burn::tensor::{Device, Tensor};
@@ -19,22 +19,33 @@ impl From<&Settings> for Constants {
     }
 }
 
+/// The mean loss of a batch, and its gradient in every parameter, flat.
+pub type Gradient = (f64, Vec<Tensor<1>>);
+
+/// The seed of the dropout in a part of a batch.
+pub(super) fn seed_of_part(seed: u64, (key, step): (u64, u64), part: usize) -> u64 {
+    mix(mix(seed ^ key) ^ mix((step << 20) + part as u64))
+}
+
 /// The mean loss of a batch and its gradient, taken in parts that fit; none where the loss is not a number. Dropout follows from the
-/// settings' seed, `key`, which tells uses apart, and the step.
-pub(super) fn gradient<T: Task>(
+/// settings' seed, a key, which tells uses apart, and the step.
+pub fn gradient<T: Task>(
     task: &T,
     model: &T::Model,
     batch: &[usize],
     settings: &Settings,
-    (key, step): (u64, u64),
+    place: (u64, u64),
     device: &Device,
-) -> Option<(f64, Vec<Tensor<1>>)> {
+) -> Option<Gradient> {
+    if let Some(joined) = task.joined() {
+        return joined::gradient(joined, model, batch, settings, place, device);
+    }
     let weight: f64 = batch.iter().map(|example| task.weight(*example)).sum();
     let scale = if weight > 0.0 { (1.0 / weight) as f32 } else { 0.0 };
     let (mut sum, mut total) = (0.0, None);
     let parts = micro_batches(batch, task.lengths(), settings.micro_batch_tokens);
     for (number, part) in parts.into_iter().enumerate() {
-        let seed = mix(mix(settings.seed ^ key) ^ mix((step << 20) + number as u64));
+        let seed = seed_of_part(settings.seed, place, number);
         let loss = task.loss(model, part, scale, Some(seed), device);
         sum += f64::from(loss.clone().into_scalar::<f32>());
         if !f64::is_finite(sum) {

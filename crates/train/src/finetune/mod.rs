@@ -8,10 +8,13 @@
 
 mod batches;
 mod gradient;
+mod joined;
 mod rate_finder;
 mod trainer;
 
 pub use batches::{epoch, micro_batches};
+pub use gradient::{Gradient, gradient};
+pub use joined::Joined;
 pub use rate_finder::{RatePoint, RateSearch, find_rate};
 pub use trainer::{FineTuned, fine_tune};
 
@@ -49,6 +52,12 @@ pub trait Task {
         device: &Device,
     ) -> Tensor<1>;
 
+    /// Where the loss joins the examples of a batch, how: [`Task::loss`] is then not asked, and batches are drawn without regard to
+    /// length.
+    fn joined(&self) -> Option<&dyn Joined<Self::Model>> {
+        None
+    }
+
     /// How well the model, which is not differentiable here, does on the examples that are kept for this; none where there
     /// are none.
     ///
@@ -73,6 +82,14 @@ pub trait Task {
 
     /// What the model is, for the log.
     fn describe(&self, model: &Self::Model) -> loam_models::causal::Shape;
+}
+
+/// The batches of an epoch of a task.
+fn batches_of<T: Task>(task: &T, settings: &Settings, number: u64) -> Vec<Vec<usize>> {
+    match task.joined() {
+        Some(_) => joined::epoch(task.lengths().len(), settings, number),
+        None => epoch(task.lengths(), settings.batch, settings.seed, number),
+    }
 }
 
 /// How well a model does.

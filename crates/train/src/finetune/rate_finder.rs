@@ -2,7 +2,7 @@
 //! training neural networks*, 2017, section 3.3), of which nothing is kept.
 
 use super::gradient::gradient;
-use super::{Settings, Task, epoch};
+use super::{Settings, Task, batches_of};
 use crate::error::TrainError;
 use crate::optimizer::{Constants, Optimizer, StepGradients};
 use burn::tensor::Device;
@@ -53,7 +53,7 @@ pub fn find_rate<T: Task>(
     let mut optimizer = Optimizer::new(Constants::from(settings), &names, device);
     let differentiable = device.clone().autodiff();
     let mut model = Some(model);
-    let batches = (0..).flat_map(|number| epoch(task.lengths(), settings.batch, settings.seed, number));
+    let batches = (0..).flat_map(|number| batches_of(task, settings, number));
     let (mut points, mut mean) = (Vec::new(), 0.0);
     for (step, batch) in (0..steps.max(2)).zip(batches) {
         if stop.load(Ordering::Relaxed) {

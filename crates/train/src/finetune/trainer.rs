@@ -1,7 +1,7 @@
 //! The loop of fine-tuning.
 
 use super::gradient::gradient;
-use super::{Measured, Settings, Standing, Task, epoch};
+use super::{Measured, Settings, Standing, Task, batches_of};
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::TrainError;
 use crate::export;
@@ -101,7 +101,7 @@ impl<'a, T: Task> Trainer<'a, T> {
                 without_better: 0,
                 loam: env!("CARGO_PKG_VERSION").to_owned(),
             },
-            batches: (0, epoch(task.lengths(), settings.batch, settings.seed, 0)),
+            batches: (0, batches_of(task, settings, 0)),
             device: session.device.clone().autodiff(),
             model: Some(model),
             last: None,
@@ -223,8 +223,7 @@ impl<'a, T: Task> Trainer<'a, T> {
         let an_epoch = self.settings.steps_an_epoch(self.task.lengths().len());
         let (number, place) = (self.standing.step / an_epoch, self.standing.step % an_epoch);
         if self.batches.0 != number {
-            let batches = epoch(self.task.lengths(), self.settings.batch, self.settings.seed, number);
-            self.batches = (number, batches);
+            self.batches = (number, batches_of(self.task, self.settings, number));
         }
         self.batches.1[place as usize].clone()
     }

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod chat;
 pub mod classify;
+pub mod embed;
 pub mod language_model;
 mod pairs;
 pub mod summarize;
