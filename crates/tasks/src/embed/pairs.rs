@@ -120,14 +120,6 @@ impl EmbedExamples {
         };
         all.into_iter().cloned().collect()
     }
-
-    /// What they are, in words.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Pairs(_) => "pairs that belong together",
-            Self::Scored(_) => "pairs with scores",
-        }
-    }
 }
 
 /// Reads examples: rows with the fields of [`PairFields`], told by their usual names where they are not given, tables without names
