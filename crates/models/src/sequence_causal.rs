@@ -46,7 +46,7 @@ impl SequenceCausal {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let body = body.without_output()?;
-        let mut draw = Initializer::new(mix(mix(seed) ^ 0x7363_6f72_65), device);
+        let mut draw = Initializer::new(mix(mix(seed) ^ 0x0073_636f_7265), device);
         let score = Projection::new(body.shape().width, labels.len(), false, 0.02, &mut draw);
         Ok(Self { body, score, labels, padding })
     }

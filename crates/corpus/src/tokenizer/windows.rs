@@ -42,18 +42,25 @@ impl Tokenizer {
             }
         };
         let framed = parts.into_iter().map(|(first, second)| {
+            let of_first = first.len();
             let found = model.post_process(first, second, true).unwrap_or_default();
-            Window::of(&found)
+            Window::of(&found, of_first)
         });
         (framed.collect(), cut)
     }
 }
 
 impl Window {
-    fn of(encoding: &Encoding) -> Self {
+    /// Texts are told apart by how many tokens the first one has: what an encoding says of sequences is lost where one of them is
+    /// cut or used again.
+    fn of(encoding: &Encoding, of_first: usize) -> Self {
         let special = encoding.get_special_tokens_mask();
+        let mut own = 0;
         let place = |(token, (begin, end)): (usize, &(usize, usize))| {
-            (special.get(token) != Some(&1)).then(|| (encoding.token_to_sequence(token).unwrap_or(0), *begin, *end))
+            (special.get(token) != Some(&1)).then(|| {
+                own += 1;
+                (usize::from(own > of_first), *begin, *end)
+            })
         };
         Self {
             ids: encoding.get_ids().to_vec(),
