@@ -17,7 +17,6 @@ import json
 import re
 import string
 import tempfile
-import time
 
 import torch
 from transformers import (
@@ -27,24 +26,11 @@ from transformers import (
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     Trainer,
-    TrainerCallback,
-    TrainingArguments,
 )
 
+from finetune_transformers import Clock, settings
+
 LONGEST, STRIDE, LONGEST_ANSWER = 384, 128, 30
-
-
-class Clock(TrainerCallback):
-    """Sums the time from the beginning of each step to its end."""
-
-    def __init__(self):
-        self.seconds = 0.0
-
-    def on_step_begin(self, *_, **__):
-        self.begun = time.perf_counter()
-
-    def on_step_end(self, *_, **__):
-        self.seconds += time.perf_counter() - self.begun
 
 
 class Items(torch.utils.data.Dataset):
@@ -87,29 +73,10 @@ def tagged(tokenizer, examples, number):
 def train(model, arguments, items, valid, collator, metric):
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        settings = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=arguments.epochs,
-            per_device_train_batch_size=arguments.batch,
-            per_device_eval_batch_size=32,
-            learning_rate=arguments.lr,
-            lr_scheduler_type="linear",
-            warmup_steps=0.1,
-            weight_decay=0.01,
-            max_grad_norm=1.0,
-            seed=arguments.seed,
-            eval_strategy="epoch" if metric else "no",
-            save_strategy="epoch" if metric else "no",
-            save_total_limit=1,
-            load_best_model_at_end=bool(metric),
-            metric_for_best_model="f1" if metric else None,
-            report_to=[],
-            disable_tqdm=True,
-            use_cpu=True,
-        )
+        training = settings(arguments, folder, "f1" if metric else None)
         trainer = Trainer(
             model=model,
-            args=settings,
+            args=training,
             train_dataset=Items(items),
             eval_dataset=Items(valid) if metric else None,
             data_collator=collator,
@@ -237,6 +204,7 @@ def main():
     parser.add_argument("--lr", type=float, default=5e-5)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--group", action="store_true", help="batches of like length")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(json.dumps({"tag": tag, "answer": answer}[arguments.task](arguments)))

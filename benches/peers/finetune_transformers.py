@@ -59,6 +59,32 @@ class Clock(TrainerCallback):
         self.seconds += time.perf_counter() - self.begun
 
 
+def settings(arguments, folder, metric):
+    """Those of `loam finetune`; without a metric, the last weights are kept."""
+    each = "epoch" if metric else "no"
+    return TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=arguments.epochs,
+        per_device_train_batch_size=arguments.batch,
+        per_device_eval_batch_size=32,
+        learning_rate=arguments.lr,
+        lr_scheduler_type="linear",
+        warmup_steps=0.1,
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        seed=arguments.seed,
+        eval_strategy=each,
+        save_strategy=each,
+        save_total_limit=1,
+        load_best_model_at_end=bool(metric),
+        metric_for_best_model=metric,
+        train_sampling_strategy="group_by_length" if arguments.group else "random",
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+    )
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("model")
@@ -88,27 +114,7 @@ def main():
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        training = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=arguments.epochs,
-            per_device_train_batch_size=arguments.batch,
-            per_device_eval_batch_size=32,
-            learning_rate=arguments.lr,
-            lr_scheduler_type="linear",
-            warmup_steps=0.1,
-            weight_decay=0.01,
-            max_grad_norm=1.0,
-            seed=arguments.seed,
-            eval_strategy="epoch",
-            save_strategy="epoch",
-            save_total_limit=1,
-            load_best_model_at_end=True,
-            metric_for_best_model="accuracy",
-            train_sampling_strategy="group_by_length" if arguments.group else "random",
-            report_to=[],
-            disable_tqdm=True,
-            use_cpu=True,
-        )
+        training = settings(arguments, folder, "accuracy")
         trainer = Trainer(
             model=model,
             args=training,

@@ -129,6 +129,13 @@ mod tests {
             let second = window.places.iter().position(|place| place.is_some_and(|place| place.0 == 1)).unwrap();
             assert_eq!((window.types[second], window.types[0]), (1, 0));
         }
+        // A pair that fits whole, many times: what an encoding says of its sequence once differed from time to time.
+        for _ in 0..40 {
+            let (whole, _) = tokenizer.windows(question, Some(context), 64, 2);
+            let texts: Vec<usize> = whole[0].places.iter().flatten().map(|place| place.0).collect();
+            let (asked, told) = (tokenizer.encode(question).len(), tokenizer.encode(context).len());
+            assert_eq!(texts, [vec![0; asked], vec![1; told]].concat());
+        }
         let (windows, cut) = tokenizer.windows(context, Some("dog"), 9, 0);
         assert!(windows.len() == 1 && cut > 0, "{cut}");
         for (text, second) in [("", None), ("", Some("")), ("the", Some("")), ("", Some("dog"))] {

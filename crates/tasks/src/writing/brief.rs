@@ -87,7 +87,9 @@ impl Brief {
     /// # Errors
     /// When the file cannot be read, or is another one of that name.
     pub fn beside(folder: &Path) -> Result<Option<Self>, TaskError> {
-        for place in [Some(folder), folder.parent()].into_iter().flatten() {
+        // A file of this name beside a model's folder is ours only where that is a run's.
+        let run = folder.parent().filter(|parent| parent.join("recipe.toml").exists());
+        for place in [Some(folder), run].into_iter().flatten() {
             let path = place.join(FILE);
             let Some(value) = json_beside(&path)? else { continue };
             let brief: Self = serde_json::from_value(value)
@@ -137,6 +139,9 @@ mod tests {
         let model = run.path().join("model");
         std::fs::create_dir(&model).unwrap();
         assert_eq!(Brief::beside(&model).unwrap(), None);
+        std::fs::write(run.path().join("task.json"), "[\"somebody else's\"]").unwrap();
+        assert_eq!(Brief::beside(&model).unwrap(), None);
+        std::fs::write(run.path().join("recipe.toml"), "").unwrap();
         let brief = Brief { task: WritingTask::Summarize, prompt: Some("In short: {text}".to_owned()) };
         brief.save(run.path()).unwrap();
         assert_eq!(Brief::beside(&model).unwrap(), Some(brief));
