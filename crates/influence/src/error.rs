@@ -1,8 +1,8 @@
-//! What can go wrong when a run's records are read.
+//! What can go wrong when records are read and laws are fitted.
 
 use std::path::PathBuf;
 
-/// Why a record could not be read. Every variant names the file and says what to do.
+/// Why a record could not be read, or a law not be fitted. Every variant says what to do, and names the file where there is one.
 #[derive(Debug, thiserror::Error)]
 pub enum InfluenceError {
     /// The file cannot be opened.
@@ -38,5 +38,23 @@ pub enum InfluenceError {
         found: String,
         /// What to do.
         hint: &'static str,
+    },
+    /// A file of runs cannot be read as one.
+    #[error("{path}: {detail}\n  hint: {hint}")]
+    Points {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, with the row where there is one.
+        detail: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Runs do not tell what a law has to say.
+    #[error("{what}\n  hint: {hint}")]
+    Law {
+        /// What they lack.
+        what: String,
+        /// What to do.
+        hint: String,
     },
 }

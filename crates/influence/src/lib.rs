@@ -5,12 +5,14 @@
 //!
 //! - [`ledger`] reads `ledger.parquet` and turns it into values by source, held-out domain and time, and says whether
 //!   the books close.
+//! - [`laws`] fits laws of scale, repetition and mixture to runs, with intervals.
 //! - [`columns`] reads Parquet columns by name, forgiving about how a writer encoded integers and strings.
 
 #![forbid(unsafe_code)]
 
 pub mod columns;
 mod error;
+pub mod laws;
 pub mod ledger;
 
 pub use error::InfluenceError;

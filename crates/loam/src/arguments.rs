@@ -3,6 +3,7 @@
 mod cluster;
 mod data;
 mod result;
+mod study;
 mod tasks;
 mod word2vec;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
+pub use study::{PointsArguments, RepeatArguments, ScaleArguments, StudyCommand};
 pub use tasks::{
     AnswerArguments, BeamArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments,
     EvalCommand, EvalLanguageModelArguments, EvalTagArguments, EvalTranslateArguments, FamilyName, FineTuneArguments,
@@ -116,6 +118,9 @@ pub enum Command {
     Scheduler(SchedulerArguments),
     /// Read files of preparations for a scheduler, on a cluster
     Worker(WorkerArguments),
+    /// Find out what data does: laws of size, tokens and repetition, with intervals and forecasts
+    #[command(subcommand)]
+    Study(StudyCommand),
     /// Draw the report of a run
     Report(ReportArguments),
     /// List the runs in a folder

@@ -23,6 +23,7 @@ pub mod report;
 pub mod runs;
 pub mod score;
 pub mod split;
+pub mod study;
 pub mod tag;
 pub mod texts;
 pub mod tokenizer;
