@@ -138,6 +138,7 @@ impl ScalingPage<'_> {
         let mut dots: Vec<Dot> = self.points.iter().map(|point| dot(point, false)).collect();
         dots.extend(self.dropped.iter().map(|point| dot(point, true)));
         dots.extend(self.forecasts.iter().map(|(parameters, tokens, loss)| Dot {
+            style: Style::Quiet,
             whisker: Some((loss.low, loss.high)),
             title: format!("forecast: {}", numbers::fixed(loss.value, 3)),
             ..dot(&Point::new(*parameters, *tokens, loss.value), true)

@@ -3,7 +3,7 @@
 use super::{figures, head, line, numbers, read};
 use crate::arguments::ScaleArguments;
 use crate::terminal::{Terminal, count};
-use loam_influence::laws::{Estimate, FrontierPoint, Point, ScalingFit};
+use loam_influence::laws::{Estimate, FrontierPoint, Point, ScalingFit, ScalingLaw};
 use loam_report::study::ScalingPage;
 use std::process::ExitCode;
 
@@ -59,7 +59,7 @@ fn estimates(fit: &ScalingFit) -> [(&'static str, &'static str, &'static str, Es
         ("B", "data_scale", "", fit.estimate(|law| law.data_scale)),
         ("alpha", "size_exponent", "the loss above E falls with N^-alpha", fit.estimate(|law| law.size_exponent)),
         ("beta", "data_exponent", "... and with D^-beta", fit.estimate(|law| law.data_exponent)),
-        ("a", "size_power", "the best size grows with C^a", fit.estimate(|law| law.size_power())),
+        ("a", "size_power", "the best size grows with C^a", fit.estimate(ScalingLaw::size_power)),
         ("b", "data_power", "the best number of tokens with C^b", fit.estimate(|law| 1.0 - law.size_power())),
     ]
 }
