@@ -52,8 +52,8 @@ pub use loader::{
 };
 pub use normalize::normalize;
 pub use prepare::{
-    ConversationWriter, Dropped, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary, Marked, PreparePlan,
-    Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, prepare,
+    ConversationWriter, Derivation, DocumentOrder, Dropped, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary,
+    Marked, PreparePlan, Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, derive, prepare,
 };
 pub use read::{
     Bytes, Compression, Damage, Document, Documents, FileFormat, FileKind, FileList, JsonFields, LARGEST_EXPANSION,

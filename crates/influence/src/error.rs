@@ -57,4 +57,28 @@ pub enum InfluenceError {
         /// What to do.
         hint: String,
     },
+    /// A study that cannot be made as it was asked for.
+    #[error("{what}\n  hint: {hint}")]
+    Study {
+        /// What does not go together.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}: {source}\n  hint: {hint}")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A run of a study cannot be made.
+    #[error(transparent)]
+    Train(#[from] loam_train::TrainError),
+    /// The text of a study cannot be read or prepared.
+    #[error(transparent)]
+    Corpus(#[from] loam_corpus::CorpusError),
 }

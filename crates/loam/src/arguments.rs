@@ -13,7 +13,10 @@ use std::path::PathBuf;
 
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
-pub use study::{PointsArguments, RepeatArguments, ScaleArguments, StudyCommand};
+pub use study::{
+    FitArguments, MixArguments, OrderArguments, PointsArguments, QualityArguments, RepeatArguments, RunsToMake,
+    ScaleArguments, StudyCommand,
+};
 pub use tasks::{
     AnswerArguments, BeamArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments,
     EvalCommand, EvalLanguageModelArguments, EvalTagArguments, EvalTranslateArguments, FamilyName, FineTuneArguments,
@@ -118,7 +121,7 @@ pub enum Command {
     Scheduler(SchedulerArguments),
     /// Read files of preparations for a scheduler, on a cluster
     Worker(WorkerArguments),
-    /// Find out what data does: laws of size, tokens and repetition, with intervals and forecasts
+    /// Find out what data does, by experiments and laws: mixtures, sizes, repetition, quality, order
     #[command(subcommand)]
     Study(StudyCommand),
     /// Draw the report of a run

@@ -1,8 +1,10 @@
 //! Pages of studies: one self-contained `report.html` each, readable in light and dark, on paper, and on a phone.
 //!
 //! - [`ScalingPage`]: the law of size and tokens, its bands, the runs, the frontier, forecasts.
+//! - [`ExperimentPage`]: what each arm of a study did, and how well it was predicted.
 //! - [`RepetitionPage`]: what repeated tokens are worth.
 
+mod experiment;
 mod repetition;
 mod scaling;
 
@@ -15,6 +17,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Value};
 use serde::Serialize;
 
+pub use experiment::ExperimentPage;
 pub use repetition::RepetitionPage;
 pub use scaling::ScalingPage;
 

@@ -244,7 +244,7 @@ pub(super) fn check_count(points: usize, parameters: usize) -> Result<(), Influe
 }
 
 /// How many different numbers there are; those within a millionth of each other are one.
-pub(super) fn distinct(numbers: impl Iterator<Item = f64>) -> usize {
+pub(crate) fn distinct(numbers: impl Iterator<Item = f64>) -> usize {
     let mut numbers: Vec<f64> = numbers.collect();
     numbers.sort_by(f64::total_cmp);
     numbers.dedup_by(|next, before| (*next - *before).abs() <= 1e-6 * before.abs());

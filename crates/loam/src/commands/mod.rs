@@ -32,6 +32,8 @@ pub mod translate;
 pub mod why;
 pub mod word2vec;
 
+use loam_influence::InfluenceError;
+use loam_train::TrainError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +53,9 @@ impl std::error::Error for Misuse {}
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let misused = error.is::<Misuse>()
         || error.is::<loam_train::recipe::RecipeError>()
-        || matches!(error.downcast_ref(), Some(loam_train::TrainError::Recipe(_) | loam_train::TrainError::Request(_)));
+        || matches!(error.downcast_ref(), Some(InfluenceError::Study { .. }))
+        || matches!(error.downcast_ref(), Some(InfluenceError::Train(TrainError::Recipe(_) | TrainError::Request(_))))
+        || matches!(error.downcast_ref(), Some(TrainError::Recipe(_) | TrainError::Request(_)));
     if misused { 2 } else { 1 }
 }
 

@@ -3,6 +3,7 @@
 
 mod bars;
 mod curve_chart;
+mod forest;
 mod line_chart;
 mod scale;
 mod strip;
@@ -13,6 +14,7 @@ use unicode_width::UnicodeWidthChar;
 
 pub(crate) use bars::{Bar, BarRow, bars};
 pub(crate) use curve_chart::{Axis, Curve, CurveChart, Dot};
+pub(crate) use forest::{ForestRow, forest};
 pub(crate) use line_chart::{Line, LineChart, Reference, Style};
 pub(crate) use strip::{Strip, StripRow};
 

@@ -1,5 +1,9 @@
 //! `loam study`: one file a study.
 
+mod experiment;
+pub mod mix;
+pub mod order;
+pub mod quality;
 pub mod repeat;
 pub mod scale;
 
@@ -10,17 +14,21 @@ use loam_influence::laws::points::drop_highest;
 use loam_influence::laws::{Estimate, Point, Points};
 use std::process::ExitCode;
 
-pub fn run(command: &StudyCommand, _: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(command: &StudyCommand, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     match command {
-        StudyCommand::Scale(arguments) => scale::run(arguments, terminal),
-        StudyCommand::Repeat(arguments) => repeat::run(arguments, terminal),
+        StudyCommand::Mix(arguments) => mix::run(arguments, global, terminal),
+        StudyCommand::Scale(arguments) => scale::run(arguments, global, terminal),
+        StudyCommand::Repeat(arguments) => repeat::run(arguments, global, terminal),
+        StudyCommand::Quality(arguments) => quality::run(arguments, global, terminal),
+        StudyCommand::Order(arguments) => order::run(arguments, global, terminal),
     }
 }
 
 /// The runs that were named, and those of them that are left out.
 fn read(arguments: &PointsArguments, terminal: Terminal) -> anyhow::Result<(Vec<Point>, Vec<Point>)> {
-    if arguments.resamples > 1_000_000 {
-        return Err(Misuse("--resamples: a million is more than anybody needs".into()).into());
+    if arguments.points.is_empty() {
+        let words = "give the runs that there are, as --points runs.csv, or a recipe to make some from, with -o DIR";
+        return Err(Misuse(words.into()).into());
     }
     let mut named = Vec::new();
     for column in &arguments.columns {

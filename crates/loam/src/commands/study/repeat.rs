@@ -1,14 +1,24 @@
 //! `loam study repeat`.
 
+use super::experiment::{self, Kind};
 use super::scale::short;
 use super::{figures, head, line, numbers, read};
-use crate::arguments::RepeatArguments;
+use crate::arguments::{Global, RepeatArguments};
 use crate::terminal::{Terminal, count};
 use loam_influence::laws::{Estimate, RepetitionFit};
+use loam_influence::studies::grids;
 use loam_report::study::RepetitionPage;
 use std::process::ExitCode;
 
-pub fn run(arguments: &RepeatArguments, terminal: Terminal) -> anyhow::Result<ExitCode> {
+const KIND: Kind = Kind {
+    name: "repeat",
+    title: "What repeated tokens are worth",
+    treats_text: false,
+    predicts: false,
+    compares: false,
+};
+
+pub fn run(arguments: &RepeatArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let mut asked = Vec::new();
     for forecast in &arguments.forecast {
         let numbers = numbers("--forecast", forecast, &["N", "D", "U"])?;
@@ -18,8 +28,24 @@ pub fn run(arguments: &RepeatArguments, terminal: Terminal) -> anyhow::Result<Ex
         }
         asked.push([numbers[0], numbers[1], numbers[2]]);
     }
-    let (points, dropped) = read(&arguments.points, terminal)?;
-    let fit = RepetitionFit::new(&points, arguments.points.bootstrap())?;
+    let (points, dropped, out) = if arguments.runs.recipe.is_some() {
+        let made = experiment::make(KIND, &arguments.runs, &arguments.fit, global, terminal, |recipe, base, seeds| {
+            grids::plan_repeat(recipe, base, seeds, &arguments.parts, &arguments.epochs)
+        })?;
+        let made = match made {
+            Ok(made) => made,
+            Err(code) => return Ok(code),
+        };
+        if terminal.json() {
+            experiment::print_runs(&made.results, terminal)?;
+        }
+        experiment::tell_failed(&made.results, terminal);
+        (grids::points(&made.results), Vec::new(), Some(made.folder.path().to_owned()))
+    } else {
+        let (points, dropped) = read(&arguments.points, terminal)?;
+        (points, dropped, arguments.fit.out.clone())
+    };
+    let fit = RepetitionFit::new(&points, arguments.fit.bootstrap())?;
     let forecasts: Vec<([f64; 3], Estimate)> =
         asked.into_iter().map(|at| (at, fit.forecast(at[0], at[1], at[2]))).collect();
     if terminal.json() {
@@ -27,7 +53,7 @@ pub fn run(arguments: &RepeatArguments, terminal: Terminal) -> anyhow::Result<Ex
     } else {
         print(&fit, &forecasts, terminal)?;
     }
-    if let Some(folder) = &arguments.points.out {
+    if let Some(folder) = &out {
         let page = RepetitionPage { fit: &fit, points: &points, forecasts: &forecasts }.write(folder)?;
         terminal.say(format_args!("report: {}", page.display()));
     }
@@ -74,6 +100,7 @@ fn object(fit: &RepetitionFit, dropped: usize, forecasts: &[([f64; 3], Estimate)
         .collect();
     serde_json::json!({
         "study": "repeat",
+        "record": "law",
         "points": fit.points,
         "repeated": fit.repeated,
         "dropped": dropped,

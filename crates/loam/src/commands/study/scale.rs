@@ -1,13 +1,23 @@
 //! `loam study scale`.
 
+use super::experiment::{self, Kind};
 use super::{figures, head, line, numbers, read};
-use crate::arguments::ScaleArguments;
+use crate::arguments::{Global, ScaleArguments};
 use crate::terminal::{Terminal, count};
 use loam_influence::laws::{Estimate, FrontierPoint, Point, ScalingFit, ScalingLaw};
+use loam_influence::studies::grids;
 use loam_report::study::ScalingPage;
 use std::process::ExitCode;
 
-pub fn run(arguments: &ScaleArguments, terminal: Terminal) -> anyhow::Result<ExitCode> {
+const KIND: Kind = Kind {
+    name: "scale",
+    title: "How the loss falls with size and tokens",
+    treats_text: false,
+    predicts: false,
+    compares: false,
+};
+
+pub fn run(arguments: &ScaleArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let mut asked = Vec::new();
     for forecast in &arguments.forecast {
         let numbers = numbers("--forecast", forecast, &["N", "D"])?;
@@ -17,8 +27,28 @@ pub fn run(arguments: &ScaleArguments, terminal: Terminal) -> anyhow::Result<Exi
     for compute in &arguments.compute {
         computes.extend(numbers("--compute", compute, &["C"])?);
     }
-    let (points, dropped) = read(&arguments.points, terminal)?;
-    let fit = ScalingFit::new(&points, arguments.points.bootstrap())?;
+    let mut lengths = Vec::new();
+    for tokens in &arguments.tokens {
+        lengths.extend(numbers("--tokens", tokens, &["D"])?);
+    }
+    let (points, dropped, out) = if arguments.runs.recipe.is_some() {
+        let made = experiment::make(KIND, &arguments.runs, &arguments.fit, global, terminal, |recipe, base, seeds| {
+            grids::plan_scale(recipe, base, seeds, &arguments.widths, &lengths)
+        })?;
+        let made = match made {
+            Ok(made) => made,
+            Err(code) => return Ok(code),
+        };
+        if terminal.json() {
+            experiment::print_runs(&made.results, terminal)?;
+        }
+        experiment::tell_failed(&made.results, terminal);
+        (grids::points(&made.results), Vec::new(), Some(made.folder.path().to_owned()))
+    } else {
+        let (points, dropped) = read(&arguments.points, terminal)?;
+        (points, dropped, arguments.fit.out.clone())
+    };
+    let fit = ScalingFit::new(&points, arguments.fit.bootstrap())?;
     if computes.is_empty() {
         computes = powers(&points);
     }
@@ -34,7 +64,7 @@ pub fn run(arguments: &ScaleArguments, terminal: Terminal) -> anyhow::Result<Exi
     } else {
         print(&fit, &frontier, &forecasts, terminal)?;
     }
-    if let Some(folder) = &arguments.points.out {
+    if let Some(folder) = &out {
         let page =
             ScalingPage { fit: &fit, points: &points, dropped: &dropped, frontier: &frontier, forecasts: &forecasts };
         let page = page.write(folder)?;
@@ -78,6 +108,7 @@ fn object(
         .collect();
     serde_json::json!({
         "study": "scale",
+        "record": "law",
         "points": fit.points,
         "dropped": dropped,
         "law": estimates,
