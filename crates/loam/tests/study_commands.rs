@@ -104,15 +104,18 @@ fn corpus(folder: &Path) {
     }
     fs::write(folder.join("held.jsonl"), words(9, &animals[..])).unwrap();
     fs::write(folder.join("held-numbers.jsonl"), words(10, &numbers)).unwrap();
-    let sources: String = ["animals", "numbers", "noise"]
-        .iter()
-        .map(|name| format!("[[data.source]]\nname = \"{name}\"\npath = [\"{name}.jsonl\"]\n"))
-        .collect();
+    let source = |name: &str| format!("[[data.source]]\nname = \"{name}\"\npath = [\"{name}.jsonl\"]\n");
+    let sources = ["animals", "numbers", "noise"].map(source).concat();
     let rest = "[data.held_out]\nanimals = [\"held.jsonl\"]\nnumbers = [\"held-numbers.jsonl\"]\n\
                 [tokenizer]\nkind = \"bpe\"\nvocab = 300\n\
                 [model]\nfamily = \"gpt\"\nwidth = 16\nlayers = 1\nheads = 2\ncontext = 32\ndropout = 0.0\n\
                 [train]\nsteps = 12\nbatch_tokens = 512\nlr = 0.01\neval_every = 100\ncheckpoint_every = 5\n";
     fs::write(folder.join("recipe.toml"), format!("{sources}{rest}")).unwrap();
+}
+
+/// A study of the mixture, with two seeds.
+fn mix<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["study", "mix", "recipe.toml", "--seeds", "2"][..], more].concat()
 }
 
 /// A table of a study as CSV.
@@ -127,7 +130,6 @@ fn a_mixture_is_studied_predicted_retrained_and_graded() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     corpus(folder);
-    let mix = |more: &[&str]| [&["study", "mix", "recipe.toml", "--seeds", "2"][..], more].concat();
 
     let plan = run(folder, &mix(&["--dry-run"]));
     done(&plan);
@@ -140,7 +142,8 @@ fn a_mixture_is_studied_predicted_retrained_and_graded() {
 
     let whole = objects(&run(folder, &mix(&["-o", "whole", "--json"])));
     let of = |kind: &str| whole.iter().filter(|own| own["record"] == kind).collect::<Vec<_>>();
-    assert_eq!((of("run").len(), of("effect").len(), of("grade").len(), of("power").len()), (14, 18, 2, 1));
+    assert_eq!((of("run").len(), of("effect").len(), of("grade").len(), of("power").len()), (14, 18, 3, 1));
+    assert_eq!(of("grade")[1]["method"], "ledger, later half");
     let effect =
         of("effect").into_iter().find(|own| own["arm"] == "drop-animals" && own["domain"] == "animals").unwrap();
     assert!(effect["mean"].as_f64().unwrap() > 0.0 && effect["predicted"].as_f64().unwrap() > 0.0, "{effect}");

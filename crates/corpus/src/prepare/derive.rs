@@ -244,7 +244,7 @@ impl Rows {
                         };
                         Arc::new((0..column.len()).map(cell).collect::<StringArray>())
                     };
-                    let changed = match (field.name().as_str(), field.data_type()) {
+                    match (field.name().as_str(), field.data_type()) {
                         ("split", DataType::Utf8) => text(|| Some("dropped")),
                         ("rule", DataType::Utf8) => text(|| Some(LEFT_OUT)),
                         ("token_start", DataType::Int64) => {
@@ -253,8 +253,7 @@ impl Rows {
                             Arc::new(Int64Array::from_iter_values((0..column.len()).map(cell)))
                         }
                         _ => column.clone(),
-                    };
-                    changed
+                    }
                 })
                 .collect();
             first += batch.num_rows();

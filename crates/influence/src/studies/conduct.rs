@@ -157,7 +157,7 @@ impl Study {
         let recipe = arm.recipe(&self.recipe, Path::new("data"), 0).to_toml();
         let change = serde_json::to_string(&arm.change).unwrap_or_default();
         let text = [recipe.as_str(), change.as_str(), base.prepared.hash()].join("\n");
-        content_hash(&text).iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:032x}", u128::from_be_bytes(content_hash(&text)))
     }
 
     /// Makes every run that is not finished. Runs are made seed by seed, so that a study that is stopped has compared all arms on

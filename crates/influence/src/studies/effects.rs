@@ -25,6 +25,8 @@ pub struct Effect {
     pub failed: usize,
     /// What the ledger predicted; none where it was not asked.
     pub predicted: Option<f64>,
+    /// What the ledger's later half predicted.
+    pub predicted_late: Option<f64>,
     /// What the count of tokens alone would predict.
     pub predicted_by_tokens: Option<f64>,
 }
@@ -86,6 +88,7 @@ pub fn effects(study: &Study, results: &[RunResult]) -> Vec<Effect> {
                 base_loss: pairs.iter().map(|pair| pair.0).sum::<f64>() / pairs.len() as f64,
                 failed,
                 predicted: None,
+                predicted_late: None,
                 predicted_by_tokens: None,
             });
         }

@@ -10,7 +10,7 @@ use super::effects::Effect;
 /// How well one method predicted. Intervals are 95 % of a bootstrap over pairs of arm and domain.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Grade {
-    /// `ledger`, `tokens`.
+    /// `ledger`, `ledger, later half`, `tokens`.
     pub method: &'static str,
     /// Pairs of arm and domain.
     pub pairs: usize,
@@ -26,8 +26,11 @@ pub struct Grade {
 
 /// Grades the ledger's predictions, with those of the count of tokens beside them. Empty without predictions.
 pub fn grades(effects: &[Effect], bootstrap: &Bootstrap) -> Vec<Grade> {
-    let methods: [(&'static str, fn(&Effect) -> Option<f64>); 2] =
-        [("ledger", |effect| effect.predicted), ("tokens", |effect| effect.predicted_by_tokens)];
+    let methods: [(&'static str, fn(&Effect) -> Option<f64>); 3] = [
+        ("ledger", |effect| effect.predicted),
+        ("ledger, later half", |effect| effect.predicted_late),
+        ("tokens", |effect| effect.predicted_by_tokens),
+    ];
     methods
         .into_iter()
         .filter_map(|(method, predicted)| {

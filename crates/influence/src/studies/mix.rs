@@ -10,6 +10,9 @@
 //!
 //! over all sources: arms are as long as the base, so what is left out is replaced by the others.
 //!
+//! What the first tokens bring, any source would have brought: so the same is asked of the later half of the ledger alone, whose
+//! nats a token stand for all tokens.
+//!
 //! **The count of tokens** stands beside it: as if the source that an arm changes were worth its share of all tokens, and what
 //! takes its place nothing.
 
@@ -164,7 +167,9 @@ pub fn shares(arm: &Arm, base: &BaseData) -> Vec<f64> {
 struct Values {
     domains: Vec<String>,
     /// `[domain][source]`.
-    values: Vec<Vec<f64>>,
+    whole: Vec<Vec<f64>>,
+    /// What the whole run would have brought at the rate of its later half, `[domain][source]`.
+    late: Vec<Vec<f64>>,
 }
 
 impl Values {
@@ -183,13 +188,18 @@ impl Values {
             let summary = Ledger::read(&path)?.summary();
             let into = mean.get_or_insert_with(|| Self {
                 domains: summary.domains.iter().map(|domain| domain.domain.clone()).collect(),
-                values: vec![vec![0.0; base.prepared.sources().len()]; summary.domains.len()],
+                whole: vec![vec![0.0; base.prepared.sources().len()]; summary.domains.len()],
+                late: vec![vec![0.0; base.prepared.sources().len()]; summary.domains.len()],
             });
-            for (domain, values) in into.domains.iter().zip(&mut into.values) {
+            for ((domain, values), late) in into.domains.iter().zip(&mut into.whole).zip(&mut into.late) {
                 let Some(book) = summary.domain(domain) else { continue };
-                for (source, value) in base.prepared.sources().iter().zip(values) {
-                    let own = book.sources().find(|line| line.line.name() == source.name);
-                    *value += own.map_or(0.0, |line| line.value) / done.len() as f64;
+                for ((source, value), late) in base.prepared.sources().iter().zip(values).zip(late) {
+                    let Some(own) = book.sources().find(|line| line.line.name() == source.name) else { continue };
+                    *value += own.value / done.len() as f64;
+                    if own.late_tokens > 0 {
+                        let all = own.tokens as f64 / own.late_tokens as f64;
+                        *late += own.late_value * all / done.len() as f64;
+                    }
                 }
             }
         }
@@ -208,7 +218,7 @@ pub fn predict(
     results: &[RunResult],
     effects: &mut [Effect],
 ) -> Result<(), InfluenceError> {
-    let Some(values) = Values::read(study, base, folder, results)? else { return Ok(()) };
+    let Some(ledger) = Values::read(study, base, folder, results)? else { return Ok(()) };
     let before: Vec<f64> = base.prepared.sources().iter().map(|source| source.share).collect();
     for effect in effects {
         let Some(arm) = study.arms.iter().find(|arm| arm.name == effect.arm) else { continue };
@@ -233,18 +243,20 @@ pub fn predict(
             }
             (by_ledger, by_tokens)
         };
-        let predictions: Vec<(f64, f64)> = if effect.domain == MEAN {
-            values.values.iter().map(|values| of(values)).collect()
-        } else {
-            let place = values.domains.iter().position(|domain| *domain == effect.domain);
-            place.map(|place| of(&values.values[place])).into_iter().collect()
+        let mean = |values: &[Vec<f64>]| -> Option<(f64, f64)> {
+            let predictions: Vec<(f64, f64)> = values
+                .iter()
+                .zip(&ledger.domains)
+                .filter(|(_, domain)| effect.domain == MEAN || **domain == effect.domain)
+                .map(|(values, _)| of(values))
+                .collect();
+            let count = predictions.len() as f64;
+            let sum = predictions.iter().fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
+            (!predictions.is_empty()).then(|| (sum.0 / count, sum.1 / count))
         };
-        if predictions.is_empty() {
-            continue;
-        }
-        let count = predictions.len() as f64;
-        effect.predicted = Some(predictions.iter().map(|pair| pair.0).sum::<f64>() / count);
-        effect.predicted_by_tokens = Some(predictions.iter().map(|pair| pair.1).sum::<f64>() / count);
+        effect.predicted = mean(&ledger.whole).map(|pair| pair.0);
+        effect.predicted_by_tokens = mean(&ledger.whole).map(|pair| pair.1);
+        effect.predicted_late = mean(&ledger.late).map(|pair| pair.0);
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ fn counts(values: impl Iterator<Item = u64>) -> ArrayRef {
 }
 
 fn of_effects(effects: &[Effect]) -> RecordBatch {
-    let columns: [(&str, ArrayRef); 14] = [
+    let columns: [(&str, ArrayRef); 15] = [
         ("arm", texts(effects.iter().map(|effect| effect.arm.as_str()))),
         ("domain", texts(effects.iter().map(|effect| effect.domain.as_str()))),
         ("pairs", counts(effects.iter().map(|effect| effect.difference.pairs as u64))),
@@ -54,6 +54,7 @@ fn of_effects(effects: &[Effect]) -> RecordBatch {
         ("p_value_of_signs", numbers(effects.iter().map(|effect| effect.difference.p_value_of_signs))),
         ("smallest_visible", numbers(effects.iter().map(|effect| effect.smallest_visible))),
         ("predicted", numbers(effects.iter().map(|effect| effect.predicted))),
+        ("predicted_late", numbers(effects.iter().map(|effect| effect.predicted_late))),
         ("predicted_by_tokens", numbers(effects.iter().map(|effect| effect.predicted_by_tokens))),
     ];
     RecordBatch::try_from_iter(columns).expect("columns of one length")

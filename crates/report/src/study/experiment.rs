@@ -205,6 +205,7 @@ impl ExperimentPage<'_> {
             "pairs",
             "visible from",
             "ledger",
+            "later half",
             "tokens",
         ];
         Table {
@@ -228,6 +229,7 @@ impl ExperimentPage<'_> {
                         own.pairs.to_string(),
                         nats(effect.smallest_visible),
                         nats(effect.predicted),
+                        nats(effect.predicted_late),
                         nats(effect.predicted_by_tokens),
                     ]
                 })
@@ -296,6 +298,7 @@ mod tests {
         assert_eq!((effects[0].difference.pairs, effects[0].failed, effects[0].verdict()), (3, 1, "worse"));
         for effect in &mut effects {
             effect.predicted = Some(0.15);
+            effect.predicted_late = Some(0.1);
             effect.predicted_by_tokens = Some(0.0);
         }
         let grades = grades(&effects, &loam_tasks::metrics::Bootstrap::default());

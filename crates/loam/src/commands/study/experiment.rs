@@ -210,7 +210,7 @@ fn print_effects(made: &Made, terminal: Terminal) -> anyhow::Result<()> {
         "p",
         "p signs",
         "pairs",
-        if predicted { "   ledger   tokens" } else { "" }
+        if predicted { "   ledger    later   tokens" } else { "" }
     ))?;
     for effect in &made.effects {
         let interval = match (effect.difference.low, effect.difference.high) {
@@ -219,7 +219,12 @@ fn print_effects(made: &Made, terminal: Terminal) -> anyhow::Result<()> {
         };
         let p = |value: Option<f64>| value.map_or_else(|| "–".into(), |p| format!("{p:.4}"));
         let predictions = if predicted {
-            format!("  {:>7}  {:>7}", signed(effect.predicted), signed(effect.predicted_by_tokens))
+            format!(
+                "  {:>7}  {:>7}  {:>7}",
+                signed(effect.predicted),
+                signed(effect.predicted_late),
+                signed(effect.predicted_by_tokens)
+            )
         } else {
             String::new()
         };
@@ -244,7 +249,7 @@ fn print_grades(grades: &[Grade], terminal: Terminal) -> anyhow::Result<()> {
     }
     terminal.result("\nprediction, graded by retraining (pairs of arm and domain)")?;
     terminal.result(format_args!(
-        "{:<8}  {:>5}  {:<24}  {:<22}  {:<24}  {:<22}",
+        "{:<18}  {:>5}  {:<24}  {:<22}  {:<24}  {:<22}",
         "by", "pairs", "slope", "R2", "Spearman", "sign accuracy"
     ))?;
     for grade in grades {
@@ -255,7 +260,7 @@ fn print_grades(grades: &[Grade], terminal: Terminal) -> anyhow::Result<()> {
             )
         };
         let line = format!(
-            "{:<8}  {:>5}  {:<24}  {:<22}  {:<24}  {:<22}",
+            "{:<18}  {:>5}  {:<24}  {:<22}  {:<24}  {:<22}",
             grade.method,
             grade.pairs,
             words(&grade.slope),
