@@ -27,7 +27,7 @@ pub use minimize::{Minimum, minimize};
 pub use mixing::{MixtureForm, MixtureLaw, MixturePoint};
 pub use points::{Point, Points};
 pub use repetition::{RepetitionFit, RepetitionLaw};
-pub use scaling::{ScalingFit, ScalingLaw};
+pub use scaling::{Graded, ScalingFit, ScalingLaw};
 
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,6 @@ struct Page {
     problems: Vec<String>,
     figures: Vec<Figure>,
     sections: Vec<Section>,
-    commands: Vec<String>,
     footer: &'static str,
     version: &'static str,
 }
@@ -91,7 +90,6 @@ impl Page {
             problems: Vec::new(),
             figures: Vec::new(),
             sections: Vec::new(),
-            commands: Vec::new(),
             footer,
             version: env!("CARGO_PKG_VERSION"),
         }

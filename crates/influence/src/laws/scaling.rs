@@ -200,6 +200,49 @@ impl ScalingFit {
     }
 }
 
+/// How well a law of the smaller sizes foretells the largest one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Graded {
+    /// The largest size, in parameters: its runs were left out of the law.
+    pub parameters: f64,
+    /// The runs of it: tokens, what the law of the others forecasts, and what they came to, in nats a token.
+    pub runs: Vec<GradedRun>,
+    /// The mean of |forecast − loss|, in nats.
+    pub mean_absolute_error: f64,
+}
+
+/// A forecast beside what a run came to.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct GradedRun {
+    /// Tokens.
+    pub tokens: f64,
+    /// By the law of the smaller sizes.
+    pub forecast: Estimate,
+    /// What the run came to.
+    pub loss: f64,
+}
+
+impl Graded {
+    /// Leaves the runs of the largest size out, fits the others, and forecasts what was left out. None where the others do not tell
+    /// a law.
+    pub fn of(points: &[Point], bootstrap: Bootstrap) -> Option<Self> {
+        let parameters = points.iter().map(|point| point.parameters).fold(0.0, f64::max);
+        let (largest, others): (Vec<Point>, Vec<Point>) =
+            points.iter().partition(|point| point.parameters >= parameters * (1.0 - 1e-6));
+        let fit = ScalingFit::new(&others, bootstrap).ok()?;
+        let runs: Vec<GradedRun> = largest
+            .iter()
+            .map(|point| GradedRun {
+                tokens: point.tokens,
+                forecast: fit.forecast(point.parameters, point.tokens),
+                loss: point.loss,
+            })
+            .collect();
+        let sum: f64 = runs.iter().map(|run| (run.forecast.value - run.loss).abs()).sum();
+        Some(Self { parameters, mean_absolute_error: sum / runs.len() as f64, runs })
+    }
+}
+
 /// The lowest of some minima.
 pub(super) fn lowest(minima: &[Minimum]) -> Option<&Minimum> {
     minima.iter().filter(|minimum| minimum.value.is_finite()).min_by(|one, other| one.value.total_cmp(&other.value))

@@ -84,6 +84,15 @@ fn a_planted_law_is_found_again() {
 }
 
 #[test]
+fn the_largest_size_is_foretold_by_the_others() {
+    let graded = Graded::of(&grid(0.002), Bootstrap { resamples: 20, ..Bootstrap::default() }).unwrap();
+    assert_eq!((graded.parameters, graded.runs.len()), (3.2e9, 6));
+    assert!(graded.mean_absolute_error < 0.02, "{graded:?}");
+    let three: Vec<Point> = grid(0.0).into_iter().filter(|point| point.parameters < 3e8).collect();
+    assert!(Graded::of(&three, Bootstrap::default()).is_none(), "two sizes are left");
+}
+
+#[test]
 fn the_frontier_is_where_no_other_split_of_compute_does_better() {
     for compute in [1e18, 1e21, 1e24] {
         let best = PLANTED.optimum(compute);

@@ -19,7 +19,7 @@ fn steps(tokens: f64, recipe: &Recipe) -> u64 {
 }
 
 /// Plans models of several widths (each with layers in proportion, and heads of the base's size), each trained for several
-/// numbers of tokens. None: 0.5, 0.75 and 1 of the base's width, and a quarter, a half and all of its tokens.
+/// numbers of tokens. None: quarters of the base's width, and a quarter, a half and all of its tokens.
 ///
 /// # Errors
 /// [`InfluenceError::Study`] for a model that is gone on with, fewer than three widths or lengths, and widths that heads do not
@@ -39,10 +39,10 @@ pub fn plan_scale(
     };
     let head = (shape.width / shape.heads.max(1)).max(1);
     let widths: Vec<usize> = if widths.is_empty() {
-        [0.5, 0.75, 1.0]
-            .iter()
-            .map(|part| ((shape.width as f64 * part / head as f64).round() as usize).max(1) * head)
-            .collect()
+        let part = |part: f64| ((shape.width as f64 * part / head as f64).round() as usize).max(1) * head;
+        let mut widths = [0.25, 0.5, 0.75, 1.0].map(part).to_vec();
+        widths.dedup();
+        widths
     } else {
         widths.to_vec()
     };

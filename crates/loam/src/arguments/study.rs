@@ -67,7 +67,7 @@ pub struct ScaleArguments {
     pub points: PointsArguments,
     #[command(flatten)]
     pub fit: FitArguments,
-    /// Widths of the models to train, at least three [default: a half, three quarters and all of the recipe's]
+    /// Widths of the models to train, at least three [default: quarters of the recipe's]
     #[arg(long, value_delimiter = ',', value_name = "N,...", conflicts_with = "points")]
     pub widths: Vec<usize>,
     /// Tokens to train each for, at least three [default: a quarter, a half and all of the recipe's]

@@ -3,8 +3,8 @@
 use super::experiment::{self, Kind};
 use super::{figures, head, line, numbers, read};
 use crate::arguments::{Global, ScaleArguments};
-use crate::terminal::{Terminal, count};
-use loam_influence::laws::{Estimate, FrontierPoint, Point, ScalingFit, ScalingLaw};
+use crate::terminal::{Terminal, count, counted};
+use loam_influence::laws::{Estimate, FrontierPoint, Graded, Point, ScalingFit, ScalingLaw};
 use loam_influence::studies::grids;
 use loam_report::study::ScalingPage;
 use std::process::ExitCode;
@@ -49,6 +49,7 @@ pub fn run(arguments: &ScaleArguments, global: &Global, terminal: Terminal) -> a
         (points, dropped, arguments.fit.out.clone())
     };
     let fit = ScalingFit::new(&points, arguments.fit.bootstrap())?;
+    let graded = Graded::of(&points, arguments.fit.bootstrap());
     if computes.is_empty() {
         computes = powers(&points);
     }
@@ -60,9 +61,10 @@ pub fn run(arguments: &ScaleArguments, global: &Global, terminal: Terminal) -> a
     let forecasts: Vec<(f64, f64, Estimate)> =
         asked.into_iter().map(|(parameters, tokens)| (parameters, tokens, fit.forecast(parameters, tokens))).collect();
     if terminal.json() {
-        terminal.result(object(&fit, dropped.len(), &frontier, &forecasts))?;
+        terminal.result(object(&fit, dropped.len(), &frontier, &forecasts, graded.as_ref()))?;
     } else {
         print(&fit, &frontier, &forecasts, terminal)?;
+        print_graded(graded.as_ref(), terminal)?;
     }
     if let Some(folder) = &out {
         let page =
@@ -99,6 +101,7 @@ fn object(
     dropped: usize,
     frontier: &[FrontierPoint],
     forecasts: &[(f64, f64, Estimate)],
+    graded: Option<&Graded>,
 ) -> serde_json::Value {
     let estimates: serde_json::Map<String, serde_json::Value> =
         estimates(fit).iter().map(|(_, name, _, estimate)| ((*name).to_owned(), serde_json::json!(estimate))).collect();
@@ -118,6 +121,7 @@ fn object(
         "agreeing_starts": fit.agreeing_starts,
         "frontier": frontier,
         "forecasts": forecasts,
+        "graded": graded,
         "bootstrap": {"resamples": fit.bootstrap.resamples, "confidence": fit.bootstrap.confidence, "seed": fit.bootstrap.seed},
     })
 }
@@ -184,6 +188,37 @@ fn print(
         count(fit.agreeing_starts as u64),
         count(fit.starts as u64)
     ));
+    Ok(())
+}
+
+/// Runs that are shown beside their forecasts; JSON has all.
+const SHOWN: usize = 8;
+
+/// What the smaller sizes foretold of the largest one.
+fn print_graded(graded: Option<&Graded>, terminal: Terminal) -> anyhow::Result<()> {
+    let Some(graded) = graded else {
+        terminal.say("the forecast is not graded: without the largest size, fewer than three would be left");
+        return Ok(());
+    };
+    terminal.result(format_args!(
+        "\ngraded: a law of the smaller sizes misses the {} of {} parameters by {:.4} nats on average",
+        counted(graded.runs.len() as u64, "run"),
+        short(graded.parameters),
+        graded.mean_absolute_error
+    ))?;
+    for run in graded.runs.iter().take(SHOWN) {
+        terminal.result(format_args!(
+            "{:>10} tokens: forecast {:.4} [{:.4}, {:.4}], came to {:.4}",
+            short(run.tokens),
+            run.forecast.value,
+            run.forecast.low,
+            run.forecast.high,
+            run.loss
+        ))?;
+    }
+    if graded.runs.len() > SHOWN {
+        terminal.say(format_args!("{} more with --json", count((graded.runs.len() - SHOWN) as u64)));
+    }
     Ok(())
 }
 
