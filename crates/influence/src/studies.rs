@@ -2,7 +2,7 @@
 //!
 //! A study plans arms from a base recipe ([`mod@mix`], [`grids`], [`quality`]), tells what they cost ([`cost`]) and what so many seeds can
 //! see ([`significance`]), makes the runs and goes on with what a kill left ([`conduct`]), and compares them with the base
-//! ([`effects`]). What the ledger of the base runs predicted is graded by the runs that were retrained ([`grade`]).
+//! ([`mod@effects`]). What the ledger of the base runs predicted is graded by the runs that were retrained ([`grade`]).
 
 pub mod arm;
 pub mod conduct;

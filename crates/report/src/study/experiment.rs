@@ -162,7 +162,9 @@ impl ExperimentPage<'_> {
             )
         };
         let table = Table {
-            head: ["predicted by", "pairs", "slope", "R²", "Spearman", "sign accuracy"].map(str::to_owned).to_vec(),
+            head: ["predicted by", "pairs", "slope", "R²", "Spearman", "sign accuracy", "of clear ones"]
+                .map(str::to_owned)
+                .to_vec(),
             rows: self
                 .grades
                 .iter()
@@ -178,10 +180,17 @@ impl ExperimentPage<'_> {
                         interval(&grade.explained),
                         interval(&grade.spearman),
                         interval(&grade.sign_accuracy),
+                        format!(
+                            "{}, {}",
+                            interval(&grade.clear_sign_accuracy),
+                            numbers::counted(grade.clear_pairs as u64, "pair", "pairs")
+                        ),
                     ]
                 })
                 .collect(),
-            note: "Pairs of arm and domain; intervals by bootstrap over them. A slope of 1 is calibrated.".into(),
+            note: "Pairs of arm and domain; intervals by bootstrap over them. A slope of 1 is calibrated; clear are \
+                   the pairs that retraining told from chance."
+                .into(),
         };
         let caption = "Differences of retraining over predicted ones, in nats; a color a domain";
         Section {

@@ -249,7 +249,7 @@ fn print_grades(grades: &[Grade], terminal: Terminal) -> anyhow::Result<()> {
     }
     terminal.result("\nprediction, graded by retraining (pairs of arm and domain)")?;
     terminal.result(format_args!(
-        "{:<18}  {:>5}  {:<24}  {:<22}  {:<24}  {:<22}",
+        "{:<18}  {:>5}  {:<19}  {:<17}  {:<19}  {:<17}  of clear ones",
         "by", "pairs", "slope", "R2", "Spearman", "sign accuracy"
     ))?;
     for grade in grades {
@@ -260,13 +260,15 @@ fn print_grades(grades: &[Grade], terminal: Terminal) -> anyhow::Result<()> {
             )
         };
         let line = format!(
-            "{:<18}  {:>5}  {:<24}  {:<22}  {:<24}  {:<22}",
+            "{:<18}  {:>5}  {:<19}  {:<17}  {:<19}  {:<17}  {}, {} pairs",
             grade.method,
             grade.pairs,
             words(&grade.slope),
             words(&grade.explained),
             words(&grade.spearman),
-            words(&grade.sign_accuracy)
+            words(&grade.sign_accuracy),
+            words(&grade.clear_sign_accuracy),
+            grade.clear_pairs
         );
         terminal.result(line.trim_end())?;
     }
