@@ -150,7 +150,6 @@ pub struct OrderArguments {
 
 /// Runs that a study makes.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Runs to make")]
 pub struct RunsToMake {
     /// The recipe that the study changes
     #[arg(value_name = "RECIPE")]
@@ -174,7 +173,6 @@ pub struct RunsToMake {
 
 /// Runs that there are.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Runs that there are")]
 pub struct PointsArguments {
     /// The runs: files, folders, globs
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "recipe")]
