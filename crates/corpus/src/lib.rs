@@ -52,8 +52,9 @@ pub use loader::{
 };
 pub use normalize::normalize;
 pub use prepare::{
-    ConversationWriter, Dropped, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary, Marked, PreparePlan,
-    Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, learned_tokens, prepare,
+    ConversationWriter, Derivation, DocumentOrder, Dropped, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary,
+    Marked, PreparePlan, Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, derive, learned_tokens,
+    prepare,
 };
 pub use read::{
     Bytes, Compression, Damage, Document, Documents, FileFormat, FileKind, FileList, JsonFields, LARGEST_EXPANSION,

@@ -1,8 +1,8 @@
-//! What can go wrong when a run's records are read.
+//! What can go wrong when records are read and laws are fitted.
 
 use std::path::PathBuf;
 
-/// Why a record could not be read. Every variant names the file and says what to do.
+/// Why a record could not be read, or a law not be fitted. Every variant says what to do, and names the file where there is one.
 #[derive(Debug, thiserror::Error)]
 pub enum InfluenceError {
     /// The file cannot be opened.
@@ -39,4 +39,46 @@ pub enum InfluenceError {
         /// What to do.
         hint: &'static str,
     },
+    /// A file of runs cannot be read as one.
+    #[error("{path}: {detail}\n  hint: {hint}")]
+    Points {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, with the row where there is one.
+        detail: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Runs do not tell what a law has to say.
+    #[error("{what}\n  hint: {hint}")]
+    Law {
+        /// What they lack.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A study that cannot be made as it was asked for.
+    #[error("{what}\n  hint: {hint}")]
+    Study {
+        /// What does not go together.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}: {source}\n  hint: {hint}")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A run of a study cannot be made.
+    #[error(transparent)]
+    Train(#[from] loam_train::TrainError),
+    /// The text of a study cannot be read or prepared.
+    #[error(transparent)]
+    Corpus(#[from] loam_corpus::CorpusError),
 }

@@ -5,12 +5,16 @@
 //!
 //! - [`ledger`] reads `ledger.parquet` and turns it into values by source, held-out domain and time, and says whether
 //!   the books close.
+//! - [`laws`] fits laws of scale, repetition and mixture to runs, with intervals.
+//! - [`studies`] plans, makes and compares runs that differ in one thing, and grades what the ledger predicted.
 //! - [`columns`] reads Parquet columns by name, forgiving about how a writer encoded integers and strings.
 
 #![forbid(unsafe_code)]
 
 pub mod columns;
 mod error;
+pub mod laws;
 pub mod ledger;
+pub mod studies;
 
 pub use error::InfluenceError;

@@ -4,6 +4,7 @@ mod cluster;
 mod data;
 mod embed;
 mod result;
+mod study;
 mod tasks;
 mod word2vec;
 mod writing;
@@ -15,6 +16,10 @@ use std::path::PathBuf;
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
 pub use embed::{EvalEmbedArguments, SearchArguments, SearchMethod, SimilarityLossName};
+pub use study::{
+    FitArguments, MixArguments, OrderArguments, PointsArguments, QualityArguments, RepeatArguments, RunsToMake,
+    ScaleArguments, StudyCommand,
+};
 pub use tasks::{
     AnswerArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments, EvalCommand,
     EvalLanguageModelArguments, EvalTagArguments, FamilyName, FineTuneArguments, GivenArguments, MeasureArguments,
@@ -127,6 +132,9 @@ pub enum Command {
     Scheduler(SchedulerArguments),
     /// Read files of preparations for a scheduler, on a cluster
     Worker(WorkerArguments),
+    /// Find out what data does, by experiments and laws: mixtures, sizes, repetition, quality, order
+    #[command(subcommand)]
+    Study(StudyCommand),
     /// Draw the report of a run
     Report(ReportArguments),
     /// List the runs in a folder

@@ -5,6 +5,7 @@
 //! run in it is an error.
 //!
 //! - [`write()`] draws `report.html`: the answer in words first, then curves, the data ledger, data, samples, details.
+//! - [`study`] draws the pages of studies: laws with their bands, the runs that they were fitted to, forecasts.
 //! - [`runs::list`] lists the runs under a folder.
 //! - [`query::query`] asks the Parquet tables and events of any number of runs in SQL.
 //!
@@ -19,6 +20,7 @@ mod numbers;
 mod page;
 pub mod query;
 pub mod runs;
+pub mod study;
 mod svg;
 
 pub use error::ReportError;

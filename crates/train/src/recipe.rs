@@ -509,6 +509,13 @@ choice! {
     }
 }
 
+impl ModelFamily {
+    /// Whether its models have attention heads.
+    pub fn has_heads(self) -> bool {
+        !matches!(self, Self::Rnn | Self::Lstm | Self::Gru)
+    }
+}
+
 choice! {
     /// What a model learns.
     ObjectiveKind {

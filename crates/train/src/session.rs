@@ -19,7 +19,7 @@ use loam_models::bert::PretrainingBert;
 use loam_models::{Adaptable, Adapted, CausalModel, LoraConfig, MaskedBert, ModelError, SourceToTarget, weights};
 use loam_nn::precision;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// Where and how a run computes.
@@ -392,6 +392,48 @@ fn chat(recipe: &Recipe, session: &Session) -> Result<Option<(ConversationWriter
     })?;
     let made = writers(from.as_deref(), recipe.objective.chat_template.as_deref());
     made.map(Some).map_err(TrainError::Request)
+}
+
+/// Prepares a recipe's text in `folder`, as `loam data prepare` lays it out (`tokens/` and `documents.parquet`), so that
+/// several runs can train on it by `data.prepared`. What is there already is opened, and what a recipe names as prepared is
+/// opened where it is; the second value is the folder.
+///
+/// # Errors
+/// When the recipe or the text does not allow it.
+pub fn prepare_tokens(
+    recipe: &Recipe,
+    folder: &Path,
+    session: &Session,
+    observer: &mut dyn Observer,
+) -> Result<(Prepared, PathBuf), TrainError> {
+    if let Some(made) = &recipe.data.prepared {
+        return Ok((open_prepared(made, recipe)?, made.clone()));
+    }
+    let (tokens, documents) = (folder.join("tokens"), folder.join("documents.parquet"));
+    let prepared = if tokens.exists() {
+        Prepared::open(&tokens)?
+    } else {
+        let kind = plan::kind(recipe)?;
+        let conversations = chat(recipe, session)?.map(|(writer, _)| writer);
+        loam_corpus::prepare(&plan::prepare_plan(recipe, kind, conversations), &tokens, &mut |progress| {
+            observer.preparing(progress)
+        })?
+    };
+    if !documents.exists() {
+        let (from, aside) = (tokens.join("documents.parquet"), folder.join(".documents.partial"));
+        fs::copy(&from, &aside).map_err(|source| TrainError::io(&from, source))?;
+        fs::rename(&aside, &documents).map_err(|source| TrainError::io(&documents, source))?;
+    }
+    Ok((prepared, folder.to_owned()))
+}
+
+/// Parameters of the recipe's new model with a vocabulary of so many ids; none where it goes on with a model, and where they
+/// are more than can be counted.
+pub fn parameters(recipe: &Recipe, vocabulary: usize) -> Option<u64> {
+    match &recipe.model {
+        ModelRecipe::New(shape) => Configuration::of_size(shape, vocabulary).parameters(),
+        ModelRecipe::From { .. } => None,
+    }
 }
 
 /// Where the tokenizer of prepared data lies.

@@ -12,6 +12,7 @@
 //! DIR/tokenizer/                       in Hugging Face's layout
 //! ```
 
+mod derive;
 pub(crate) mod examples;
 mod plan;
 mod prepared;
@@ -19,6 +20,7 @@ mod run;
 mod scan;
 mod summary;
 
+pub use derive::{Derivation, DocumentOrder, derive};
 pub use examples::learned_tokens;
 pub(crate) use plan::read_options;
 pub use plan::{

@@ -162,7 +162,7 @@ impl Index {
 #[derive(Debug)]
 pub struct Prepared {
     directory: PathBuf,
-    index: Index,
+    pub(super) index: Index,
     tokenizer: Tokenizer,
     train: Vec<Arc<TokenStream>>,
     held_out: Vec<Arc<TokenStream>>,

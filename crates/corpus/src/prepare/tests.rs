@@ -401,3 +401,54 @@ fn a_loader_shows_every_pair_once_an_epoch_and_goes_on_from_anywhere() {
     let error = PairLoader::new(&prepared, Fit::Sides(1), 160, 5).err().unwrap().to_string();
     assert!(error.contains("no source has pairs of at most 1 tokens"), "{error}");
 }
+
+#[test]
+fn other_data_is_derived_without_reading_texts_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = quiet(&two_sources(folder.path()), &folder.path().join("base/tokens")).unwrap();
+    let documents = folder.path().join("base/tokens/documents.parquet");
+    let derived = |name: &str, change: Derivation| derive(&base, &documents, &change, &folder.path().join(name));
+
+    let reweighted = derived("w", Derivation { weights: Some(vec![0.0, 1.0]), ..Derivation::default() }).unwrap();
+    reweighted.verify().unwrap();
+    assert_eq!(reweighted.sources()[0].share, 0.0);
+    assert_eq!(reweighted.sources()[0].tokens, base.sources()[0].tokens);
+    assert_eq!(reweighted.held_out(), base.held_out());
+    assert_ne!(reweighted.hash(), base.hash());
+    let same = derived("same", Derivation::default()).unwrap();
+    assert_eq!(same.hash(), base.hash());
+
+    let part = |name, part| derived(name, Derivation { part, ..Derivation::default() }).unwrap();
+    let (half, quarter) = (part("half", 0.5), part("quarter", 0.25));
+    let share = half.sources()[0].tokens as f64 / base.sources()[0].tokens as f64;
+    assert!((share - 0.5).abs() < 0.02, "{share}");
+    let kept = |name: &str| -> Vec<String> {
+        let rows = rows(&folder.path().join(name));
+        let splits = strings(&rows, "split").into_iter().zip(strings(&rows, "id"));
+        splits.filter(|(split, _)| split.as_deref() == Some("train")).filter_map(|(_, id)| id).collect()
+    };
+    let (of_half, of_quarter) = (kept("half"), kept("quarter"));
+    assert!(of_quarter.iter().all(|id| of_half.contains(id)) && of_quarter.len() < of_half.len());
+    assert_eq!(of_half.len() as u64, half.sources().iter().map(|source| source.documents).sum::<u64>());
+    assert!(strings(&rows(&folder.path().join("half")), "rule").contains(&Some("not in this part".to_owned())));
+
+    let twice = derived("twice", Derivation { part: 0.25, copies: 2, ..Derivation::default() }).unwrap();
+    assert_eq!(twice.sources()[0].tokens, 2 * quarter.sources()[0].tokens);
+
+    let short =
+        derived("short", Derivation { order: Some(DocumentOrder::ShortFirst), ..Derivation::default() }).unwrap();
+    assert!(short.is_ordered() && short.sources()[0].tokens == base.sources()[0].tokens);
+    let end = short.train_stream(0).end_of_text().unwrap();
+    let ids: Vec<u32> = short.train_stream(0).iter().collect();
+    let lengths: Vec<usize> = ids.split(|id| *id == end).map(<[u32]>::len).collect();
+    // The last end closes the stream and opens nothing.
+    assert!(lengths[..lengths.len() - 1].is_sorted(), "{lengths:?}");
+    for bad in [
+        Derivation { part: 0.0, ..Derivation::default() },
+        Derivation { part: f64::NAN, ..Derivation::default() },
+        Derivation { weights: Some(vec![1.0]), ..Derivation::default() },
+        Derivation { weights: Some(vec![0.0, 0.0]), ..Derivation::default() },
+    ] {
+        assert!(derived("bad", bad).is_err());
+    }
+}

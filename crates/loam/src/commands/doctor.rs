@@ -71,6 +71,11 @@ pub fn run(global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Rate of a matrix product of this machine, in GFLOP/s.
+pub fn product_gflops() -> f64 {
+    measure(Precision::F32).0
+}
+
 /// Rate of a matrix product in GFLOP/s, and its largest error against f64.
 fn measure(precision: Precision) -> (f64, f64) {
     const N: usize = 768;

@@ -24,6 +24,7 @@ pub mod runs;
 pub mod score;
 pub mod search;
 pub mod split;
+pub mod study;
 pub mod summarize;
 pub mod tag;
 pub mod texts;
@@ -33,6 +34,8 @@ pub mod translate;
 pub mod why;
 pub mod word2vec;
 
+use loam_influence::InfluenceError;
+use loam_train::TrainError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +55,9 @@ impl std::error::Error for Misuse {}
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let misused = error.is::<Misuse>()
         || error.is::<loam_train::recipe::RecipeError>()
-        || matches!(error.downcast_ref(), Some(loam_train::TrainError::Recipe(_) | loam_train::TrainError::Request(_)));
+        || matches!(error.downcast_ref(), Some(InfluenceError::Study { .. }))
+        || matches!(error.downcast_ref(), Some(InfluenceError::Train(TrainError::Recipe(_) | TrainError::Request(_))))
+        || matches!(error.downcast_ref(), Some(TrainError::Recipe(_) | TrainError::Request(_)));
     if misused { 2 } else { 1 }
 }
 

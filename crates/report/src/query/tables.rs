@@ -12,10 +12,17 @@ use datafusion::prelude::ParquetReadOptions;
 
 use crate::ReportError;
 use crate::folder::{DOCUMENTS, EVENTS, LEDGER, METRICS, is_missing, is_run, name};
+use loam_influence::studies::table::{EFFECTS, RUNS};
 
 /// Tables that are Parquet files, or folders of them, in a run's folder.
-const PARQUET: [(&str, &[&str]); 4] =
-    [("metrics", &[METRICS]), ("ledger", &[LEDGER]), ("documents", &[DOCUMENTS]), ("texts", &["text/", "held_out/"])];
+const PARQUET: [(&str, &[&str]); 6] = [
+    ("metrics", &[METRICS]),
+    ("ledger", &[LEDGER]),
+    ("documents", &[DOCUMENTS]),
+    ("texts", &["text/", "held_out/"]),
+    ("study", &[EFFECTS]),
+    ("study_runs", &[RUNS]),
+];
 
 /// What is registered, for hints.
 pub(super) struct Tables {
@@ -35,8 +42,9 @@ impl Tables {
                 hint: "name a run's folder, or train one first".into(),
             });
         }
-        // What `loam data prepare` writes has documents alone.
-        if let Some(path) = runs.iter().find(|path| !is_run(path) && is_missing(&path.join(DOCUMENTS))) {
+        // What `loam data prepare` writes has documents alone, and a study its tables.
+        let holds = |path: &&PathBuf| [DOCUMENTS, EFFECTS].iter().any(|file| !is_missing(&path.join(file)));
+        if let Some(path) = runs.iter().find(|path| !is_run(path) && !holds(path)) {
             return Err(ReportError::NotARun {
                 path: path.clone(),
                 detail: format!("it holds neither {EVENTS} nor {METRICS} nor {DOCUMENTS}"),

@@ -18,7 +18,7 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    fn class(self) -> String {
+    pub(super) fn class(self) -> String {
         match self {
             Self::Color(index) => format!("c{}", index % super::COLORS),
             Self::Quiet => "quiet".to_owned(),

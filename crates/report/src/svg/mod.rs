@@ -2,6 +2,8 @@
 //! and paper. A chart is drawn at [`WIDTH`] units and scaled by the page.
 
 mod bars;
+mod curve_chart;
+mod forest;
 mod line_chart;
 mod scale;
 mod strip;
@@ -11,6 +13,8 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthChar;
 
 pub(crate) use bars::{Bar, BarRow, bars};
+pub(crate) use curve_chart::{Axis, Curve, CurveChart, Dot};
+pub(crate) use forest::{ForestRow, forest};
 pub(crate) use line_chart::{Line, LineChart, Reference, Style};
 pub(crate) use strip::{Strip, StripRow};
 

@@ -164,7 +164,9 @@ impl Bootstrap {
         })
     }
 
-    fn around(&self, value: f64, values: &mut [f64]) -> Interval {
+    /// A value with the interval that its values over resamples give it, for measures that were made elsewhere from the draws
+    /// of [`Self::draw`].
+    pub fn around(&self, value: f64, values: &mut [f64]) -> Interval {
         values.sort_unstable_by(f64::total_cmp);
         let outside = (1.0 - self.confidence.clamp(0.0, 1.0)) / 2.0;
         let end = |share| quantile(values, share).unwrap_or(value);
@@ -172,7 +174,7 @@ impl Bootstrap {
     }
 
     /// How often each example is drawn in one resample.
-    fn draw(&self, resample: usize, draws: &mut [u32]) {
+    pub fn draw(&self, resample: usize, draws: &mut [u32]) {
         let stream = stream(self.seed, resample);
         draws.fill(0);
         let count = draws.len() as u64;

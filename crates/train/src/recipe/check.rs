@@ -262,7 +262,7 @@ fn model(recipe: &Recipe) -> Result<Option<usize>, Problem> {
     size("model.heads", shape.heads)?;
     size("model.context", shape.context)?;
     below_one("model.dropout", shape.dropout)?;
-    let has_heads = !matches!(shape.family, ModelFamily::Rnn | ModelFamily::Lstm | ModelFamily::Gru);
+    let has_heads = shape.family.has_heads();
     require_of(!has_heads || shape.width.is_multiple_of(shape.heads), &["model.width", "model.heads"], || {
         let (width, heads) = (shape.width, shape.heads);
         let near = width.next_multiple_of(heads);
