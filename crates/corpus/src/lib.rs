@@ -53,8 +53,7 @@ pub use loader::{
 pub use normalize::normalize;
 pub use prepare::{
     ConversationWriter, Derivation, DocumentOrder, Dropped, ExamplePlan, ExampleStream, HeldOutPlan, HeldOutSummary,
-    Marked, PreparePlan, Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, derive, learned_tokens,
-    prepare,
+    Marked, PreparePlan, Prepared, Progress, SourcePlan, SourceSummary, TokenizerPlan, derive, learned_tokens, prepare,
 };
 pub use read::{
     Bytes, Compression, Damage, Document, Documents, FileFormat, FileKind, FileList, JsonFields, LARGEST_EXPANSION,

@@ -39,6 +39,9 @@ pub enum InfluenceError {
         /// What to do.
         hint: &'static str,
     },
+    /// A file of runs cannot be read at all; rows of CSV, TSV, JSON lines, Parquet and Arrow can.
+    #[error(transparent)]
+    Rows(Box<loam_tasks::TaskError>),
     /// A file of runs cannot be read as one.
     #[error("{path}: {detail}\n  hint: {hint}")]
     Points {

@@ -103,9 +103,8 @@ impl Points {
         }
         let mut asked: Vec<String> = named.iter().map(|(_, column)| column.clone()).collect();
         asked.extend(QUANTITIES.iter().flat_map(|(_, names)| names.iter().map(|name| (*name).to_owned())));
-        let rows = Rows::read(paths, Bytes::default(), &asked).map_err(|error| {
-            fail(error.to_string(), "runs are rows of CSV, TSV, JSON lines, Parquet or Arrow".into())
-        })?;
+        let rows =
+            Rows::read(paths, Bytes::default(), &asked).map_err(|error| InfluenceError::Rows(Box::new(error)))?;
         let mut columns: Vec<(&'static str, String)> = Vec::new();
         for (quantity, usual) in QUANTITIES {
             if let Some((_, column)) = named.iter().find(|(name, _)| name == quantity) {
