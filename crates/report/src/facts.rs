@@ -1,6 +1,7 @@
 //! The events of a run, sorted by what they tell. A resumed run tells some things again: the later word counts.
 
 use loam_corpus::{HeldOutSummary, SourceSummary};
+use loam_train::finetune::Measured;
 use loam_train::record::{Event, EventLine, MetricRow};
 
 /// How a session began.
@@ -66,6 +67,32 @@ pub(crate) struct Sample {
     pub temperature: f64,
 }
 
+/// What a run of fine-tuning is for, and how well the model does it.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskRun {
+    pub name: String,
+    pub examples: u64,
+    pub epochs: f64,
+    /// Examples an optimizer step.
+    pub batch: usize,
+    /// By step.
+    pub measurements: Vec<(u64, Measured)>,
+}
+
+impl TaskRun {
+    /// The measurement of the weights that were kept: the best one, the first of equals.
+    pub fn kept(&self) -> Option<&(u64, Measured)> {
+        let better = |best: Option<_>, one| match best {
+            Some(best) => {
+                let (a, b): (&(u64, Measured), &(u64, Measured)) = (best, one);
+                Some(if b.1.score() > a.1.score() { b } else { a })
+            }
+            None => Some(one),
+        };
+        self.measurements.iter().fold(None, better)
+    }
+}
+
 /// What the ledger cost.
 #[derive(Clone, Debug)]
 pub(crate) struct LedgerCost {
@@ -106,6 +133,8 @@ pub(crate) struct Facts {
     pub best_checkpoint: Option<(u64, String)>,
     pub samples: Vec<Sample>,
     pub ledger_cost: Option<LedgerCost>,
+    /// Of a run of fine-tuning.
+    pub task: Option<TaskRun>,
     /// How the last session ended; none while it goes on, and none after a kill.
     pub finish: Option<Finish>,
     /// Last step, and training tokens where known, that anything tells of.
@@ -135,7 +164,10 @@ impl Facts {
                 self.finish = None;
                 match resumed_from {
                     Some(step) => self.forget_after(step),
-                    None => self.losses.clear(),
+                    None => {
+                        self.losses.clear();
+                        self.task = None;
+                    }
                 }
             }
             Event::Tokenizer { kind, vocabulary, origin } => self.tokenizer = Some((kind, vocabulary, origin)),
@@ -157,13 +189,19 @@ impl Facts {
                 let bits_per_byte = Some(bits_per_byte);
                 self.evaluation(&domain, Evaluation { step, loss, bits_per_byte, accuracy, tokens });
             }
-            Event::FineTuning { steps, epochs, tokens, .. } => {
-                let batch = (tokens as f64 * epochs / steps.max(1) as f64).round() as usize;
-                self.plan = Some((steps, batch, batch));
+            Event::FineTuning { task: name, steps, epochs, examples, tokens, batch } => {
+                let batch_tokens = (tokens as f64 * epochs / steps.max(1) as f64).round() as usize;
+                self.plan = Some((steps, batch_tokens, batch_tokens));
+                let measurements = self.task.take().map(|task| task.measurements).unwrap_or_default();
+                self.task = Some(TaskRun { name, examples, epochs, batch, measurements });
             }
             Event::Measurement { step, measured, .. } => {
                 let (loss, accuracy) = (measured.loss, measured.metrics.get("accuracy").copied());
                 let tokens = measured.examples;
+                if let Some(task) = &mut self.task {
+                    task.measurements.retain(|(other, _)| *other != step);
+                    task.measurements.push((step, measured));
+                }
                 self.evaluation("validation", Evaluation { step, loss, bits_per_byte: None, accuracy, tokens });
             }
             Event::Checkpoint { step, path, best } => {
@@ -190,6 +228,9 @@ impl Facts {
     fn forget_after(&mut self, step: u64) {
         for domain in &mut self.losses {
             domain.evaluations.retain(|evaluation| evaluation.step <= step);
+        }
+        if let Some(task) = &mut self.task {
+            task.measurements.retain(|(measured, _)| *measured <= step);
         }
         self.step = step;
     }

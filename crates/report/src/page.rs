@@ -6,6 +6,7 @@ mod data;
 mod details;
 mod ledger;
 mod scores;
+mod task;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -80,6 +81,9 @@ struct Page {
     /// Stacks of pictures.
     curves: Vec<Vec<Picture>>,
     scores: Vec<scores::ScoreRow>,
+    /// Whether it is a run of fine-tuning, which has no ledger, no sources, and no samples.
+    is_task: bool,
+    metrics: Vec<task::MetricRow>,
     ledger: Option<ledger::LedgerSection>,
     no_ledger: &'static str,
     data: data::DataSection,
@@ -103,7 +107,9 @@ fn render(folder: &RunFolder) -> Result<String, ReportError> {
         problems: folder.problems.clone(),
         figures: details::figures(&facts),
         curves: curves::pictures(&facts, &folder.metrics, &clock),
-        scores: scores::rows(&facts),
+        scores: if facts.task.is_none() { scores::rows(&facts) } else { Vec::new() },
+        is_task: facts.task.is_some(),
+        metrics: facts.task.as_ref().map(task::rows).unwrap_or_default(),
         ledger: summary.as_ref().map(|(ledger, summary)| ledger::section(ledger, summary, &facts, &clock)),
         no_ledger: match &folder.ledger {
             Some(_) => "The ledger of this run is empty: no interval was booked before it stopped.",

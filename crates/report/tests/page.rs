@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use loam_report::ReportError;
-use loam_train::record::Event;
+use loam_train::finetune::Measured;
+use loam_train::record::{Event, EventLine};
 
 fn page(run: &Path) -> String {
     let path = loam_report::write(run).unwrap();
@@ -213,6 +214,49 @@ fn a_resumed_run_forgets_what_it_redid() {
     assert!(text.contains("from step 100 at 2026-01-05T10:12:00.204Z"), "{text}");
     assert!(text.contains("in 2 sessions"), "{text}");
     assert_eq!(html.matches("<circle").count(), 2 * 2 * 16, "each evaluation once, in two charts");
+}
+
+#[test]
+fn a_run_of_fine_tuning_tells_its_task_and_not_what_it_has_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("reviews");
+    fixture::write(&run);
+    std::fs::remove_file(run.join("ledger.parquet")).unwrap();
+    let mut events = fixture::events();
+    events.retain(|line| matches!(&line.event, Event::Start { .. } | Event::Model { .. } | Event::Finish { .. }));
+    let event = |event: Event| EventLine { time: events[0].time.clone(), event };
+    let tuning = Event::FineTuning {
+        task: "classify".to_owned(),
+        steps: 200,
+        epochs: 2.0,
+        examples: 3200,
+        tokens: 64_000,
+        batch: 32,
+    };
+    let measured = |step, accuracy: f64| Event::Measurement {
+        step,
+        epoch: step as f64 / 100.0,
+        measured: Measured {
+            loss: 0.4,
+            metrics: [("accuracy".to_owned(), accuracy), ("macro_f1".to_owned(), accuracy - 0.01)].into(),
+            deciding: "accuracy".to_owned(),
+            examples: 400,
+        },
+    };
+    let more = [event(tuning), event(measured(100, 0.91)), event(measured(200, 0.88))];
+    let finish = events.pop().unwrap();
+    events.extend(more);
+    events.push(finish);
+    fixture::write_events(&run, &events);
+    let text = words(&page(&run));
+    assert!(text.contains("accuracy came to 0.910 at step 100, whose weights were kept"), "{text}");
+    assert!(text.contains("accuracy, which decides0.91000.8800"), "{text}");
+    for absent in
+        ["What the data did", "There is no ledger", "outside the embeddings", "recorded no samples", "loam train"]
+    {
+        assert!(!text.contains(absent), "{absent}: {text}");
+    }
+    assert!(text.contains("loam finetune") && text.contains("loam eval classify"), "{text}");
 }
 
 #[test]

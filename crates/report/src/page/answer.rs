@@ -15,6 +15,10 @@ const NAMED: usize = 8;
 
 /// Paragraphs as safe HTML: first what was trained and reached, then what the data did.
 pub(super) fn paragraphs(facts: &Facts, books: Option<&LedgerSummary>) -> Vec<String> {
+    if let Some(task) = &facts.task {
+        let told = [Some(trained(facts)), ended(facts), Some(super::task::sentence(task))];
+        return vec![told.into_iter().flatten().collect::<Vec<_>>().join(" ")];
+    }
     let reached: Vec<String> =
         [Some(trained(facts)), ended(facts), Some(losses(facts))].into_iter().flatten().collect();
     let mut did: Vec<String> = Vec::new();
@@ -70,7 +74,10 @@ fn ended(facts: &Facts) -> Option<String> {
     match facts.finish.as_ref().map(|finish| finish.reason.as_str()) {
         Some("done") => None,
         Some("interrupted") => Some(format!("It was interrupted at {at}.")),
-        Some("early_stop") => Some(format!("It stopped early, at {at}, because the held-out loss fell no further.")),
+        Some("early_stop") => Some(format!(
+            "It stopped early, at {at}, because {} no further.",
+            if facts.task.is_some() { "what was measured rose" } else { "the held-out loss fell" }
+        )),
         Some("non_finite") => {
             let good = facts.best_checkpoint.as_ref().map_or_else(String::new, |(step, path)| {
                 format!(" The last good checkpoint is {} (step {}).", escape(path), numbers::grouped(*step))

@@ -2,7 +2,7 @@
 
 use loam_train::record::MetricRow;
 
-use super::{Clock, Picture, token_tick};
+use super::{Clock, Picture, task, token_tick};
 use crate::facts::{DomainLoss, Facts};
 use crate::svg::{Line, LineChart, Reference, Style};
 
@@ -28,8 +28,11 @@ pub(super) fn pictures(facts: &Facts, metrics: &[MetricRow], clock: &Clock) -> V
         zero: false,
     };
     if let Some(svg) = overview.draw(token_tick) {
-        pictures.push(vec![Picture::new("Loss in nats a token, over training tokens", svg)]);
+        // A task's loss is of what its examples tell: a label, a span.
+        let unit = if facts.task.is_some() { "nats" } else { "nats a token" };
+        pictures.push(vec![Picture::new(format!("Loss in {unit}, over training tokens"), svg)]);
     }
+    pictures.extend(task::picture(facts, clock).map(|picture| vec![picture]));
     for (index, loss) in facts.losses.iter().enumerate().take(DOMAINS) {
         pictures.extend(domain_picture(index, loss, facts, clock).map(|picture| vec![picture]));
     }

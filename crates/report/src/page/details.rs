@@ -58,7 +58,11 @@ pub(super) fn figures(facts: &Facts) -> Vec<Figure> {
     let figure = |label: &str, value: String, note: String| Figure { label: label.to_owned(), value, note };
     let mut figures = Vec::new();
     if let Some(model) = &facts.model {
-        let note = format!("{} outside the embeddings", numbers::compact(model.non_embedding_parameters as f64));
+        let note = if facts.task.is_some() {
+            format!("{}, width {}", numbers::counted(model.layers as u64, "layer", "layers"), model.width)
+        } else {
+            format!("{} outside the embeddings", numbers::compact(model.non_embedding_parameters as f64))
+        };
         figures.push(figure("parameters", numbers::compact(model.parameters as f64), note));
     }
     if facts.tokens > 0 {
@@ -119,11 +123,15 @@ pub(super) fn rows(folder: &RunFolder, facts: &Facts) -> Vec<(String, String)> {
     };
     row("folder", folder.path.display().to_string());
     if let Some(model) = &facts.model {
+        let outside = if facts.task.is_some() {
+            String::new()
+        } else {
+            format!(" ({} outside the embeddings)", grouped(model.non_embedding_parameters))
+        };
         let shape = format!(
-            "{}: {} parameters ({} outside the embeddings), width {}, {} layers, {} heads, context {}",
+            "{}: {} parameters{outside}, width {}, {} layers, {} heads, context {}",
             model.family,
             grouped(model.parameters),
-            grouped(model.non_embedding_parameters),
             model.width,
             model.layers,
             model.heads,
@@ -136,7 +144,11 @@ pub(super) fn rows(folder: &RunFolder, facts: &Facts) -> Vec<(String, String)> {
     }
     if let Some((steps, batch, micro)) = facts.plan {
         let (steps, batch, micro) = (grouped(steps), grouped(batch as u64), grouped(micro as u64));
-        row("plan", format!("{steps} steps of {batch} tokens, in micro-batches of {micro} tokens of one source"));
+        let plan = match &facts.task {
+            Some(task) => format!("{steps} steps of {} examples, about {batch} tokens", task.batch),
+            None => format!("{steps} steps of {batch} tokens, in micro-batches of {micro} tokens of one source"),
+        };
+        row("plan", plan);
     }
     if let Some(session) = facts.sessions.last() {
         row("machine", session.machine.clone());
@@ -168,6 +180,17 @@ pub(super) fn commands(folder: &RunFolder, facts: &Facts) -> Vec<Command> {
     let prompt = facts.samples.first().map_or("Once upon a time", |sample| sample.prompt.as_str());
     let mut commands = Vec::new();
     let mut command = |purpose, command: String| commands.push(Command { purpose, command });
+    if let Some(task) = &facts.task {
+        if folder.recipe.is_some() {
+            command("Train it again", format!("loam finetune {} -o {again}", within("recipe.toml")));
+            if facts.finish.as_ref().is_none_or(|finish| finish.reason == "interrupted") {
+                command("Go on with this run", format!("loam finetune --resume -o {run}"));
+            }
+        }
+        command("Measure it", format!("loam eval {} --model {run} --data FILE", quoted(&task.name)));
+        command("Draw this page anew", format!("loam report {run}"));
+        return commands;
+    }
     if folder.recipe.is_some() {
         command("Train it again", format!("loam train {} -o {again}", within("recipe.toml")));
     }
@@ -187,7 +210,7 @@ pub(super) fn commands(folder: &RunFolder, facts: &Facts) -> Vec<Command> {
 
 fn quoted_prompt(prompt: &str) -> String {
     let line: String = prompt.lines().next().unwrap_or_default().chars().take(60).collect();
-    format!("--prompt {}", quoted(if line.trim().is_empty() { "Once upon a time" } else { &line }))
+    quoted(if line.trim().is_empty() { "Once upon a time" } else { &line })
 }
 
 /// A word as a POSIX shell takes it.
