@@ -40,7 +40,7 @@ fn a_classifier_is_trained_used_and_measured() {
     let output = train(folder, "cnn", &small);
     done(&output);
     assert!(text(&output.stderr).contains("kept: step"), "{}", text(&output.stderr));
-    for file in ["recipe.toml", "events.jsonl", "metrics.parquet", "model/config.json", "model/README.md"] {
+    for file in ["recipe.toml", "events.jsonl", "metrics.parquet", "report.html", "model/config.json"] {
         assert!(folder.join("cnn").join(file).is_file(), "{file}");
     }
 

@@ -26,7 +26,7 @@ use std::path::PathBuf;
                         longer than the model sees are read in windows, not cut; examples of writing that are longer are left out, and \
                         counted.\n\n\
                         Leaves in the run's folder: recipe.toml (all of the above, which may be given again), events.jsonl, \
-                        metrics.parquet, checkpoints, and model/, the weights that were best on the validation examples, for \
+                        metrics.parquet, report.html, checkpoints, and model/, the weights that were best on the validation examples, for \
                         loam classify, loam tag and so on, loam search, loam eval and transformers.\n\n\
                         Examples:\n  \
                         loam finetune classify --model hf:sentence-transformers/all-MiniLM-L6-v2 --train train.tsv --valid dev.tsv\n  \

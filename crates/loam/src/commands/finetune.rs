@@ -65,6 +65,7 @@ fn finish(folder: &Path, outcome: &FineTuned, terminal: Terminal) -> anyhow::Res
             count(best.examples)
         ));
     }
+    super::train::draw(folder, terminal);
     terminal.say(format_args!("model: {}", folder.join("model").display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -52,13 +52,18 @@ pub fn finish(folder: &Path, outcome: &Outcome, terminal: Terminal) -> anyhow::R
             crate::terminal::count(loss.tokens)
         ));
     }
+    draw(folder, terminal);
+    terminal.say(format_args!("model: {}", folder.join("model").display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Draws a run's page.
+pub fn draw(folder: &Path, terminal: Terminal) {
     match loam_report::write(folder) {
         Ok(page) => terminal.say(format_args!("report: {}", page.display())),
         // The run is done and safe; its page can be drawn again.
         Err(error) => terminal.warning(format_args!("the report could not be drawn: {error}")),
     }
-    terminal.say(format_args!("model: {}", folder.join("model").display()));
-    Ok(ExitCode::SUCCESS)
 }
 
 fn folder_to_resume(arguments: &TrainArguments, dtype: Option<&str>) -> anyhow::Result<PathBuf> {
