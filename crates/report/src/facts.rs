@@ -162,12 +162,11 @@ impl Facts {
                 self.sessions.push(Session { time, loam, machine, device, threads, precision, seed, resumed_from });
                 self.samples.clear();
                 self.finish = None;
-                match resumed_from {
-                    Some(step) => self.forget_after(step),
-                    None => {
-                        self.losses.clear();
-                        self.task = None;
-                    }
+                if let Some(step) = resumed_from {
+                    self.forget_after(step);
+                } else {
+                    self.losses.clear();
+                    self.task = None;
                 }
             }
             Event::Tokenizer { kind, vocabulary, origin } => self.tokenizer = Some((kind, vocabulary, origin)),
