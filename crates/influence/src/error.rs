@@ -68,6 +68,17 @@ pub enum InfluenceError {
         /// What to do.
         hint: String,
     },
+    /// A question that cannot be answered, or an index that is of something else.
+    #[error("{what}\n  hint: {hint}")]
+    Attribution {
+        /// What does not go.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped; what is done so far is gone on with next time")]
+    Interrupted,
     /// A file cannot be written.
     #[error("cannot write {path}: {source}\n  hint: {hint}")]
     Write {

@@ -7,10 +7,12 @@
 //!   the books close.
 //! - [`laws`] fits laws of scale, repetition and mixture to runs, with intervals.
 //! - [`studies`] plans, makes and compares runs that differ in one thing, and grades what the ledger predicted.
+//! - [`attribution`] says which training documents made a model say something, after training.
 //! - [`columns`] reads Parquet columns by name, forgiving about how a writer encoded integers and strings.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod attribution;
 pub mod columns;
 mod error;
 pub mod laws;

@@ -3,6 +3,7 @@
 mod cluster;
 mod data;
 mod embed;
+mod influence;
 mod result;
 mod study;
 mod tasks;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
 pub use embed::{EvalEmbedArguments, SearchArguments, SearchMethod, SimilarityLossName};
+pub use influence::InfluenceArguments;
 pub use study::{
     FitArguments, MixArguments, OrderArguments, PointsArguments, QualityArguments, RepeatArguments, RunsToMake,
     ScaleArguments, StudyCommand,
@@ -132,6 +134,8 @@ pub enum Command {
     Scheduler(SchedulerArguments),
     /// Read files of preparations for a scheduler, on a cluster
     Worker(WorkerArguments),
+    /// Tell what the training data did: values of sources, and the documents that made a model say something
+    Influence(InfluenceArguments),
     /// Find out what data does, by experiments and laws: mixtures, sizes, repetition, quality, order
     #[command(subcommand)]
     Study(StudyCommand),

@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         Some(Command::Data(DataCommand::Why(why))) => commands::why::run(why, terminal),
         Some(Command::Scheduler(scheduler)) => commands::cluster::scheduler(scheduler, terminal),
         Some(Command::Worker(worker)) => commands::cluster::worker(worker, global, terminal),
+        Some(Command::Influence(influence)) => commands::influence::run(influence, global, terminal),
         Some(Command::Study(study)) => commands::study::run(study, global, terminal),
         Some(Command::Report(report)) => commands::report::run(report, global, terminal),
         Some(Command::Runs(runs)) => commands::runs::run(runs, global, terminal),

@@ -66,7 +66,7 @@ impl CausalModel {
     }
 
     /// The final hidden states of `inputs` `[batch, time]`: `[batch, time, width]`. With a seed, dropout is on.
-    pub(crate) fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>) -> Tensor<3> {
+    pub fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>) -> Tensor<3> {
         match self {
             Self::Gpt(model) => model.hidden(inputs, dropout_seed),
             Self::Llama(model) => model.hidden(inputs, dropout_seed, None),

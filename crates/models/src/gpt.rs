@@ -376,7 +376,7 @@ impl Gpt {
     }
 
     /// The final hidden states, `[batch, time, width]`.
-    pub(crate) fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>) -> Tensor<3> {
+    pub fn hidden(&self, inputs: Tensor<2, Int>, dropout_seed: Option<u64>) -> Tensor<3> {
         let dropouts = Dropouts::new(dropout_seed);
         let t = &self.transformer;
         let mut x = ops::embed(t.wte.weight.val(), t.wpe.weight.val(), inputs, 0);

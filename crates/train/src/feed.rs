@@ -3,7 +3,7 @@
 use crate::error::TrainError;
 use crate::objective::{Documents, Example, Kind, Masking, Objective, Settings, Window};
 use crate::plan::Portions;
-use loam_corpus::{IGNORE, Loader, PairLoader, Position, Prepared, evaluation_sequences, fitting};
+use loam_corpus::{ExampleStream, IGNORE, Loader, PairLoader, Position, Prepared, evaluation_sequences, fitting};
 
 /// Examples of one source, side by side.
 #[derive(Clone, Debug)]
@@ -189,6 +189,31 @@ impl Feed {
             of_sentences.unwrap_or_else(|| self.objective.held_out_example(window, &sequence.inputs))
         });
         examples.filter(|example| example.counted() > 0).collect()
+    }
+
+    /// Tokens of text in an example.
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
+    /// The example of a window of text that begins at `start` in a source, the same each time. Where the model continues
+    /// text it reads from `before`, or tells nothing of the first token without one.
+    pub fn passage(&self, before: Option<u32>, tokens: &[u32], source: usize, start: usize) -> Example {
+        let total = start + tokens.len();
+        match &self.objective {
+            Objective::Causal | Objective::Pairs => {
+                let mut all: Vec<u32> = before.into_iter().collect();
+                all.extend(tokens);
+                let inputs = all[..all.len().saturating_sub(1)].to_vec();
+                Example { inputs, targets: all.get(1..).unwrap_or_default().to_vec(), ..Example::default() }
+            }
+            other => other.held_out_example(Window { tokens, source, number: 0, start, total }, &[]),
+        }
+    }
+
+    /// The example of a pair or a conversation.
+    pub fn pair(&self, stream: &ExampleStream, index: usize) -> Example {
+        self.objective.pair(stream, index)
     }
 
     /// Whether the losses of a batch's targets are asked for, in [`Feed::learn`].

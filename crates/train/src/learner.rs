@@ -55,6 +55,12 @@ pub trait Learner: Module {
         (self.token_grades(examples, device), None)
     }
 
+    /// The mean over places of the last hidden states for an example, without regularization; none of a model that has no one
+    /// state of a text.
+    fn state(&self, _example: &Example, _device: &Device) -> Option<Vec<f32>> {
+        None
+    }
+
     /// What it is, for records.
     fn describe(&self) -> Shape;
 
@@ -154,6 +160,11 @@ macro_rules! learns_causally {
                 counted(LanguageModel::token_grades(self, inputs, ids), &targets(examples).0)
             }
 
+            fn state(&self, example: &Example, device: &Device) -> Option<Vec<f32>> {
+                let (inputs, _) = causal_operands(std::slice::from_ref(example), device);
+                Some(mean_of_places(self.hidden(inputs, None)))
+            }
+
             fn describe(&self) -> Shape {
                 CausalModel::from(self.clone()).shape()
             }
@@ -186,6 +197,12 @@ fn masked_operands(examples: &[Example], device: &Device) -> (Inputs, Tensor<1, 
     (inputs, row(places, device), row(told, device))
 }
 
+/// `[1, time, width]` to the mean over time.
+fn mean_of_places(states: Tensor<3>) -> Vec<f32> {
+    let width = states.dims()[2];
+    host(states.mean_dim(1).reshape([width]))
+}
+
 impl Learner for MaskedBert {
     fn loss(
         &self,
@@ -202,6 +219,11 @@ impl Learner for MaskedBert {
         let (inputs, places, told) = masked_operands(examples, device);
         let told_ids = vec![0; told.dims()[0]];
         counted(MaskedBert::token_grades(self, &inputs, places, told), &told_ids)
+    }
+
+    fn state(&self, example: &Example, device: &Device) -> Option<Vec<f32>> {
+        let (inputs, ..) = masked_operands(std::slice::from_ref(example), device);
+        Some(mean_of_places(self.encoder().encode(&inputs, None)))
     }
 
     fn describe(&self) -> Shape {
@@ -366,6 +388,10 @@ impl<M: Adaptable + Learner> Learner for Adapted<M> {
 
     fn measure(&self, examples: &[Example], device: &Device) -> (Vec<Grade>, Option<NextSentences>) {
         self.merge().measure(examples, device)
+    }
+
+    fn state(&self, example: &Example, device: &Device) -> Option<Vec<f32>> {
+        self.merge().state(example, device)
     }
 
     fn describe(&self) -> Shape {

@@ -22,6 +22,7 @@ pub mod optimizer;
 pub mod plan;
 pub mod recipe;
 pub mod record;
+pub mod reopen;
 mod rotation;
 pub mod run;
 pub mod schedule;

@@ -146,21 +146,7 @@ fn tell_values(folder: &Path, terminal: Terminal) {
     let Ok(ledger) = loam_influence::ledger::Ledger::read(&folder.join("ledger.parquet")) else { return };
     let summary = ledger.summary();
     terminal.heading("\nWhat each source brought the held-out loss down by, in nats a token:");
-    for domain in &summary.domains {
-        terminal.say(format_args!("  {}", domain.domain));
-        for line in &domain.lines {
-            let per_token = line
-                .value_per_million_tokens
-                .map_or_else(String::new, |value| format!("   {value:>8.3} a million tokens"));
-            terminal.say(format_args!("    {:<16} {:>8.3}{per_token}", line.line.name(), line.value));
-        }
-        if let (Some(measured), Some(residual)) = (domain.measured, domain.residual) {
-            terminal.say(format_args!(
-                "    {:<16} {:>8.3}   measured {measured:.3}, residual {residual:+.4}",
-                "sum", domain.booked
-            ));
-        }
-    }
+    super::influence::lines_of(&summary, &mut |line| terminal.say(line));
 }
 
 fn suggest(folder: &Path, terminal: Terminal) {

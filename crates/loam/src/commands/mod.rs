@@ -15,6 +15,7 @@ pub mod exchange;
 pub mod fill_mask;
 pub mod finetune;
 pub mod generate;
+pub mod influence;
 pub mod inspect;
 pub mod inspect_model;
 pub mod prepare;
@@ -55,7 +56,7 @@ impl std::error::Error for Misuse {}
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let misused = error.is::<Misuse>()
         || error.is::<loam_train::recipe::RecipeError>()
-        || matches!(error.downcast_ref(), Some(InfluenceError::Study { .. }))
+        || matches!(error.downcast_ref(), Some(InfluenceError::Study { .. } | InfluenceError::Attribution { .. }))
         || matches!(error.downcast_ref(), Some(InfluenceError::Train(TrainError::Recipe(_) | TrainError::Request(_))))
         || matches!(error.downcast_ref(), Some(TrainError::Recipe(_) | TrainError::Request(_)));
     if misused { 2 } else { 1 }

@@ -1,0 +1,661 @@
+//! Attribution after training: which training documents made a model say this?
+//!
+//! Every method gives each training document a number for a question; they differ in what they ask of the model, and each
+//! is compared with those that ask nothing of it (BM25, stretches that stand there as they are). Positive is helpful: with
+//! more of the document the model would have said it sooner.
+//!
+//! Methods of gradients compare a question's gradient with every passage's. The passages' are projected to a few thousand
+//! numbers ([`projection`]) and kept on disk ([`index`]), so that a question costs one backward pass and one product a passage.
+
+pub mod curvature;
+pub mod index;
+pub mod passages;
+pub mod projection;
+pub mod spans;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::Tensor;
+use loam_corpus::{IGNORE, Prepared};
+use loam_nn::parameters;
+use loam_tasks::embed::Bm25;
+use loam_train::export::weights_hash;
+use loam_train::learner::Learner;
+use loam_train::objective::{Example, Kind};
+use loam_train::reopen::{Inquiry, Reopened};
+
+use crate::InfluenceError;
+use curvature::{Damped, Factored};
+use index::{Description, FORMAT, Index, Rows};
+use passages::Passages;
+use projection::{Projection, Projector};
+use spans::Automaton;
+
+/// A way to say what a document did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// ⟨g_q, g_i⟩ at the last weights: a step of gradient descent on i brings q's loss down by that much, to first order.
+    GradientDot,
+    /// The same divided by both lengths.
+    GradientCosine,
+    /// ⟨P g_q, g_i⟩ with Adam's denominators P at the last weights: a step of Adam in the place of one of gradient descent, as the ledger
+    /// has it (compare LESS, Xia et al. 2024).
+    AdamDot,
+    /// Σ η_c ⟨g_q, g_i⟩ over checkpoints c with their learning rates (TracInCP, Pruthi et al. 2020, equation 1).
+    TracIn,
+    /// φ_qᵀ (ΦᵀΦ/n + λI)⁻¹ φ_i of projected gradients φ (TRAK, Park et al. 2023, of one model and with the loss as its output).
+    Trak,
+    /// The same of gradients that were projected matrix by matrix, each with a Fisher matrix of its own (LoGra, Choe et al. 2024).
+    LoGra,
+    /// g_qᵀ (F + λI)⁻¹ g_i with F factored for the whole model (EK-FAC influence, Grosse et al. 2023).
+    EkFac,
+    /// The cosine of mean last hidden states.
+    Representation,
+    /// Words in common, by BM25 (Robertson & Zaragoza 2009).
+    Bm25,
+    /// Tokens of the question that stand in the document as they are, in stretches of [`Settings::shortest_span`] and more.
+    Spans,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 10] = [
+        Self::GradientDot,
+        Self::GradientCosine,
+        Self::AdamDot,
+        Self::TracIn,
+        Self::Trak,
+        Self::LoGra,
+        Self::EkFac,
+        Self::Representation,
+        Self::Bm25,
+        Self::Spans,
+    ];
+
+    /// What a user calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GradientDot => "gradient-dot",
+            Self::GradientCosine => "gradient-cosine",
+            Self::AdamDot => "adam-dot",
+            Self::TracIn => "tracin",
+            Self::Trak => "trak",
+            Self::LoGra => "logra",
+            Self::EkFac => "ek-fac",
+            Self::Representation => "representation",
+            Self::Bm25 => "bm25",
+            Self::Spans => "spans",
+        }
+    }
+
+    /// Whether what it says of a document's passages adds up; else the best passage speaks for its document.
+    pub fn adds_up(self) -> bool {
+        !matches!(self, Self::GradientCosine | Self::Representation)
+    }
+
+    fn projection(self, settings: &Settings) -> Option<Projection> {
+        match self {
+            Self::GradientDot | Self::GradientCosine | Self::AdamDot | Self::TracIn | Self::Trak | Self::EkFac => {
+                Some(Projection::Hashed { dimensions: settings.dimensions })
+            }
+            Self::LoGra => Some(Projection::TwoSided { rank: settings.rank }),
+            Self::Representation | Self::Bm25 | Self::Spans => None,
+        }
+    }
+}
+
+/// How methods are to work.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Numbers that a gradient is projected to.
+    pub dimensions: usize,
+    /// Rows and columns that [`Method::LoGra`] leaves of a matrix.
+    pub rank: usize,
+    /// λ as a part of the mean eigenvalue, where a curvature is inverted.
+    pub damping: f64,
+    /// Passages that EK-FAC's factors are measured on, spread over all.
+    pub factor_passages: usize,
+    /// Checkpoints that [`Method::TracIn`] sums over, the newest; a run keeps `train.keep_checkpoints`.
+    pub checkpoints: usize,
+    /// Shortest stretch in tokens that [`Method::Spans`] counts.
+    pub shortest_span: usize,
+    /// Seed of projections.
+    pub seed: u64,
+    /// Held-out sequences that speak for a domain.
+    pub domain_sequences: usize,
+    /// The folder of indexes; none: `influence` in the run's.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            dimensions: 2048,
+            rank: 16,
+            damping: 0.1,
+            factor_passages: 512,
+            checkpoints: 5,
+            shortest_span: 4,
+            seed: 1,
+            domain_sequences: 64,
+            folder: None,
+        }
+    }
+}
+
+/// What is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// A text, or what follows a prompt.
+    Text {
+        /// What the model reads first, and is not asked about.
+        prompt: String,
+        /// What it says.
+        text: String,
+    },
+    /// A held-out domain, by its name.
+    Domain(String),
+    /// One of so many held-out sequences of a domain, spread over it.
+    Sequence {
+        /// The domain's place.
+        domain: usize,
+        /// Its number.
+        number: usize,
+        /// Of so many.
+        of: usize,
+    },
+}
+
+/// A question as the model reads it.
+#[derive(Clone, Debug)]
+struct Read {
+    examples: Vec<Example>,
+    /// What stands in it.
+    text: String,
+    /// What is asked about.
+    tokens: Vec<u32>,
+}
+
+impl Read {
+    fn counted(&self) -> usize {
+        self.examples.iter().map(Example::counted).sum()
+    }
+}
+
+/// What is told while an answer is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many of so many passages have a gradient at this step.
+    Gradients {
+        /// Passages done.
+        done: usize,
+        /// Of so many.
+        of: usize,
+        /// Of the weights after so many steps.
+        step: u64,
+    },
+    /// The same, for EK-FAC's factors.
+    Factors {
+        /// Gradients taken.
+        done: usize,
+        /// Of so many.
+        of: usize,
+    },
+}
+
+/// Questions, and the methods that are to answer them.
+pub struct Attribution<'a> {
+    /// The questions.
+    pub questions: &'a [Question],
+    /// The methods.
+    pub methods: &'a [Method],
+    /// How they work.
+    pub settings: &'a Settings,
+    /// Set to stop; what an index has so far stays.
+    pub stop: &'a AtomicBool,
+    /// Who is told how far it is.
+    pub progress: &'a mut dyn FnMut(Progress),
+}
+
+/// Every answer.
+pub struct Answers {
+    /// The run's tokens.
+    pub prepared: Prepared,
+    /// Its training documents.
+    pub passages: Passages,
+    /// Steps that the weights had been trained for.
+    pub step: u64,
+    /// The mean loss of every question, in nats a token, at these weights.
+    pub losses: Vec<f64>,
+    /// Of every method and question, what it says of every passage.
+    pub scores: Vec<(Method, Vec<Vec<f64>>)>,
+    /// What a reader has to know, in words.
+    pub notes: Vec<String>,
+}
+
+/// A document as it answers a question.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// Its place among the documents.
+    pub document: usize,
+    /// What the method says of it.
+    pub score: f64,
+    /// Its best passage (its worst, where the score is negative).
+    pub passage: usize,
+}
+
+impl Answers {
+    /// What a method says of every document.
+    pub fn by_document(&self, method: Method, question: usize) -> Vec<Hit> {
+        let Some((_, scores)) = self.scores.iter().find(|(own, _)| *own == method) else { return Vec::new() };
+        let scores = &scores[question];
+        let documents = self.passages.documents.iter().enumerate();
+        let hit = |(document, own): (usize, &passages::Document)| {
+            let range = own.passages.clone();
+            let best = |sign: f64| {
+                range.clone().max_by(|a, b| (sign * scores[*a]).total_cmp(&(sign * scores[*b]))).unwrap_or(range.start)
+            };
+            let score = if method.adds_up() { range.clone().map(|at| scores[at]).sum() } else { scores[best(1.0)] };
+            Hit { document, score, passage: best(if score < 0.0 { -1.0 } else { 1.0 }) }
+        };
+        documents.map(hit).collect()
+    }
+
+    /// The `most` documents of the highest scores, and the `least` of the lowest that are below 0; of equal ones the one that
+    /// stands first. Scores of 0 are no answers.
+    pub fn best_and_worst(&self, method: Method, question: usize, most: usize, least: usize) -> (Vec<Hit>, Vec<Hit>) {
+        let mut hits = self.by_document(method, question);
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document)));
+        let best = hits.iter().take(most).take_while(|hit| hit.score > 0.0).copied().collect();
+        let worst = hits.iter().rev().take(least).take_while(|hit| hit.score < 0.0).copied().collect();
+        (best, worst)
+    }
+}
+
+impl Inquiry for Attribution<'_> {
+    type Finding = Answers;
+    type Error = InfluenceError;
+
+    fn ask<M: Learner>(mut self, mut run: Reopened<M>) -> Result<Answers, InfluenceError> {
+        let passages = Passages::of(&run)?;
+        if passages.passages.is_empty() {
+            return Err(InfluenceError::Attribution {
+                what: format!("{} names no training document", run.documents.display()),
+                hint: "prepare the data again".into(),
+            });
+        }
+        let mut notes = Vec::new();
+        let read: Vec<Read> =
+            self.questions.iter().map(|question| self.read(&run, question, &mut notes)).collect::<Result<_, _>>()?;
+        let last = run.step();
+        let losses = read
+            .iter()
+            .map(|question| {
+                let losses = run.token_losses(&question.examples);
+                losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len().max(1) as f64
+            })
+            .collect();
+        let mut scores = Vec::new();
+        for &method in self.methods {
+            let found = match method {
+                Method::Bm25 => words_in_common(&run.prepared, &passages, &read),
+                Method::Spans => self.spans(&run.prepared, &passages, &read),
+                Method::Representation => self.states(&run, &passages, &read)?,
+                Method::TracIn => self.tracin(&mut run, &passages, &read, &mut notes)?,
+                _ => {
+                    let (rows, projector) = self.indexed(&run, &passages, method)?;
+                    self.gradients(&run, &passages, &read, method, &rows, &projector)?
+                }
+            };
+            run.go_to(last)?;
+            scores.push((method, found));
+        }
+        Ok(Answers { prepared: run.prepared, passages, step: last, losses, scores, notes })
+    }
+}
+
+impl Attribution<'_> {
+    fn read<M: Learner>(
+        &self,
+        run: &Reopened<M>,
+        question: &Question,
+        notes: &mut Vec<String>,
+    ) -> Result<Read, InfluenceError> {
+        let refuse = |what: String, hint: &str| Err(InfluenceError::Attribution { what, hint: hint.to_owned() });
+        let tokenizer = run.prepared.tokenizer();
+        let of_examples = |examples: Vec<Example>| {
+            let told = examples.iter().flat_map(|example| example.targets.iter().copied());
+            let tokens: Vec<u32> = told.filter(|id| *id != IGNORE).collect();
+            let whole = |example: &Example| match run.kind {
+                Kind::Causal | Kind::Masked => example.inputs.clone(),
+                Kind::Pairs | Kind::Spans => [example.source.as_slice(), &example.targets].concat(),
+            };
+            let texts: Vec<String> = examples.iter().map(|example| tokenizer.decode(&whole(example))).collect();
+            Read { text: texts.join("\n"), tokens, examples }
+        };
+        let domains = run.prepared.held_out();
+        match question {
+            Question::Domain(name) => {
+                let Some(domain) = domains.iter().position(|domain| domain.name == *name) else {
+                    let names: Vec<&str> = domains.iter().map(|domain| domain.name.as_str()).collect();
+                    return refuse(
+                        format!("the run has no held-out domain {name:?}"),
+                        &format!("it has {}", names.join(", ")),
+                    );
+                };
+                let examples = run.held_out(domain, self.settings.domain_sequences);
+                if examples.is_empty() {
+                    return refuse(format!("the held-out domain {name:?} is empty"), "ask about another, or a text");
+                }
+                Ok(of_examples(examples))
+            }
+            Question::Sequence { domain, number, of } => {
+                let examples = run.held_out(*domain, *of).into_iter().nth(*number);
+                Ok(of_examples(examples.into_iter().collect()))
+            }
+            Question::Text { prompt, text } => {
+                let (first, tokens) = (tokenizer.encode(prompt), tokenizer.encode(text));
+                if tokens.is_empty() {
+                    return refuse(
+                        "the question has no text".into(),
+                        "give what the model said, with --prompt what it followed",
+                    );
+                }
+                let whole = format!("{prompt}{text}");
+                if matches!(run.kind, Kind::Pairs) {
+                    let end = tokenizer.end_of_text();
+                    let ended = |ids: Vec<u32>| ids.into_iter().chain(end).collect();
+                    let example =
+                        Example { source: ended(first), targets: ended(tokens.clone()), ..Example::default() };
+                    return Ok(Read { examples: vec![example], text: whole, tokens });
+                }
+                let all = [first.as_slice(), &tokens].concat();
+                let window = run.window().max(1);
+                let count = all.len().div_ceil(window);
+                if count > 1 {
+                    notes.push(format!(
+                        "a question of {} tokens is longer than the model's context of {window}: it is read as {count} windows",
+                        all.len()
+                    ));
+                }
+                let mut examples = Vec::new();
+                for part in 0..count {
+                    let range = all.len() * part / count..all.len() * (part + 1) / count;
+                    let before = match range.start {
+                        0 => tokenizer.end_of_text(),
+                        start => Some(all[start - 1]),
+                    };
+                    let mut example = run.passage(before, &all[range.clone()], 0, range.start);
+                    // What stands in the prompt is read and not asked about.
+                    let told = example.targets.len();
+                    if matches!(run.kind, Kind::Causal) {
+                        for (at, target) in example.targets.iter_mut().enumerate() {
+                            if range.end + at < first.len() + told {
+                                *target = IGNORE;
+                            }
+                        }
+                    }
+                    if example.counted() > 0 {
+                        examples.push(example);
+                    }
+                }
+                if examples.is_empty() {
+                    return refuse("nothing of the question is told by the model".into(), "give a longer text");
+                }
+                Ok(Read { examples, text: whole, tokens })
+            }
+        }
+    }
+
+    fn stopped(&self) -> Result<(), InfluenceError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(InfluenceError::Interrupted);
+        }
+        Ok(())
+    }
+
+    fn folder<M: Learner>(&self, run: &Reopened<M>) -> PathBuf {
+        self.settings.folder.clone().unwrap_or_else(|| run.run.folder().join("influence"))
+    }
+
+    /// The rows of the method's index at the run's weights, made where they are not there.
+    fn indexed<M: Learner>(
+        &mut self,
+        run: &Reopened<M>,
+        passages: &Passages,
+        method: Method,
+    ) -> Result<(Rows, Projector), InfluenceError> {
+        let projection = method.projection(self.settings).expect("a method of gradients");
+        let projector = Projector::new(projection, &run.parameters, self.settings.seed);
+        let name = match projection {
+            Projection::Hashed { dimensions } => format!("hashed-{dimensions}"),
+            Projection::TwoSided { rank } => format!("two-sided-{rank}"),
+        };
+        let wanted = Description {
+            format: FORMAT,
+            data: run.prepared.hash().to_owned(),
+            passages: passages.hash(),
+            count: passages.passages.len(),
+            projection,
+            seed: self.settings.seed,
+            dimensions: projector.dimensions(),
+            weights: Vec::new(),
+        };
+        let mut index = Index::open(&self.folder(run).join(name), wanted)?;
+        let (step, hash) = (run.step(), weights_hash(run.model()));
+        if !index.has(step, &hash) {
+            let count = passages.passages.len();
+            index.write(step, &hash, &mut |passage| {
+                self.stopped()?;
+                let gradient = summed_gradient(run, &[passages.example(run, passage)])?;
+                (self.progress)(Progress::Gradients { done: passage + 1, of: count, step });
+                Ok(projector.project(&slices(&gradient)))
+            })?;
+        }
+        Ok((index.rows(step)?, projector))
+    }
+
+    /// What a method of gradients says of every passage.
+    fn gradients<M: Learner>(
+        &mut self,
+        run: &Reopened<M>,
+        passages: &Passages,
+        questions: &[Read],
+        method: Method,
+        rows: &Rows,
+        projector: &Projector,
+    ) -> Result<Vec<Vec<f64>>, InfluenceError> {
+        let mut asked: Vec<Vec<Vec<f32>>> = Vec::new();
+        for question in questions {
+            asked.push(mean_gradient(run, question)?);
+        }
+        match method {
+            Method::AdamDot => {
+                let preconditioner = run.preconditioner();
+                for gradient in &mut asked {
+                    for (values, factors) in gradient.iter_mut().zip(&preconditioner) {
+                        values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+                    }
+                }
+            }
+            Method::EkFac => {
+                let factored = self.factored(run, passages)?;
+                for gradient in &mut asked {
+                    *gradient = factored.solve(&slices(gradient), self.settings.damping);
+                }
+            }
+            _ => {}
+        }
+        let mut vectors: Vec<Vec<f32>> = asked.iter().map(|gradient| projector.project(&slices(gradient))).collect();
+        if matches!(method, Method::Trak | Method::LoGra) {
+            let damped = Damped::of(rows, projector.blocks(), self.settings.damping);
+            vectors = vectors.iter().map(|vector| damped.solve(vector)).collect();
+        }
+        let mut scores = rows.products(&vectors);
+        if method == Method::GradientCosine {
+            let norms = rows.norms();
+            for (scores, vector) in scores.iter_mut().zip(&vectors) {
+                let length = loam_kernels::vector::sum_of_squares(vector).sqrt();
+                for (score, norm) in scores.iter_mut().zip(&norms) {
+                    let both = norm * length;
+                    *score = if both > 0.0 { *score / both } else { 0.0 };
+                }
+            }
+        }
+        Ok(scores)
+    }
+
+    fn tracin<M: Learner>(
+        &mut self,
+        run: &mut Reopened<M>,
+        passages: &Passages,
+        questions: &[Read],
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Vec<f64>>, InfluenceError> {
+        let skipped = run.steps.len().saturating_sub(self.settings.checkpoints.max(1));
+        let steps: Vec<u64> = run.steps[skipped..].to_vec();
+        if steps.len() == 1 {
+            notes.push(
+                "tracin sums over the checkpoints that are there, and there is one; a run with a larger \
+                 train.keep_checkpoints keeps more"
+                    .to_owned(),
+            );
+        }
+        let mut sums = vec![vec![0.0; passages.passages.len()]; questions.len()];
+        for step in steps {
+            run.go_to(step)?;
+            let (rows, projector) = self.indexed(run, passages, Method::TracIn)?;
+            let scores = self.gradients(run, passages, questions, Method::TracIn, &rows, &projector)?;
+            // A rate that has fallen to nothing at the end would leave the last weights out.
+            let rate = run.learning_rate().max(1e-3 * run.recipe.train.lr);
+            for (sums, scores) in sums.iter_mut().zip(scores) {
+                for (sum, score) in sums.iter_mut().zip(scores) {
+                    *sum += rate * score;
+                }
+            }
+        }
+        Ok(sums)
+    }
+
+    /// EK-FAC's factors, measured on passages that are spread over all.
+    fn factored<M: Learner>(&mut self, run: &Reopened<M>, passages: &Passages) -> Result<Factored, InfluenceError> {
+        let count = passages.passages.len();
+        let taken = self.settings.factor_passages.clamp(1, count);
+        let mut factored = Factored::new(&run.parameters);
+        for pass in 0..2 {
+            for sample in 0..taken {
+                self.stopped()?;
+                let passage = sample * count / taken;
+                let gradient = summed_gradient(run, &[passages.example(run, passage)])?;
+                if pass == 0 {
+                    factored.add_to_factors(&slices(&gradient));
+                } else {
+                    factored.add_to_squares(&slices(&gradient));
+                }
+                (self.progress)(Progress::Factors { done: pass * taken + sample + 1, of: 2 * taken });
+            }
+            if pass == 0 {
+                factored.turn();
+            }
+        }
+        Ok(factored)
+    }
+
+    /// Cosines of mean last hidden states.
+    fn states<M: Learner>(
+        &mut self,
+        run: &Reopened<M>,
+        passages: &Passages,
+        questions: &[Read],
+    ) -> Result<Vec<Vec<f64>>, InfluenceError> {
+        let of = |examples: &[Example]| -> Option<Vec<f32>> {
+            let mut sum: Option<Vec<f32>> = None;
+            for example in examples {
+                let state = run.state(example)?;
+                sum = Some(match sum {
+                    None => state,
+                    Some(sum) => sum.iter().zip(state).map(|(a, b)| a + b).collect(),
+                });
+            }
+            let sum = sum?;
+            let length = loam_kernels::vector::sum_of_squares(&sum).sqrt().max(f64::MIN_POSITIVE) as f32;
+            Some(sum.into_iter().map(|value| value / length).collect())
+        };
+        let asked: Option<Vec<Vec<f32>>> = questions.iter().map(|question| of(&question.examples)).collect();
+        let Some(asked) = asked else {
+            return Err(InfluenceError::Attribution {
+                what: "a model of pairs has no one state of a text".into(),
+                hint: "ask with another --method".into(),
+            });
+        };
+        let mut scores = vec![Vec::with_capacity(passages.passages.len()); questions.len()];
+        for passage in 0..passages.passages.len() {
+            self.stopped()?;
+            let state = of(&[passages.example(run, passage)]).unwrap_or_default();
+            for (scores, asked) in scores.iter_mut().zip(&asked) {
+                scores.push(if state.is_empty() { 0.0 } else { loam_kernels::vector::dot(&state, asked) });
+            }
+        }
+        Ok(scores)
+    }
+
+    /// Tokens of the questions that stand in passages as they are.
+    fn spans(&self, prepared: &Prepared, passages: &Passages, questions: &[Read]) -> Vec<Vec<f64>> {
+        let count = |question: &Read| {
+            let automaton = Automaton::new(&question.tokens);
+            let of = |passage: &passages::Passage| {
+                let source = passages.documents[passage.document].source;
+                let mut ids = Vec::with_capacity(passage.tokens.len());
+                prepared.train_stream(source).append(passage.tokens.clone(), &mut ids);
+                let found = automaton.matches(ids, self.settings.shortest_span);
+                found.iter().map(|found| found.text.len() as f64).sum()
+            };
+            passages.passages.iter().map(of).collect()
+        };
+        questions.iter().map(count).collect()
+    }
+}
+
+/// BM25 of passages. Whole documents would favor the long ones less than sums over passages do, but a passage is what is shown.
+fn words_in_common(prepared: &Prepared, passages: &Passages, questions: &[Read]) -> Vec<Vec<f64>> {
+    let texts: Vec<String> = (0..passages.passages.len()).map(|passage| passages.text(prepared, passage)).collect();
+    let index = Bm25::new(&texts);
+    let scores = |question: &Read| {
+        let mut scores = vec![0.0; texts.len()];
+        for (passage, score) in index.nearest(&question.text, texts.len()) {
+            scores[passage] = score;
+        }
+        scores
+    };
+    questions.iter().map(scores).collect()
+}
+
+/// The gradient of the summed loss of examples, on the host.
+fn summed_gradient<M: Learner>(run: &Reopened<M>, examples: &[Example]) -> Result<Vec<Vec<f32>>, InfluenceError> {
+    let (gradient, _) = run.gradient(examples)?;
+    Ok(gradient.into_iter().map(parameters::to_host).collect())
+}
+
+/// The gradient of a question's mean loss.
+fn mean_gradient<M: Learner>(run: &Reopened<M>, question: &Read) -> Result<Vec<Vec<f32>>, InfluenceError> {
+    let mut sum: Option<Vec<Tensor<1>>> = None;
+    for example in &question.examples {
+        let (gradient, _) = run.gradient(std::slice::from_ref(example))?;
+        sum = Some(match sum {
+            None => gradient,
+            Some(sum) => sum.into_iter().zip(gradient).map(|(a, b)| loam_nn::update::add(a, b)).collect(),
+        });
+    }
+    let factor = 1.0 / question.counted().max(1) as f32;
+    let scaled = |tensor: Tensor<1>| {
+        let mut values = parameters::to_host(tensor);
+        values.iter_mut().for_each(|value| *value *= factor);
+        values
+    };
+    Ok(sum.unwrap_or_default().into_iter().map(scaled).collect())
+}
+
+fn slices(gradient: &[Vec<f32>]) -> Vec<&[f32]> {
+    gradient.iter().map(Vec::as_slice).collect()
+}
