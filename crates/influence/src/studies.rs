@@ -14,6 +14,7 @@ pub mod grids;
 pub mod mix;
 pub mod quality;
 pub mod significance;
+pub mod subsets;
 pub mod table;
 
 pub use arm::{Arm, BASE, Change, Order};

@@ -20,7 +20,7 @@ pub use embed::{EvalEmbedArguments, SearchArguments, SearchMethod, SimilarityLos
 pub use influence::InfluenceArguments;
 pub use study::{
     FitArguments, MixArguments, OrderArguments, PointsArguments, QualityArguments, RepeatArguments, RunsToMake,
-    ScaleArguments, StudyCommand,
+    ScaleArguments, StudyCommand, SubsetsArguments,
 };
 pub use tasks::{
     AnswerArguments, ClassWeightsName, ClassifyArguments, EvalAnswerArguments, EvalClassifyArguments, EvalCommand,

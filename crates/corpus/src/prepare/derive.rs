@@ -32,9 +32,11 @@ const LEFT_OUT: &str = "not in this part";
 pub struct Derivation {
     /// A weight a source, in the order of the preparation; none: as they are.
     pub weights: Option<Vec<f64>>,
-    /// The part of every source's documents to keep, above 0 and at most 1. Which ones is drawn once for all parts, so that a
-    /// larger part holds a smaller one.
+    /// The part of every source's documents to keep, above 0 and at most 1. Which ones is drawn once for all parts of one draw, so
+    /// that a larger part holds a smaller one.
     pub part: f64,
+    /// Which draw it is: documents of another number are drawn independently.
+    pub draw: u64,
     /// How often each kept document stands in its source; 1 is once. Further copies follow the whole source.
     pub copies: u32,
     /// The order to show documents in; none: shuffled windows, as usual.
@@ -43,7 +45,7 @@ pub struct Derivation {
 
 impl Default for Derivation {
     fn default() -> Self {
-        Self { weights: None, part: 1.0, copies: 1, order: None }
+        Self { weights: None, part: 1.0, draw: 0, copies: 1, order: None }
     }
 }
 
@@ -280,7 +282,8 @@ fn choose(prepared: &Prepared, rows: &Rows, change: &Derivation, path: &Path) ->
             let what = format!("its documents of the source \"{}\" do not belong to the tokens", source.name);
             return Err(CorpusError::damaged(path, what, "prepare the data again"));
         }
-        let draw = |row: usize| crate::permutation::mix(crate::permutation::mix(number as u64) ^ row as u64);
+        let mix = crate::permutation::mix;
+        let draw = |row: usize| mix(mix(number as u64 ^ (change.draw << 32)) ^ row as u64);
         if change.part < 1.0 {
             // So many tokens as the part says, of documents in the order of their draws; at least one document.
             let goal = change.part * own.iter().map(|row| rows.ranges[*row].len() as f64).sum::<f64>();

@@ -26,6 +26,12 @@ pub struct Change {
     pub weights: Vec<(String, f64)>,
     /// The part of every source's documents that is kept; none: all.
     pub part: Option<f64>,
+    /// Which draw of a part it is; none: the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draw: Option<u64>,
+    /// Checkpoints that are kept, spread over the run; none: the last alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<usize>,
     /// The order of documents; none: shuffled windows.
     pub order: Option<Order>,
     /// What the texts of the sources went through; none: nothing.
@@ -94,6 +100,7 @@ impl Arm {
         Derivation {
             weights: (!change.weights.is_empty()).then_some(weights),
             part: change.part.unwrap_or(1.0),
+            draw: change.draw.unwrap_or(0),
             copies: 1,
             order: change.order.map(Order::documents),
         }
@@ -112,7 +119,10 @@ impl Arm {
         }
         recipe.ledger.enabled = self.change.ledger;
         recipe.baseline.enabled = false;
-        recipe.train.keep_checkpoints = 1;
+        recipe.train.keep_checkpoints = self.change.checkpoints.unwrap_or(1);
+        if let (Some(checkpoints), Length::Steps(steps)) = (self.change.checkpoints, recipe.train.length) {
+            recipe.train.checkpoint_every = (steps / checkpoints.max(1) as u64).max(1);
+        }
         recipe
     }
 }

@@ -17,6 +17,8 @@ pub enum StudyCommand {
     Quality(Box<QualityArguments>),
     /// What a curriculum does, beside shuffled text
     Order(Box<OrderArguments>),
+    /// Which documents matter: grade methods of attribution by training on random parts of the documents
+    Subsets(Box<SubsetsArguments>),
 }
 
 #[derive(Debug, Args)]
@@ -169,6 +171,40 @@ pub struct RunsToMake {
     /// How far paired differences of the loss spread, in nats, while no two pairs are finished
     #[arg(long, default_value_t = 0.01, value_name = "NATS")]
     pub spread: f64,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Models are trained on random parts of the documents, with every seed. Of a held-out sequence each method says how much \
+                        each document helps; added up over a part, that is its prediction of how well the part's model does, and Spearman's \
+                        correlation over parts, the mean over sequences, is its linear datamodeling score (Park et al. 2023). The ceiling is what a \
+                        method could reach that knew everything but the noise of seeds. A study that was stopped is gone on with by the \
+                        same command.\n\n\
+                        Examples:\n  \
+                        loam study subsets recipe.toml --subsets 64 --seeds 2 --dry-run\n  \
+                        loam study subsets recipe.toml --subsets 64 --seeds 2 -o studies/subsets\n  \
+                        loam study subsets recipe.toml --method ek-fac,adam-dot,bm25 -o studies/subsets"
+)]
+pub struct SubsetsArguments {
+    #[command(flatten)]
+    pub runs: RunsToMake,
+    #[command(flatten)]
+    pub fit: FitArguments,
+    /// Parts to train on
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub subsets: usize,
+    /// The part of every source's documents in each
+    #[arg(long, default_value_t = 0.5, value_name = "PART")]
+    pub part: f64,
+    /// Methods to grade, between commas
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["all"], value_name = "NAME,...")]
+    pub method: Vec<super::influence::MethodName>,
+    /// Held-out sequences of each domain that are asked about
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    pub sequences: usize,
+    /// Numbers that a gradient is projected to
+    #[arg(long, default_value_t = 2048, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=65536))]
+    pub dimensions: u64,
 }
 
 /// Runs that there are.

@@ -6,6 +6,7 @@ pub mod order;
 pub mod quality;
 pub mod repeat;
 pub mod scale;
+pub mod subsets;
 
 use super::Misuse;
 use crate::arguments::{Global, PointsArguments, StudyCommand};
@@ -21,6 +22,7 @@ pub fn run(command: &StudyCommand, global: &Global, terminal: Terminal) -> anyho
         StudyCommand::Repeat(arguments) => repeat::run(arguments, global, terminal),
         StudyCommand::Quality(arguments) => quality::run(arguments, global, terminal),
         StudyCommand::Order(arguments) => order::run(arguments, global, terminal),
+        StudyCommand::Subsets(arguments) => subsets::run(arguments, global, terminal),
     }
 }
 
