@@ -150,16 +150,18 @@ fn finish<M: Learner>(
     };
     let parameters = parameters::list(&model);
     let frozen = model.frozen_hash();
-    let read: Checkpoint = checkpoint::read(&checkpoint::folder(&run.checkpoints(), last), &parameters, &[], device)?;
-    if read.state.data_hash != prepared.hash() {
+    let at = checkpoint::folder(&run.checkpoints(), last);
+    let state: State = checkpoint::read_state(&at)?;
+    if state.data_hash != prepared.hash() {
         return Err(TrainError::Request(format!(
             "{} was trained on other data (hash {} then, {} now); its data have changed since, and nothing can be said \
              of what they did: train again, or bring the old ones back",
             run.folder().display(),
-            read.state.data_hash,
+            state.data_hash,
             prepared.hash()
         )));
     }
+    let read: Checkpoint = checkpoint::read(&at, &parameters, &[], device)?;
     if read.state.frozen != frozen {
         return Err(TrainError::Request(format!(
             "{} holds adapters of another base: the model of model.from has changed since",
