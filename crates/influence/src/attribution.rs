@@ -183,6 +183,15 @@ impl Read {
     }
 }
 
+/// An index that is whole for the weights at hand.
+struct Indexed {
+    rows: Rows,
+    index: Index,
+    projector: Projector,
+    /// Hash of these weights.
+    weights: String,
+}
+
 /// What is told while an answer is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -304,8 +313,8 @@ impl Inquiry for Attribution<'_> {
                 Method::Representation => self.states(&run, &passages, &read)?,
                 Method::TracIn => self.tracin(&mut run, &passages, &read, &mut notes)?,
                 _ => {
-                    let (rows, projector) = self.indexed(&run, &passages, method)?;
-                    self.gradients(&run, &passages, &read, method, &rows, &projector)?
+                    let index = self.indexed(&run, &passages, method)?;
+                    self.gradients(&run, &passages, &read, method, &index)?
                 }
             };
             run.go_to(last)?;
@@ -425,7 +434,7 @@ impl Attribution<'_> {
         run: &Reopened<M>,
         passages: &Passages,
         method: Method,
-    ) -> Result<(Rows, Projector), InfluenceError> {
+    ) -> Result<Indexed, InfluenceError> {
         let projection = method.projection(self.settings).expect("a method of gradients");
         let projector = Projector::new(projection, &run.parameters, self.settings.seed);
         let name = match projection {
@@ -453,7 +462,7 @@ impl Attribution<'_> {
                 Ok(projector.project(&slices(&gradient)))
             })?;
         }
-        Ok((index.rows(step)?, projector))
+        Ok(Indexed { rows: index.rows(step)?, index, projector, weights: hash })
     }
 
     /// What a method of gradients says of every passage.
@@ -463,9 +472,10 @@ impl Attribution<'_> {
         passages: &Passages,
         questions: &[Read],
         method: Method,
-        rows: &Rows,
-        projector: &Projector,
+        indexed: &Indexed,
     ) -> Result<Vec<Vec<f64>>, InfluenceError> {
+        let Indexed { rows, projector, index, weights } = indexed;
+        let damping = self.settings.damping;
         let mut asked: Vec<Vec<Vec<f32>>> = Vec::new();
         for question in questions {
             asked.push(mean_gradient(run, question)?);
@@ -480,16 +490,24 @@ impl Attribution<'_> {
                 }
             }
             Method::EkFac => {
-                let factored = self.factored(run, passages)?;
+                let mut factored = Factored::new(&run.parameters);
+                let what = format!("factors-{}", self.settings.factor_passages);
+                let values = index
+                    .kept(&what, weights, factored.numbers(), &mut || Ok(self.factored(run, passages)?.values()))?;
+                factored.restore(&values);
                 for gradient in &mut asked {
-                    *gradient = factored.solve(&slices(gradient), self.settings.damping);
+                    *gradient = factored.solve(&slices(gradient), damping);
                 }
             }
             _ => {}
         }
         let mut vectors: Vec<Vec<f32>> = asked.iter().map(|gradient| projector.project(&slices(gradient))).collect();
         if matches!(method, Method::Trak | Method::LoGra) {
-            let damped = Damped::of(rows, projector.blocks(), self.settings.damping);
+            let blocks = projector.blocks();
+            let values = index.kept(&format!("inverse-{damping}"), weights, Damped::numbers(blocks), &mut || {
+                Ok(Damped::of(rows, blocks, damping).values().to_vec())
+            })?;
+            let damped = Damped::from_values(blocks, values);
             vectors = vectors.iter().map(|vector| damped.solve(vector)).collect();
         }
         let mut scores = rows.products(&vectors);
@@ -525,8 +543,8 @@ impl Attribution<'_> {
         let mut sums = vec![vec![0.0; passages.passages.len()]; questions.len()];
         for step in steps {
             run.go_to(step)?;
-            let (rows, projector) = self.indexed(run, passages, Method::TracIn)?;
-            let scores = self.gradients(run, passages, questions, Method::TracIn, &rows, &projector)?;
+            let index = self.indexed(run, passages, Method::TracIn)?;
+            let scores = self.gradients(run, passages, questions, Method::TracIn, &index)?;
             // A rate that has fallen to nothing at the end would leave the last weights out.
             let rate = run.learning_rate().max(1e-3 * run.recipe.train.lr);
             for (sums, scores) in sums.iter_mut().zip(scores) {

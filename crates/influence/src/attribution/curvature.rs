@@ -5,7 +5,7 @@
 //! have it), or factored for the whole model ([`Factored`], EK-FAC).
 
 use faer::linalg::solvers::Solve;
-use faer::{Col, Mat, Side};
+use faer::{Mat, Side};
 use loam_kernels::matrix::{MatrixRef, Precision, product};
 use loam_nn::parameters::Parameter;
 
@@ -18,9 +18,11 @@ const LONGEST_SIDE: usize = 1024;
 const ROWS: usize = 256;
 
 /// (C + λI)⁻¹ of projected gradients, block by block; C = 1/n Σ φ φᵀ, λ a part of C's mean eigenvalue.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Damped {
-    blocks: Vec<(usize, faer::linalg::solvers::Llt<f64>)>,
+    lengths: Vec<usize>,
+    /// Of each block `[length, length]`, one behind the other.
+    inverse: Vec<f32>,
 }
 
 impl Damped {
@@ -28,7 +30,8 @@ impl Damped {
     pub fn of(rows: &Rows, blocks: &[usize], damping: f64) -> Self {
         let count = rows.count();
         let mut start = 0;
-        let blocks = blocks.iter().map(|&length| {
+        let mut inverse = Vec::with_capacity(Self::numbers(blocks));
+        for &length in blocks {
             let mut sum = vec![0.0_f64; length * length];
             let mut part = vec![0.0_f32; length * length];
             for first in (0..count).step_by(ROWS) {
@@ -45,21 +48,36 @@ impl Damped {
             }
             start += length;
             let mean = (0..length).map(|at| sum[at * length + at]).sum::<f64>() / (count * length).max(1) as f64;
-            let solver = damped(&sum, length, count, damping * mean);
-            (length, solver)
-        });
-        Self { blocks: blocks.collect() }
+            let solved = damped(&sum, length, count, damping * mean).solve(Mat::<f64>::identity(length, length));
+            inverse.extend((0..length * length).map(|at| solved[(at / length, at % length)] as f32));
+        }
+        Self { lengths: blocks.to_vec(), inverse }
+    }
+
+    /// Numbers that it consists of, for blocks of these lengths.
+    pub fn numbers(blocks: &[usize]) -> usize {
+        blocks.iter().map(|length| length * length).sum()
+    }
+
+    /// These numbers.
+    pub fn values(&self) -> &[f32] {
+        &self.inverse
+    }
+
+    /// Of such numbers.
+    pub fn from_values(blocks: &[usize], values: Vec<f32>) -> Self {
+        Self { lengths: blocks.to_vec(), inverse: values }
     }
 
     /// What it makes of a projected gradient.
     pub fn solve(&self, vector: &[f32]) -> Vec<f32> {
         let mut solved = Vec::with_capacity(vector.len());
-        let mut start = 0;
-        for (length, solver) in &self.blocks {
-            let right = Col::<f64>::from_fn(*length, |at| f64::from(vector[start + at]));
-            let found = solver.solve(&right);
-            solved.extend((0..*length).map(|at| found[at] as f32));
-            start += length;
+        let (mut start, mut at) = (0, 0);
+        for &length in &self.lengths {
+            let own = &vector[start..start + length];
+            let rows = self.inverse[at..at + length * length].chunks_exact(length.max(1));
+            solved.extend(rows.map(|row| loam_kernels::vector::dot(row, own) as f32));
+            (start, at) = (start + length, at + length * length);
         }
         solved
     }
@@ -149,10 +167,12 @@ impl Factored {
                     f64::from(factor[row.max(column) * length + row.min(column)] / size)
                 });
                 // Without eigenvectors (numbers that are none) the side stays as it is.
-                *side = matrix.self_adjoint_eigen(Side::Lower).ok().map(|found| {
-                    let vectors = found.U();
-                    (0..length * length).map(|at| vectors[(at / length, at % length)] as f32).collect()
-                });
+                let found = matrix.self_adjoint_eigen(Side::Lower).ok();
+                let vector = |row: usize, column: usize| match &found {
+                    Some(found) => found.U()[(row, column)] as f32,
+                    None => f32::from(u8::from(row == column)),
+                };
+                *factor = (0..length * length).map(|at| vector(at / length, at % length)).collect();
             }
         }
     }
@@ -165,6 +185,37 @@ impl Factored {
             for (square, value) in part.squares.iter_mut().zip(turned) {
                 *square += value * value;
             }
+        }
+    }
+
+    /// Numbers that it consists of.
+    pub fn numbers(&self) -> usize {
+        let side = |side: &Option<Vec<f32>>| side.as_ref().map_or(0, Vec::len);
+        self.parts.iter().map(|part| side(&part.left) + side(&part.right) + part.squares.len()).sum()
+    }
+
+    /// These numbers, when all gradients have been added.
+    pub fn values(&self) -> Vec<f32> {
+        let mut values = Vec::with_capacity(self.numbers());
+        for part in &self.parts {
+            values.extend(part.left.iter().flatten());
+            values.extend(part.right.iter().flatten());
+            let samples = part.samples.max(1) as f32;
+            values.extend(part.squares.iter().map(|square| square / samples));
+        }
+        values
+    }
+
+    /// Takes the numbers that [`Factored::values`] gave for the same parameters.
+    pub fn restore(&mut self, values: &[f32]) {
+        let mut rest = values;
+        for part in &mut self.parts {
+            for side in [part.left.as_mut(), part.right.as_mut(), Some(&mut part.squares)].into_iter().flatten() {
+                let (own, others) = rest.split_at(side.len());
+                side.copy_from_slice(own);
+                rest = others;
+            }
+            part.samples = 1;
         }
     }
 
@@ -256,10 +307,13 @@ mod tests {
             factored.add_to_squares(&[w, bias]);
         }
         let damping = 1e-6;
+        let mut again = Factored::new(&parameters);
+        assert_eq!(again.numbers(), 4 + 9 + 6 + 2);
+        again.restore(&factored.values());
         for i in 0..2 {
             for j in 0..3 {
                 let unit: Vec<f32> = (0..6).map(|at| a[i][at / 3] * b[j][at % 3]).collect();
-                let solved = factored.solve(&[&unit, &[0.5, 0.0]], damping);
+                let solved = again.solve(&[&unit, &[0.5, 0.0]], damping);
                 let expected = 6.0 / (s[i] * t[j]).powi(2);
                 for (got, unit) in solved[0].iter().zip(&unit) {
                     assert!((got - expected * unit).abs() < 2e-3 * expected, "{got} {}", expected * unit);

@@ -144,6 +144,35 @@ impl Index {
         self.describe()
     }
 
+    /// Numbers that cost time to find and are kept beside the rows, for weights of this hash: from the disk where they are there,
+    /// else found and written.
+    ///
+    /// # Errors
+    /// When the file cannot be written, and what `find` says.
+    pub fn kept(
+        &self,
+        what: &str,
+        weights: &str,
+        count: usize,
+        find: &mut dyn FnMut() -> Result<Vec<f32>, InfluenceError>,
+    ) -> Result<Vec<f32>, InfluenceError> {
+        let path = self.folder.join(format!("{what}-{}.f32", &weights[..weights.len().min(16)]));
+        if let Ok(bytes) = fs::read(&path)
+            && bytes.len() == 4 * count
+        {
+            return Ok(bytes
+                .chunks_exact(4)
+                .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+                .collect());
+        }
+        let values = find()?;
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let aside = path.with_extension("partial");
+        let written = fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, &path));
+        written.map_err(|source| write_error(&path, source))?;
+        Ok(values)
+    }
+
     /// The rows of a step.
     ///
     /// # Errors
