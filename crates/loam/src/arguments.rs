@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub use cluster::{SchedulerArguments, WorkerArguments};
 pub use data::{DataCommand, InspectArguments, PrepareArguments, ReadingArguments, WhyArguments};
 pub use embed::{EvalEmbedArguments, SearchArguments, SearchMethod, SimilarityLossName};
-pub use influence::InfluenceArguments;
+pub use influence::{InfluenceArguments, methods};
 pub use study::{
     FitArguments, MixArguments, OrderArguments, PointsArguments, QualityArguments, RepeatArguments, RunsToMake,
     ScaleArguments, StudyCommand, SubsetsArguments,

@@ -29,6 +29,9 @@ pub struct Effect {
     pub predicted_late: Option<f64>,
     /// What the count of tokens alone would predict.
     pub predicted_by_tokens: Option<f64>,
+    /// What methods of attribution predicted, where they were asked: names and numbers, which have no unit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub predicted_by: Vec<(&'static str, f64)>,
 }
 
 impl Effect {
@@ -90,6 +93,7 @@ pub fn effects(study: &Study, results: &[RunResult]) -> Vec<Effect> {
                 predicted: None,
                 predicted_late: None,
                 predicted_by_tokens: None,
+                predicted_by: Vec::new(),
             });
         }
     }

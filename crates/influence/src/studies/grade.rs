@@ -10,7 +10,7 @@ use super::effects::Effect;
 /// How well one method predicted. Intervals are 95 % of a bootstrap over pairs of arm and domain.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Grade {
-    /// `ledger`, `ledger, later half`, `tokens`.
+    /// `ledger`, `ledger, later half`, `tokens`, and methods of attribution that were asked.
     pub method: &'static str,
     /// Pairs of arm and domain.
     pub pairs: usize,
@@ -30,11 +30,20 @@ pub struct Grade {
 
 /// Grades the ledger's predictions, with those of the count of tokens beside them. Empty without predictions.
 pub fn grades(effects: &[Effect], bootstrap: &Bootstrap) -> Vec<Grade> {
-    let methods: [(&'static str, fn(&Effect) -> Option<f64>); 3] = [
-        ("ledger", |effect| effect.predicted),
-        ("ledger, later half", |effect| effect.predicted_late),
-        ("tokens", |effect| effect.predicted_by_tokens),
+    type Predicted = Box<dyn Fn(&Effect) -> Option<f64>>;
+    let mut methods: Vec<(&'static str, Predicted)> = vec![
+        ("ledger", Box::new(|effect| effect.predicted)),
+        ("ledger, later half", Box::new(|effect| effect.predicted_late)),
+        ("tokens", Box::new(|effect| effect.predicted_by_tokens)),
     ];
+    for &(name, _) in effects.iter().flat_map(|effect| &effect.predicted_by) {
+        if methods.iter().all(|(known, _)| *known != name) {
+            let of = move |effect: &Effect| {
+                effect.predicted_by.iter().find(|(own, _)| *own == name).map(|(_, value)| *value)
+            };
+            methods.push((name, Box::new(of)));
+        }
+    }
     methods
         .into_iter()
         .filter_map(|(method, predicted)| {

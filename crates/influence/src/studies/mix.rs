@@ -24,6 +24,7 @@ use super::conduct::{BaseData, Study, check};
 use super::effects::Effect;
 use super::folder::{RunResult, StudyFolder};
 use crate::InfluenceError;
+use crate::attribution::{Answers, Method, Question};
 use crate::laws::MixturePoint;
 use crate::ledger::Ledger;
 
@@ -259,6 +260,65 @@ pub fn predict(
         effect.predicted_late = mean(&ledger.late).map(|pair| pair.0);
     }
     Ok(())
+}
+
+/// Writes what methods of attribution predict beside every effect: what a method says of a source's documents, added up, stands in the
+/// place of the ledger's value. The mean over the base's runs.
+///
+/// # Errors
+/// Where a run cannot be opened, or somebody stops.
+pub fn predict_by(
+    study: &Study,
+    base: &BaseData,
+    folder: &StudyFolder,
+    results: &[RunResult],
+    effects: &mut [Effect],
+    mut ask: impl FnMut(&std::path::Path, &[Question]) -> Result<Answers, InfluenceError>,
+) -> Result<Vec<String>, InfluenceError> {
+    let Some(first) = study.base() else { return Ok(Vec::new()) };
+    let domains: Vec<String> = base.prepared.held_out().iter().map(|domain| domain.name.clone()).collect();
+    let questions: Vec<Question> = domains.iter().cloned().map(Question::Domain).collect();
+    let sources = base.prepared.sources().len();
+    let mut values: Vec<(Method, Vec<Vec<f64>>)> = Vec::new();
+    let mut notes = Vec::new();
+    for run in results.iter().filter(|run| run.arm == first.name && run.failed.is_none()) {
+        let answers = ask(&folder.run(&first.name, run.seed), &questions)?;
+        for &(method, _) in &answers.scores {
+            let place = values.iter().position(|(own, _)| *own == method).unwrap_or_else(|| {
+                values.push((method, vec![vec![0.0; sources]; domains.len()]));
+                values.len() - 1
+            });
+            for (domain, sums) in values[place].1.iter_mut().enumerate() {
+                for hit in answers.by_document(method, domain) {
+                    sums[answers.passages.documents[hit.document].source] += hit.score;
+                }
+            }
+        }
+        notes.extend(answers.notes);
+    }
+    let before: Vec<f64> = base.prepared.sources().iter().map(|source| source.share).collect();
+    for effect in effects {
+        let Some(arm) = study.arms.iter().find(|arm| arm.name == effect.arm) else { continue };
+        let after = shares(arm, base);
+        for (method, values) in &values {
+            let of = |values: &Vec<f64>| -> f64 {
+                let places = (0..sources).filter(|place| before[*place] > 0.0);
+                -places.map(|place| values[place] * (after[place] / before[place] - 1.0)).sum::<f64>()
+            };
+            let own: Vec<f64> = values
+                .iter()
+                .zip(&domains)
+                .filter(|(_, domain)| effect.domain == MEAN || **domain == effect.domain)
+                .map(|(values, _)| of(values))
+                .collect();
+            if !own.is_empty() {
+                effect.predicted_by.push((method.name(), own.iter().sum::<f64>() / own.len() as f64));
+            }
+        }
+    }
+    notes.sort();
+    notes.dedup();
+    Ok(notes)
 }
 
 /// Mixtures with what they came to on a domain, the mean over seeds.

@@ -33,7 +33,7 @@ pub enum MethodName {
 
 impl MethodName {
     /// The methods that it stands for.
-    pub fn methods(self) -> Vec<Method> {
+    fn methods(self) -> Vec<Method> {
         vec![match self {
             Self::GradientDot => Method::GradientDot,
             Self::GradientCosine => Method::GradientCosine,
@@ -48,6 +48,17 @@ impl MethodName {
             Self::All => return Method::ALL.to_vec(),
         }]
     }
+}
+
+/// The methods that names stand for, each once.
+pub fn methods(names: &[MethodName]) -> Vec<Method> {
+    let mut methods = Vec::new();
+    for method in names.iter().flat_map(|name| name.methods()) {
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    methods
 }
 
 #[derive(Debug, Args)]

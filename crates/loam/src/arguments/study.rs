@@ -44,6 +44,9 @@ pub struct MixArguments {
     /// Another mixture: factors for the weights of some sources, as wiki=2,web=0.5; may be given often
     #[arg(long, value_name = "SOURCE=FACTOR,...")]
     pub weights: Vec<String>,
+    /// Methods of attribution to grade beside the ledger, between commas, as in adam-dot,ek-fac,bm25
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME,...")]
+    pub method: Vec<super::influence::MethodName>,
     /// Mixtures drawn around the recipe's own, for laws of mixtures
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub draw: usize,

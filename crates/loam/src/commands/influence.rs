@@ -1,7 +1,7 @@
 //! `loam influence`.
 
 use super::Misuse;
-use crate::arguments::{Global, InfluenceArguments};
+use crate::arguments::{Global, InfluenceArguments, methods};
 use crate::machine;
 use crate::progress::Watcher;
 use crate::terminal::{Terminal, count, counted};
@@ -23,12 +23,7 @@ pub fn run(arguments: &InfluenceArguments, global: &Global, terminal: Terminal) 
     if !(arguments.damping > 0.0 && arguments.damping.is_finite()) {
         return Err(Misuse(format!("--damping {}: give a number above 0", arguments.damping)).into());
     }
-    let mut methods: Vec<Method> = Vec::new();
-    for method in arguments.method.iter().flat_map(|name| name.methods()) {
-        if !methods.contains(&method) {
-            methods.push(method);
-        }
-    }
+    let methods = methods(&arguments.method);
     let settings = Settings {
         dimensions: arguments.dimensions as usize,
         rank: arguments.rank as usize,
@@ -47,16 +42,7 @@ pub fn run(arguments: &InfluenceArguments, global: &Global, terminal: Terminal) 
         methods: &methods,
         settings: &settings,
         stop: &machine::STOP,
-        progress: &mut |progress| match progress {
-            Progress::Gradients { done, of, step } => watcher.doing(&format!(
-                "gradients of {} of {} passages at step {step}",
-                count(done as u64),
-                count(of as u64)
-            )),
-            Progress::Factors { done, of } => {
-                watcher.doing(&format!("factors: {} of {} gradients", count(done as u64), count(of as u64)));
-            }
-        },
+        progress: &mut |progress| watcher.doing(&progress_in_words(progress)),
     };
     let answers = loam_train::reopen::reopen(&arguments.run, &device, attribution)?;
     watcher.done();
@@ -75,6 +61,16 @@ pub fn run(arguments: &InfluenceArguments, global: &Global, terminal: Terminal) 
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How far an attribution is.
+pub fn progress_in_words(progress: Progress) -> String {
+    match progress {
+        Progress::Gradients { done, of, step } => {
+            format!("gradients of {} of {} passages at step {step}", count(done as u64), count(of as u64))
+        }
+        Progress::Factors { done, of } => format!("factors: {} of {} gradients", count(done as u64), count(of as u64)),
+    }
 }
 
 fn questions(arguments: &InfluenceArguments) -> anyhow::Result<Vec<Question>> {

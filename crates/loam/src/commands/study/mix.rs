@@ -2,11 +2,17 @@
 
 use super::Misuse;
 use super::experiment::{self, Kind, Made, record};
-use crate::arguments::{Global, MixArguments};
+use crate::arguments::{Global, MixArguments, methods};
+use crate::commands::influence::progress_in_words;
+use crate::machine;
+use crate::progress::Watcher;
 use crate::terminal::Terminal;
+use loam_influence::attribution::{Attribution, Method, Question, Settings};
 use loam_influence::laws::mixing::leave_one_out;
 use loam_influence::laws::{MixtureForm, mixing};
+use loam_influence::studies::grades;
 use loam_influence::studies::mix::{self, MixSettings};
+use std::path::Path;
 use std::process::ExitCode;
 
 const KIND: Kind =
@@ -27,13 +33,41 @@ pub fn run(arguments: &MixArguments, global: &Global, terminal: Terminal) -> any
     let made = experiment::make(KIND, &arguments.runs, &arguments.fit, global, terminal, |recipe, base, seeds| {
         mix::plan(recipe, base, seeds, &settings)
     })?;
-    let made = match made {
+    let mut made = match made {
         Ok(made) => made,
         Err(code) => return Ok(code),
     };
+    let methods = methods(&arguments.method);
+    if !methods.is_empty() {
+        predict_by(&methods, &mut made, global, terminal)?;
+        made.grades = grades(&made.effects, &arguments.fit.bootstrap());
+    }
     experiment::tell(KIND, &made, &arguments.runs, terminal)?;
     tell_laws(&made, terminal)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What methods of attribution predict, asked of the base's runs.
+fn predict_by(methods: &[Method], made: &mut Made, global: &Global, terminal: Terminal) -> anyhow::Result<()> {
+    let device = machine::device(&global.device)?;
+    let mut watcher = Watcher::new(terminal);
+    let settings = Settings::default();
+    let ask = |run: &Path, questions: &[Question]| {
+        let attribution = Attribution {
+            questions,
+            methods,
+            settings: &settings,
+            stop: &machine::STOP,
+            progress: &mut |progress| watcher.doing(&progress_in_words(progress)),
+        };
+        loam_train::reopen::reopen(run, &device, attribution)
+    };
+    let notes = mix::predict_by(&made.study, &made.base, &made.folder, &made.results, &mut made.effects, ask)?;
+    watcher.done();
+    for note in notes {
+        terminal.warning(note);
+    }
+    Ok(())
 }
 
 /// `wiki=2,web=0.5`.

@@ -2,11 +2,12 @@
 
 use super::Misuse;
 use super::experiment::{self, Kind, print_runs, record, tell_failed};
-use crate::arguments::{Global, SubsetsArguments};
+use crate::arguments::{Global, SubsetsArguments, methods};
+use crate::commands::influence::progress_in_words;
 use crate::machine;
 use crate::progress::Watcher;
-use crate::terminal::{Terminal, count};
-use loam_influence::attribution::{Method, Progress, Settings};
+use crate::terminal::Terminal;
+use loam_influence::attribution::Settings;
 use loam_influence::studies::subsets::{self, Graded, Judge, SubsetSettings, Told};
 use std::process::ExitCode;
 
@@ -17,12 +18,7 @@ pub fn run(arguments: &SubsetsArguments, global: &Global, terminal: Terminal) ->
     if arguments.sequences == 0 || arguments.subsets > 10_000 {
         return Err(Misuse("--sequences is 1 or more, and --subsets 10000 at most".into()).into());
     }
-    let mut methods: Vec<Method> = Vec::new();
-    for method in arguments.method.iter().flat_map(|name| name.methods()) {
-        if !methods.contains(&method) {
-            methods.push(method);
-        }
-    }
+    let methods = methods(&arguments.method);
     let settings = SubsetSettings { subsets: arguments.subsets, part: arguments.part, seed: arguments.fit.seed };
     let made = experiment::make(KIND, &arguments.runs, &arguments.fit, global, terminal, |recipe, base, seeds| {
         subsets::plan(recipe, base, seeds, &settings)
@@ -42,14 +38,7 @@ pub fn run(arguments: &SubsetsArguments, global: &Global, terminal: Terminal) ->
         stop: &machine::STOP,
         progress: &mut |told| match told {
             Told::Measured { done, of } => watcher.doing(&format!("losses of {done} of {of} models")),
-            Told::Attribution(Progress::Gradients { done, of, step }) => watcher.doing(&format!(
-                "gradients of {} of {} passages at step {step}",
-                count(done as u64),
-                count(of as u64)
-            )),
-            Told::Attribution(Progress::Factors { done, of }) => {
-                watcher.doing(&format!("factors: {} of {} gradients", count(done as u64), count(of as u64)));
-            }
+            Told::Attribution(told) => watcher.doing(&progress_in_words(told)),
         },
     };
     let graded = judge.judge(&made.study, &made.base, &made.folder, &made.results, &device)?;
