@@ -15,6 +15,8 @@ pub(crate) const EVENTS: &str = "events.jsonl";
 pub(crate) const METRICS: &str = "metrics.parquet";
 pub(crate) const LEDGER: &str = "ledger.parquet";
 pub(crate) const DOCUMENTS: &str = "documents.parquet";
+pub(crate) const DOCUMENT_VALUES: &str = "document_values.parquet";
+pub(crate) const DOCUMENT_SUMS: &str = "document_sums.parquet";
 pub(crate) const RECIPE: &str = "recipe.toml";
 
 /// What could be read of a run, and what could not.

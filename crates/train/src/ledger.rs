@@ -27,8 +27,14 @@
 //! Since the lines sum to Δw, one of them need not be kept: it is what the others leave of Δw (with the weights'
 //! roundings, some 10⁻⁷ of them). Momentum's line is, where it has one; else that of the heaviest source.
 
+mod documents;
+pub mod slope;
+
+pub use documents::{DocumentBooks, DocumentSettings, DocumentValue};
+
 use crate::learner::Learner;
 use crate::objective::{self, Example};
+use crate::optimizer::Optimizer;
 use crate::record::LedgerRow;
 use crate::rotation;
 use burn::module::Module;
@@ -110,11 +116,13 @@ pub struct Ledger {
     tokens: Vec<u64>,
     /// Usual size of an interval's change, by domain; a resumed run goes on with what it was.
     pub scales: Vec<f64>,
+    /// The books by document, where they are kept.
+    pub documents: Option<DocumentBooks>,
     /// Booked rows, oldest first.
     pub rows: Vec<LedgerRow>,
     /// Held-out gradients taken.
     pub refreshes: u64,
-    /// Time spent on held-out gradients and books.
+    /// Time spent on held-out gradients and books, those by document not counted.
     pub spent: Duration,
 }
 
@@ -144,6 +152,7 @@ impl Ledger {
             booked: 0,
             opened: None,
             from_step: 0,
+            documents: None,
             rows: Vec::new(),
             refreshes: 0,
             spent: Duration::ZERO,
@@ -267,13 +276,14 @@ impl Ledger {
         step - self.from_step >= interval(self.from_step, self.settings.growth, self.settings.refresh_every)
     }
 
-    /// Books the interval that ends at `step` and opens the next one.
-    pub fn book<M: Learner>(&mut self, model: &M, step: u64, device: &Device) {
+    /// Books the interval that ends at `step`, whose denominators `optimizer` has, and opens the next one.
+    pub fn book<M: Learner>(&mut self, model: &M, optimizer: &Optimizer, step: u64, device: &Device) {
         if step == self.from_step {
             return;
         }
         let Some(opened) = self.opened.take() else { return };
         let start = Instant::now();
+        let elsewhere = self.documents.as_ref().map_or(Duration::ZERO, |documents| documents.spent);
         self.settle();
         let weights = parameters::values(model);
         let moved = |(to, from)| update::combination(&[(to, 1.0), (from, -1.0)]);
@@ -287,6 +297,16 @@ impl Ledger {
             let gradient =
                 self.mean_gradient(model, domain, &opened.weights, &weights, &change, measured, tolerance, device);
             self.book_domain(domain, &gradient, &change, measured, step);
+            if let Some(documents) = self.documents.as_mut().filter(|documents| documents.has_kept()) {
+                let start = Instant::now();
+                let along = optimizer.precondition(&gradient, step);
+                documents.spent += start.elapsed();
+                let (way, steps) = ((&*opened.weights, &*change), (self.from_step, step));
+                documents.score(model, domain, &gradient, &along, way, steps, device);
+            }
+        }
+        if let Some(documents) = &mut self.documents {
+            documents.end_interval();
         }
         for lines in &mut self.lines {
             let cleared = |tensor: &Tensor<1>| tensor.zeros_like();
@@ -302,7 +322,8 @@ impl Ledger {
         let losses = if all { losses } else { self.losses(model, device) };
         self.opened = Some(Opened { weights, losses });
         self.from_step = step;
-        self.spent += start.elapsed();
+        let elsewhere = self.documents.as_ref().map_or(Duration::ZERO, |documents| documents.spent) - elsewhere;
+        self.spent += start.elapsed().saturating_sub(elsewhere);
     }
 
     /// The rows of one domain for the interval that ends at `step`, in which the weights moved by `change`.
