@@ -66,7 +66,8 @@ impl TrainingDocuments {
             spans.sort_by_key(|span| span.start);
             let length = prepared.train_stream(source).len();
             if spans.last().is_some_and(|span| span.end > length) {
-                let what = format!("its documents of \"{}\" do not belong to the tokens", prepared.sources()[source].name);
+                let what =
+                    format!("its documents of \"{}\" do not belong to the tokens", prepared.sources()[source].name);
                 return Err(CorpusError::damaged(path, what, "prepare the data again"));
             }
             // The end of text behind a document is its own; of pairs and conversations it is counted already.

@@ -48,6 +48,9 @@ pub struct State {
     /// The ledger's usual change of each held-out loss over an interval, which decides how closely it looks.
     #[serde(default)]
     pub ledger_scales: Vec<f64>,
+    /// Of the ledger by document, how its differences were usually stepped for each domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub document_steps: Vec<f64>,
     /// Of adaptive masking, the usual loss of every token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masking: Vec<f32>,

@@ -58,7 +58,10 @@ pub(crate) fn effective_rate(recipe: &Recipe, steps: u64, step: u64) -> f64 {
     if recipe.ledger.momentum == Momentum::History {
         return share(0);
     }
-    (0..steps.saturating_sub(step).max(1)).take_while(|after| beta.powf(*after as f64) > FORGOTTEN || *after == 0).map(share).sum()
+    (0..steps.saturating_sub(step).max(1))
+        .take_while(|after| beta.powf(*after as f64) > FORGOTTEN || *after == 0)
+        .map(share)
+        .sum()
 }
 
 /// Writes `document_values.parquet` and `document_sums.parquet`.

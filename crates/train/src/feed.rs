@@ -195,7 +195,12 @@ impl Feed {
                     let tokens = vec![0; *length];
                     let window = Window { tokens: &tokens, source, number: place.number, start: place.start, total };
                     let sentences = documents.get(source).and_then(|documents| {
-                        masking(&self.objective)?.sentences_places(&window, loader.stream(source), documents, self.context)
+                        masking(&self.objective)?.sentences_places(
+                            &window,
+                            loader.stream(source),
+                            documents,
+                            self.context,
+                        )
                     });
                     let slots = sentences.unwrap_or_else(|| self.objective.target_places(&window));
                     // Slots behind the text are padding, or an end that stands for the last token.

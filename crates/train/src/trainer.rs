@@ -160,6 +160,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
                 best: None,
                 evaluations_without_improvement: 0,
                 ledger_scales: Vec::new(),
+                document_steps: Vec::new(),
                 masking: Vec::new(),
                 frozen: model.frozen_hash(),
                 loam: env!("CARGO_PKG_VERSION").to_owned(),
@@ -222,6 +223,9 @@ impl<'a, M: Learner> Trainer<'a, M> {
             ledger.scales.resize(self.held_out.len(), 0.0);
             if let Some(documents) = &mut ledger.documents {
                 documents.restore(&saved.documents);
+                if saved.state.document_steps.len() == documents.steps.len() {
+                    documents.steps.clone_from(&saved.state.document_steps);
+                }
             }
             if self.run.ledger().exists() {
                 ledger.restore_rows(crate::table::read(&self.run.ledger(), step)?);
@@ -428,6 +432,10 @@ impl<'a, M: Learner> Trainer<'a, M> {
         Ok(StepOutcome { loss, norm, rate, tokens, source_losses })
     }
 
+    fn documents(&self) -> Option<&DocumentBooks> {
+        self.ledger.as_ref()?.documents.as_ref()
+    }
+
     /// Has the books by document take note of the step at hand.
     fn note_documents(&mut self, batches: &[Batch], clip: f64) {
         let Some(documents) = self.ledger.as_mut().and_then(|ledger| ledger.documents.as_mut()) else { return };
@@ -546,8 +554,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
 
     fn write_tables(&self) -> Result<(), TrainError> {
         self.run.write_tables(self.measurements.rows(), self.ledger.as_ref().map(|ledger| ledger.rows.as_slice()))?;
-        let documents = self.ledger.as_ref().and_then(|ledger| ledger.documents.as_ref());
-        documents.map_or(Ok(()), |documents| document_records::write(self.run, documents))
+        self.documents().map_or(Ok(()), |documents| document_records::write(self.run, documents))
     }
 
     /// Tables first: a kill between them and the checkpoint leaves rows that a resumed run passes over, never a gap.
@@ -560,14 +567,10 @@ impl<'a, M: Learner> Trainer<'a, M> {
             moments: self.optimizer.moments.clone(),
             momenta: self.ledger.as_ref().map(Ledger::momenta).unwrap_or_default(),
             sources: self.ledger.as_ref().map(Ledger::lined_sources).unwrap_or_default(),
-            documents: self
-                .ledger
-                .as_ref()
-                .and_then(|ledger| ledger.documents.as_ref())
-                .map(DocumentBooks::tallies)
-                .unwrap_or_default(),
+            documents: self.documents().map(DocumentBooks::tallies).unwrap_or_default(),
             state: State {
                 ledger_scales: self.ledger.as_ref().map(|ledger| ledger.scales.clone()).unwrap_or_default(),
+                document_steps: self.documents().map(|documents| documents.steps.clone()).unwrap_or_default(),
                 masking: self.feed.memory(),
                 ..self.state.clone()
             },

@@ -42,7 +42,11 @@ fn masked(seed: u32) -> Example {
     let inputs = words(seed);
     let told = |(i, id): (usize, &u32)| if i % 3 == 0 { *id } else { IGNORE };
     let targets = inputs.iter().enumerate().map(told).collect();
-    Example { inputs: inputs.iter().enumerate().map(|(i, id)| if i % 3 == 0 { 2 } else { *id }).collect(), targets, ..Example::default() }
+    Example {
+        inputs: inputs.iter().enumerate().map(|(i, id)| if i % 3 == 0 { 2 } else { *id }).collect(),
+        targets,
+        ..Example::default()
+    }
 }
 
 fn pair(seed: u32) -> Example {
@@ -81,7 +85,8 @@ fn slopes_are_products<M: Learner>(mut model: M, example: fn(u32) -> Example, na
     let groups: Vec<&[Example]> = examples.chunks(3).collect();
     let slopes: Vec<f64> = direction.slopes(&valid, &groups, 0.0, &mut step, &device).concat();
     let mut at = 0;
-    let exact: Vec<f64> = examples.iter().map(|one| dot(&gradient(&model, std::slice::from_ref(one), 1.0), &along)).collect();
+    let exact: Vec<f64> =
+        examples.iter().map(|one| dot(&gradient(&model, std::slice::from_ref(one), 1.0), &along)).collect();
     let scale = (exact.iter().map(|value| value * value).sum::<f64>() / exact.len() as f64).sqrt();
     for (number, (one, exact)) in examples.iter().zip(&exact).enumerate() {
         let found: f64 = slopes[at..at + one.counted()].iter().sum();
@@ -103,8 +108,9 @@ fn differences_of_losses_equal_products_with_gradients() {
     let bert = MaskedBert::new(BertConfig::new(vocabulary, TIME, 16, 2, 2, 0.1), 3, &device).unwrap();
     slopes_are_products(bert, masked, "masked");
     let config = Seq2SeqConfig {
+        // Padding takes no gradient where it is read, so what begins a target is another token here.
         pad_token_id: Some(0),
-        decoder_start_token_id: 0,
+        decoder_start_token_id: 1,
         ..Seq2SeqConfig::new(vocabulary, TIME, 16, 1, 2, 0.1)
     };
     slopes_are_products(SourceToTarget::from(Seq2Seq::new(config, 3, &device).unwrap()), pair, "pairs");
@@ -209,8 +215,8 @@ fn a_documents_value_is_what_a_step_without_it_lacks() {
     let vocabulary = prepared.tokenizer().vocabulary();
     let model = Gpt::new(GptConfig::new(vocabulary, 32, 24, 1, 2, 0.1), 3, &device.clone().autodiff()).unwrap();
     // So large an epsilon that the denominators are what they are, with and without a document.
-    let constants = Constants { epsilon: 1.0, clip: 0.0, ..CONSTANTS };
-    let rate = 0.02;
+    let constants = Constants { epsilon: 100.0, clip: 0.0, ..CONSTANTS };
+    let rate = 0.3;
     let names = parameters::list(&model);
     let held_out: Vec<Example> = feed.held_out(&prepared, 0, Some(4));
     let step = |examples: &[Example], ledger: Option<&mut Ledger>| {
@@ -293,11 +299,12 @@ fn sums_are_booked(recipe: &Recipe, folder: &Path, within: f64) {
 fn documents_sum_to_their_source() {
     let folder = tempfile::tempdir().unwrap();
     let mut recipe = recipe(folder.path(), ModelFamily::Gpt, ObjectiveKind::Causal, 40);
-    sums_are_booked(&recipe, &folder.path().join("sources"), 0.1);
+    // Momentum goes on to move the weights when the loss falls less steeply already, in a run as short as this.
+    sums_are_booked(&recipe, &folder.path().join("sources"), 0.25);
     // Where a gradient's own step alone is credited, and every step is booked, the same sum is taken twice.
     recipe.ledger.momentum = loam_train::recipe::Momentum::History;
     recipe.ledger.refresh_every = 1;
-    sums_are_booked(&recipe, &folder.path().join("history"), 0.01);
+    sums_are_booked(&recipe, &folder.path().join("history"), 0.005);
 }
 
 #[test]

@@ -34,10 +34,8 @@ fn run(folder: &Path) {
         tokens_scored: 80,
         rate: 0.25,
     };
-    let sums: Vec<DocumentSumRow> = ["web", "books"]
-        .into_iter()
-        .flat_map(|source| ["prose", "code"].map(|domain| sum(source, domain)))
-        .collect();
+    let sums: Vec<DocumentSumRow> =
+        ["web", "books"].into_iter().flat_map(|source| ["prose", "code"].map(|domain| sum(source, domain))).collect();
     table::write(&run.document_sums(), &sums).unwrap();
     let booked = |source: &str, line: &str, value: f64| LedgerRow {
         from_step: 0,
@@ -82,7 +80,9 @@ fn the_sums_stand_beside_what_is_booked() {
     assert_eq!((web.documents, web.booked, web.residual, web.deviations()), (4.0, Some(7.0), Some(3.0), Some(1.5)));
     let books = closing.iter().find(|one| one.source == "books" && one.domain == "prose").unwrap();
     assert!(books.residual.unwrap().abs() < CLOSES_WITHIN * 11.5);
-    assert!(closing.iter().filter(|one| one.domain == "code").all(|one| one.booked.is_none() && one.deviations().is_none()));
+    assert!(
+        closing.iter().filter(|one| one.domain == "code").all(|one| one.booked.is_none() && one.deviations().is_none())
+    );
 }
 
 #[test]

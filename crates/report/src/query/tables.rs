@@ -11,9 +11,7 @@ use datafusion::logical_expr::lit;
 use datafusion::prelude::ParquetReadOptions;
 
 use crate::ReportError;
-use crate::folder::{
-    DOCUMENT_SUMS, DOCUMENT_VALUES, DOCUMENTS, EVENTS, LEDGER, METRICS, is_missing, is_run, name,
-};
+use crate::folder::{DOCUMENT_SUMS, DOCUMENT_VALUES, DOCUMENTS, EVENTS, LEDGER, METRICS, is_missing, is_run, name};
 use loam_influence::studies::table::{EFFECTS, RUNS};
 
 /// Tables that are Parquet files, or folders of them, in a run's folder.

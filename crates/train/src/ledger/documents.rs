@@ -95,6 +95,9 @@ pub struct DocumentBooks {
     scored: BTreeMap<usize, Score>,
     by_source: Vec<Score>,
     kept: Vec<Kept>,
+    /// Of each domain, how many times the ε that its held-out loss asks for the targets last did; a resumed run goes on with
+    /// what it was.
+    pub steps: Vec<f64>,
     /// Micro-batches scored in this session.
     pub micro_batches: u64,
     /// Time spent on scoring.
@@ -131,6 +134,7 @@ impl DocumentBooks {
             scored: BTreeMap::new(),
             by_source: vec![Score::new(domains); sources],
             kept: Vec::new(),
+            steps: vec![1.0; domains],
             micro_batches: 0,
             spent: Duration::ZERO,
             settings,
@@ -161,7 +165,15 @@ impl DocumentBooks {
 
     /// Takes note of a micro-batch that was trained on, the `number`-th of the run, in the step after `step` steps. `places`
     /// are those of its targets in its source's tokens ([`crate::feed::Feed::target_places`]), `factor` is η c / n.
-    pub fn trained_on(&mut self, number: u64, step: u64, source: usize, examples: &[Example], places: &[usize], factor: f64) {
+    pub fn trained_on(
+        &mut self,
+        number: u64,
+        step: u64,
+        source: usize,
+        examples: &[Example],
+        places: &[usize],
+        factor: f64,
+    ) {
         let unknown = self.known.count() + source;
         // Neighbors are mostly of one document, so it is looked up where it ends.
         let mut run = (0..0, unknown);
@@ -202,14 +214,16 @@ impl DocumentBooks {
     ) {
         let start = Instant::now();
         let slope: f64 = gradient.iter().zip(along).map(|(g, v)| update::dot(g.clone(), v.clone())).sum();
-        let Some(mut epsilon) = Direction::first_step(slope) else { return };
+        let Some(first) = Direction::first_step(slope) else { return };
+        let mut epsilon = first * self.steps[domain];
         let (model, device) = (model.clone().valid(), device.clone().inner());
         let direction = Direction { from, change, along };
         let steps = (step - from_step).max(1);
         let part = |kept: &Kept| (kept.step - from_step) * PLACES.min(steps) / steps;
         for group in self.kept.chunk_by(|a, b| part(a) == part(b)) {
             // In the middle of the steps of this part.
-            let of_part = (from_step..step).filter(|step| (step - from_step) * PLACES.min(steps) / steps == part(&group[0]));
+            let of_part =
+                (from_step..step).filter(|step| (step - from_step) * PLACES.min(steps) / steps == part(&group[0]));
             let (sum, count) = of_part.fold((0, 0), |(sum, count), step| (sum + step - from_step, count + 1));
             let place = sum as f64 / count.max(1) as f64 / steps as f64;
             let examples: Vec<&[Example]> = group.iter().map(|kept| &*kept.examples).collect();
@@ -226,6 +240,10 @@ impl DocumentBooks {
                     self.scored.entry(slot).or_insert_with(|| Score::new(domains)).add(domain, value);
                 }
             }
+        }
+        let times = epsilon / first;
+        if times.is_finite() && times > 0.0 {
+            self.steps[domain] = times;
         }
         self.spent += start.elapsed();
     }

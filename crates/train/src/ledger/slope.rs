@@ -9,9 +9,10 @@
 //! differenced is the loss without dropout and label smoothing.
 //!
 //! Losses are `f32`: a difference of two is known to some 10⁻⁶ nats. Too short an ε drowns in that, too long a one in the
-//! third derivative. Both are small where targets change by about a hundredth of a nat ([`RESPONSE`]). A first ε follows
+//! third derivative, early: V is longest where few gradients come, not where losses are steep. Both are small where targets change by
+//! a thousandth of a nat ([`RESPONSE`]; measured in `ARCHITECTURE.md`). A first ε follows
 //! from the held-out loss, whose slope along V is known; where the targets then change by far less or far more, ε is
-//! corrected in proportion. Products are made in `f32` whatever the run's precision: bf16 would round the step away.
+//! corrected in proportion, and the next one begins there. Products are made in `f32` whatever the run's precision: bf16 would round the step away.
 
 use crate::learner::Learner;
 use crate::objective::Example;
@@ -20,9 +21,9 @@ use loam_nn::precision::{self, Precision};
 use loam_nn::{parameters, update};
 
 /// Root mean square of the difference of two losses of a target that is aimed at, in nats.
-pub const RESPONSE: f64 = 0.02;
+pub const RESPONSE: f64 = 0.001;
 /// Within which bounds it is taken as it is.
-const ACCEPTED: (f64, f64) = (0.003, 0.1);
+const ACCEPTED: (f64, f64) = (0.0002, 0.005);
 /// Corrections of ε at most.
 const CORRECTIONS: usize = 3;
 
@@ -57,36 +58,39 @@ impl Direction<'_> {
     }
 
     /// The slope of the loss of every target that counts along V, at the place on the way, in the order of the groups and
-    /// their examples. `model` carries no graph; `step` is where ε begins, and what it came to. The first group decides that.
+    /// their examples. `model` carries no graph; `step` is where ε begins, and afterwards where the next one best does: at what
+    /// would have made the first group's targets answer as is aimed at.
     pub fn slopes<M: Learner>(
         &self,
         model: &M,
         groups: &[&[Example]],
         place: f64,
-        step: &mut f64,
+        next: &mut f64,
         device: &Device,
     ) -> Vec<Vec<f64>> {
         let mut found = Vec::with_capacity(groups.len());
+        let mut step = *next;
         for group in groups {
             let mut corrections = if found.is_empty() { CORRECTIONS } else { 0 };
             loop {
-                let (ahead, behind) = (
-                    self.losses(model, group, place, *step, device),
-                    self.losses(model, group, place, -*step, device),
-                );
+                let (ahead, behind) =
+                    (self.losses(model, group, place, step, device), self.losses(model, group, place, -step, device));
                 let differences: Vec<f64> =
                     ahead.iter().zip(&behind).map(|(a, b)| f64::from(*a) - f64::from(*b)).collect();
                 let squares: f64 = differences.iter().map(|difference| difference * difference).sum();
                 let response = (squares / differences.len().max(1) as f64).sqrt();
                 let accepted = (ACCEPTED.0..=ACCEPTED.1).contains(&response);
+                // A response that is no number comes of far too long a step.
+                let factor = if response.is_finite() { (RESPONSE / response).clamp(1e-3, 1e3) } else { 1e-3 };
+                if found.is_empty() && response != 0.0 {
+                    *next = step * factor;
+                }
                 if corrections == 0 || accepted || response == 0.0 {
-                    found.push(differences.into_iter().map(|difference| difference / (2.0 * *step)).collect());
+                    found.push(differences.into_iter().map(|difference| difference / (2.0 * step)).collect());
                     break;
                 }
                 corrections -= 1;
-                // A response that is no number comes of far too long a step.
-                let factor = if response.is_finite() { RESPONSE / response } else { 1e-3 };
-                *step *= factor.clamp(1e-3, 1e3);
+                step *= factor;
             }
         }
         found
