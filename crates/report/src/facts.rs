@@ -108,7 +108,6 @@ pub(crate) struct LedgerCost {
 #[derive(Clone, Debug)]
 pub(crate) struct DocumentCost {
     pub overhead: f64,
-    pub rate: f64,
     pub tokens_scored: u64,
     pub documents: u64,
 }
@@ -224,8 +223,8 @@ impl Facts {
                 self.ledger_cost =
                     Some(LedgerCost { seconds, overhead, refreshes, tokens_per_domain, momentum, memory_bytes });
             }
-            Event::DocumentCost { overhead, rate, tokens_scored, documents, .. } => {
-                self.document_cost = Some(DocumentCost { overhead, rate, tokens_scored, documents });
+            Event::DocumentCost { overhead, tokens_scored, documents, .. } => {
+                self.document_cost = Some(DocumentCost { overhead, tokens_scored, documents });
             }
             Event::Finish { reason, step, tokens, seconds, tokens_per_second, weights_hash } => {
                 let time = time.to_owned();

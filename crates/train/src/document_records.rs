@@ -1,7 +1,7 @@
 //! The ledger by document as a run keeps it: opened from `documents.parquet`, written beside the other tables.
 
 use crate::error::TrainError;
-use crate::ledger::{DocumentBooks, DocumentSettings};
+use crate::ledger::{DocumentBooks, DocumentSettings, Reached};
 use crate::recipe::{Momentum, Recipe};
 use crate::record::{DocumentValueRow, Event};
 use crate::run::Run;
@@ -44,10 +44,10 @@ pub(crate) fn open(
     }
 }
 
-/// The learning rate with which the gradient of the step after `step` steps moves the weights: where momentum is credited to
-/// who built it, in that step and all later ones, Σ_k (1 − β₁) β₁^k η_{t+k} / (1 − β₁^{t+k}) up to the end of the run;
-/// else in that step alone.
-pub(crate) fn effective_rate(recipe: &Recipe, steps: u64, step: u64) -> f64 {
+/// How far the gradient of the step after `step` steps moves the weights, and when: where momentum is credited to who built it,
+/// in that step and all later ones, η = Σ_k (1 − β₁) β₁^k η_{t+k} / (1 − β₁^{t+k}) up to the end of the run; else in that step
+/// alone.
+pub(crate) fn reached(recipe: &Recipe, steps: u64, step: u64) -> Reached {
     let train = &recipe.train;
     let (beta, warmup) = (train.beta1, train.warmup_steps(steps));
     let share = |after: u64| {
@@ -56,12 +56,14 @@ pub(crate) fn effective_rate(recipe: &Recipe, steps: u64, step: u64) -> f64 {
         (1.0 - beta) * beta.powf(after as f64) * rate / (1.0 - beta.powf((at + 1) as f64))
     };
     if recipe.ledger.momentum == Momentum::History {
-        return share(0);
+        return Reached { rate: share(0), lag: 0 };
     }
-    (0..steps.saturating_sub(step).max(1))
-        .take_while(|after| beta.powf(*after as f64) > FORGOTTEN || *after == 0)
-        .map(share)
-        .sum()
+    let afters = (0..steps.saturating_sub(step).max(1)).take_while(|after| beta.powf(*after as f64) > FORGOTTEN);
+    let (rate, late) = afters.fold((0.0, 0.0), |(rate, late), after| {
+        let share = share(after);
+        (rate + share, late + share * after as f64)
+    });
+    Reached { rate, lag: if rate > 0.0 { (late / rate).round() as u64 } else { 0 } }
 }
 
 /// Writes `document_values.parquet` and `document_sums.parquet`.
@@ -114,13 +116,15 @@ mod tests {
         recipe.train.warmup = 0.0;
         let (steps, lr) = (400, recipe.train.lr);
         // Every step moves by η m̂, and m̂ is a mean of gradients: what all gradients are given is what all steps give.
-        let sum: f64 = (0..steps).map(|step| effective_rate(&recipe, steps, step)).sum();
+        let sum: f64 = (0..steps).map(|step| reached(&recipe, steps, step).rate).sum();
         assert!((sum / (steps as f64 * lr) - 1.0).abs() < 1e-3, "{sum}");
-        assert!((effective_rate(&recipe, steps, 200) / lr - 1.0).abs() < 1e-3);
+        let middle = reached(&recipe, steps, 200);
+        assert!((middle.rate / lr - 1.0).abs() < 1e-3 && middle.lag == 9, "{middle:?}");
         // The last gradient has its own step only.
-        assert!((effective_rate(&recipe, steps, steps - 1) / lr - 0.1).abs() < 1e-3);
+        let last = reached(&recipe, steps, steps - 1);
+        assert!((last.rate / lr - 0.1).abs() < 1e-3 && last.lag == 0, "{last:?}");
         recipe.ledger.momentum = Momentum::History;
-        assert!((effective_rate(&recipe, steps, 0) / lr - 1.0).abs() < 1e-9);
-        assert!((effective_rate(&recipe, steps, 200) / lr - 0.1).abs() < 1e-9);
+        assert!((reached(&recipe, steps, 0).rate / lr - 1.0).abs() < 1e-9);
+        assert!((reached(&recipe, steps, 200).rate / lr - 0.1).abs() < 1e-9);
     }
 }

@@ -30,7 +30,8 @@
 mod documents;
 pub mod slope;
 
-pub use documents::{DocumentBooks, DocumentSettings, DocumentValue};
+use documents::Due;
+pub use documents::{DocumentBooks, DocumentSettings, DocumentValue, Reached};
 
 use crate::learner::Learner;
 use crate::objective::{self, Example};
@@ -276,9 +277,13 @@ impl Ledger {
         step - self.from_step >= interval(self.from_step, self.settings.growth, self.settings.refresh_every)
     }
 
-    /// Books the interval that ends at `step`, whose denominators `optimizer` has, and opens the next one.
-    pub fn book<M: Learner>(&mut self, model: &M, optimizer: &Optimizer, step: u64, device: &Device) {
+    /// Books the interval that ends at `step`, whose denominators `optimizer` has, and opens the next one. With `settled`,
+    /// nothing of the books by document is left waiting, as checkpoints need it.
+    pub fn book<M: Learner>(&mut self, model: &M, optimizer: &Optimizer, step: u64, settled: bool, device: &Device) {
         if step == self.from_step {
+            if settled {
+                self.settle_documents(model, optimizer, step, device);
+            }
             return;
         }
         let Some(opened) = self.opened.take() else { return };
@@ -289,6 +294,10 @@ impl Ledger {
         let moved = |(to, from)| update::combination(&[(to, 1.0), (from, -1.0)]);
         let change: Vec<_> = weights.iter().zip(&opened.weights).map(moved).collect();
         let losses = self.losses(model, device);
+        let due = self.documents.as_mut().map(|documents| {
+            documents.close_interval(&opened.weights, &change, self.from_step, step);
+            documents.due(step, settled)
+        });
         for (domain, (before, after)) in opened.losses.iter().zip(&losses).enumerate() {
             let measured = before - after;
             let scale = &mut self.scales[domain];
@@ -297,16 +306,10 @@ impl Ledger {
             let gradient =
                 self.mean_gradient(model, domain, &opened.weights, &weights, &change, measured, tolerance, device);
             self.book_domain(domain, &gradient, &change, measured, step);
-            if let Some(documents) = self.documents.as_mut().filter(|documents| documents.has_kept()) {
-                let start = Instant::now();
-                let along = optimizer.precondition(&gradient, step);
-                documents.spent += start.elapsed();
-                let (way, steps) = ((&*opened.weights, &*change), (self.from_step, step));
-                documents.score(model, domain, &gradient, &along, way, steps, device);
-            }
+            self.score_documents(model, optimizer, &due, domain, &gradient, step, device);
         }
-        if let Some(documents) = &mut self.documents {
-            documents.end_interval();
+        if let (Some(documents), Some(due)) = (&mut self.documents, due) {
+            documents.count(due);
         }
         for lines in &mut self.lines {
             let cleared = |tensor: &Tensor<1>| tensor.zeros_like();
@@ -324,6 +327,40 @@ impl Ledger {
         self.from_step = step;
         let elsewhere = self.documents.as_ref().map_or(Duration::ZERO, |documents| documents.spent) - elsewhere;
         self.spent += start.elapsed().saturating_sub(elsewhere);
+    }
+
+    /// Scores what is due of the books by document for a domain with this mean gradient.
+    fn score_documents<M: Learner>(
+        &mut self,
+        model: &M,
+        optimizer: &Optimizer,
+        due: &Option<Due>,
+        domain: usize,
+        gradient: &[Tensor<1>],
+        step: u64,
+        device: &Device,
+    ) {
+        let (Some(documents), Some(due)) = (&mut self.documents, due) else { return };
+        if due.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        let along = optimizer.precondition(gradient, step);
+        documents.spent += start.elapsed();
+        documents.score(model, due, domain, gradient, &along, device);
+    }
+
+    /// Scores all that waits, where no interval is left to be booked with it: with the gradients of these weights.
+    fn settle_documents<M: Learner>(&mut self, model: &M, optimizer: &Optimizer, step: u64, device: &Device) {
+        let Some(documents) = self.documents.as_mut().filter(|documents| documents.waits()) else { return };
+        let due = Some(documents.due(step, true));
+        for domain in 0..self.domains.len() {
+            let gradient = self.gradient(model, domain, device);
+            self.score_documents(model, optimizer, &due, domain, &gradient, step, device);
+        }
+        if let (Some(documents), Some(due)) = (&mut self.documents, due) {
+            documents.count(due);
+        }
     }
 
     /// The rows of one domain for the interval that ends at `step`, in which the weights moved by `change`.

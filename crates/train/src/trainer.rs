@@ -421,7 +421,8 @@ impl<'a, M: Learner> Trainer<'a, M> {
             // Booked at checkpoints too, so that a resumed run opens its books where this one did.
             let checkpoint = number.is_multiple_of(self.recipe.train.checkpoint_every.max(1));
             if ledger.due(number) || checkpoint || number == self.steps {
-                ledger.book(model, &self.optimizer, number, &self.device);
+                let settled = checkpoint || number == self.steps;
+                ledger.book(model, &self.optimizer, number, settled, &self.device);
             }
         }
         let tokens = batches.iter().map(|batch| batch.tokens as u64).sum();
@@ -442,11 +443,11 @@ impl<'a, M: Learner> Trainer<'a, M> {
         let start = Instant::now();
         let step = self.state.step;
         let tokens: usize = batches.iter().map(|batch| batch.counted).sum();
-        let factor = document_records::effective_rate(self.recipe, self.steps, step) * clip / tokens.max(1) as f64;
+        let (reached, scale) = (document_records::reached(self.recipe, self.steps, step), clip / tokens.max(1) as f64);
         let first = step * self.portions.micro_batches as u64;
         for (number, batch) in (first..).zip(batches) {
             let places = self.feed.target_places(batch);
-            documents.trained_on(number, step, batch.source, &batch.examples, &places, factor);
+            documents.trained_on(number, step, batch.source, &batch.examples, &places, reached, scale);
         }
         documents.spent += start.elapsed();
     }
@@ -587,7 +588,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
     fn finish(mut self, reason: &str, seconds: f64, tokens: u64) -> Result<Outcome, TrainError> {
         if let Some(ledger) = &mut self.ledger {
             let model = self.model.as_ref().expect("the optimizer gave the model back");
-            ledger.book(model, &self.optimizer, self.state.step, &self.device);
+            ledger.book(model, &self.optimizer, self.state.step, true, &self.device);
         }
         let done = reason != "interrupted";
         if reason == "done" && self.recipe.train.patience.is_some() {

@@ -11,7 +11,7 @@ use loam_nn::{parameters, update};
 use loam_train::feed::Feed;
 use loam_train::learner::Learner;
 use loam_train::ledger::slope::Direction;
-use loam_train::ledger::{DocumentBooks, DocumentSettings, Domain, Ledger, Settings};
+use loam_train::ledger::{DocumentBooks, DocumentSettings, Domain, Ledger, Reached, Settings};
 use loam_train::objective::{Example, Kind};
 use loam_train::optimizer::{Constants, Optimizer, StepGradients};
 use loam_train::plan::{self, Portions};
@@ -244,11 +244,19 @@ fn a_documents_value_is_what_a_step_without_it_lacks() {
     let settings =
         DocumentSettings { sources: vec!["animals".to_owned()], domains: vec!["d".to_owned()], rate: 1.0, seed: 1 };
     let mut books = DocumentBooks::new(settings, TrainingDocuments::read(&table, &prepared).unwrap());
-    books.trained_on(0, 0, 0, &batch.examples, &places, f64::from(rate) / batch.counted as f64);
+    books.trained_on(
+        0,
+        0,
+        0,
+        &batch.examples,
+        &places,
+        Reached { rate: f64::from(rate), lag: 0 },
+        1.0 / batch.counted as f64,
+    );
     ledger.documents = Some(books);
     ledger.open(&model, 0, &device.clone().autodiff());
     let (stepped, optimizer) = step(&batch.examples, Some(&mut ledger));
-    ledger.book(&stepped, &optimizer, 1, &device.clone().autodiff());
+    ledger.book(&stepped, &optimizer, 1, true, &device.clone().autodiff());
     let values = ledger.documents.as_ref().unwrap().values();
     assert!(values.len() > 8, "{} documents", values.len());
     let whole = loss(&stepped);
@@ -299,8 +307,9 @@ fn sums_are_booked(recipe: &Recipe, folder: &Path, within: f64) {
 fn documents_sum_to_their_source() {
     let folder = tempfile::tempdir().unwrap();
     let mut recipe = recipe(folder.path(), ModelFamily::Gpt, ObjectiveKind::Causal, 40);
-    // Momentum goes on to move the weights when the loss falls less steeply already, in a run as short as this.
-    sums_are_booked(&recipe, &folder.path().join("sources"), 0.25);
+    recipe.train.checkpoint_every = 1000;
+    // Momentum moves the weights over some twenty steps, of which the books by document take the middle.
+    sums_are_booked(&recipe, &folder.path().join("sources"), 0.15);
     // Where a gradient's own step alone is credited, and every step is booked, the same sum is taken twice.
     recipe.ledger.momentum = loam_train::recipe::Momentum::History;
     recipe.ledger.refresh_every = 1;

@@ -12,10 +12,11 @@
 //! denominators of Adam. ⟨V_d, ∂ℓ⟩ comes of two forward passes ([`super::slope`]), target by target, so a
 //! document that shares its window with others gets what its own targets did.
 //!
-//! - ḡ_d is the mean held-out gradient that the interval is booked with, P is that of the interval's end, and losses are
-//!   taken at the weights of the step, which for intervals of several steps are those between the interval's ends.
-//! - Where momentum is credited to the sources, a gradient moves the weights also in later steps. η is then the
-//!   whole of it, Σ_k (1 − β₁) β₁^k η_{t+k} / (1 − β₁^{t+k}), booked at once; else the part of it that falls into its own step.
+//! - Losses are taken at the weights of the step, which for intervals of several steps are those between the interval's ends.
+//! - Where momentum is credited to the sources, a gradient moves the weights also in later steps. η is then the whole of it,
+//!   Σ_k (1 − β₁) β₁^k η_{t+k} / (1 − β₁^{t+k}); else the part of it that falls into its own step ([`Reached`]).
+//! - ḡ_d is the mean held-out gradient, and P the denominators at the end, of the interval in which the gradient moves the
+//!   weights in the mean, β₁ / (1 − β₁) steps after its own; at checkpoints, which nothing outlives, that of the last.
 //! - Without dropout, label smoothing, and the loss of next sentences.
 //!
 //! Two passes a domain for every micro-batch would cost more than training, so only some are scored, drawn by
@@ -31,6 +32,7 @@ use loam_corpus::TrainingDocuments;
 use loam_nn::initialize::mix;
 use loam_nn::update;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Places on the way of an interval at which losses are taken, at most: the weights of each must be made, for each domain
@@ -47,6 +49,39 @@ struct Kept {
     slots: Vec<usize>,
     /// η c / n of its step.
     factor: f64,
+    /// The first step at whose end it is scored.
+    due: u64,
+    /// The interval of its step, once that has ended.
+    way: Option<Arc<Way>>,
+}
+
+/// How the weights went over an interval.
+struct Way {
+    from: Vec<Tensor<1>>,
+    change: Vec<Tensor<1>>,
+    from_step: u64,
+    step: u64,
+}
+
+impl Way {
+    /// The place on the way of the steps in the part of the interval that the step after `step` steps is in, and that part.
+    fn place(&self, step: u64) -> (u64, f64) {
+        let steps = (self.step - self.from_step).max(1);
+        let part = |step: u64| (step - self.from_step) * PLACES.min(steps) / steps;
+        let same = (self.from_step..self.step).filter(|other| part(*other) == part(step));
+        // In the middle of the steps of this part.
+        let (sum, count) = same.fold((0, 0), |(sum, count), step| (sum + step - self.from_step, count + 1));
+        (part(step), sum as f64 / f64::from(count.max(1)) / steps as f64)
+    }
+}
+
+/// How far, and when, a gradient moves the weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reached {
+    /// η: the learning rate with which it does so in all.
+    pub rate: f64,
+    /// Steps after its own in which it does so in the mean.
+    pub lag: u64,
 }
 
 /// What was found of a document, or of a source.
@@ -67,6 +102,15 @@ impl Score {
         let (sum, squares) = &mut self.sums[domain];
         *sum += value;
         *squares += value * value;
+    }
+}
+
+/// Micro-batches that are to be scored.
+pub(super) struct Due(Vec<Kept>);
+
+impl Due {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -164,7 +208,7 @@ impl DocumentBooks {
     }
 
     /// Takes note of a micro-batch that was trained on, the `number`-th of the run, in the step after `step` steps. `places`
-    /// are those of its targets in its source's tokens ([`crate::feed::Feed::target_places`]), `factor` is η c / n.
+    /// are those of its targets in its source's tokens ([`crate::feed::Feed::target_places`]), `scale` is c / n.
     pub fn trained_on(
         &mut self,
         number: u64,
@@ -172,7 +216,8 @@ impl DocumentBooks {
         source: usize,
         examples: &[Example],
         places: &[usize],
-        factor: f64,
+        reached: Reached,
+        scale: f64,
     ) {
         let unknown = self.known.count() + source;
         // Neighbors are mostly of one document, so it is looked up where it ends.
@@ -191,25 +236,43 @@ impl DocumentBooks {
             self.trained[*slot] += 1;
         }
         if self.is_drawn(number) {
-            self.kept.push(Kept { step, source, examples: examples.to_vec(), slots, factor });
+            let (factor, due) = (reached.rate * scale, step + 1 + reached.lag);
+            self.kept.push(Kept { step, source, examples: examples.to_vec(), slots, factor, due, way: None });
         }
     }
 
-    /// Whether something waits to be scored.
-    pub fn has_kept(&self) -> bool {
+    /// Takes note that an interval has ended, in which the weights went from `from` by `change`.
+    pub(super) fn close_interval(&mut self, from: &[Tensor<1>], change: &[Tensor<1>], from_step: u64, step: u64) {
+        if self.kept.iter().any(|kept| kept.way.is_none()) {
+            let way = Arc::new(Way { from: from.to_vec(), change: change.to_vec(), from_step, step });
+            for kept in self.kept.iter_mut().filter(|kept| kept.way.is_none()) {
+                kept.way = Some(way.clone());
+            }
+        }
+    }
+
+    /// Takes out what is to be scored after `step` steps; all that waits, where `all` is asked for.
+    pub(super) fn due(&mut self, step: u64, all: bool) -> Due {
+        let (due, wait) = std::mem::take(&mut self.kept)
+            .into_iter()
+            .partition(|kept| kept.way.is_some() && (all || kept.due <= step));
+        self.kept = wait;
+        Due(due)
+    }
+
+    /// Whether something waits.
+    pub(super) fn waits(&self) -> bool {
         !self.kept.is_empty()
     }
 
-    /// Scores what was kept for a domain, whose mean gradient ḡ over the interval and whose V = P ⊙ ḡ are given. The interval
-    /// went from `from`, after `from_step` steps, by `change` to what it was after `step` steps.
-    pub fn score<M: Learner>(
+    /// Scores what is due for a domain, whose mean gradient ḡ and whose V = P ⊙ ḡ are given.
+    pub(super) fn score<M: Learner>(
         &mut self,
         model: &M,
+        due: &Due,
         domain: usize,
         gradient: &[Tensor<1>],
         along: &[Tensor<1>],
-        (from, change): (&[Tensor<1>], &[Tensor<1>]),
-        (from_step, step): (u64, u64),
         device: &Device,
     ) {
         let start = Instant::now();
@@ -217,18 +280,14 @@ impl DocumentBooks {
         let Some(first) = Direction::first_step(slope) else { return };
         let mut epsilon = first * self.steps[domain];
         let (model, device) = (model.clone().valid(), device.clone().inner());
-        let direction = Direction { from, change, along };
-        let steps = (step - from_step).max(1);
-        let part = |kept: &Kept| (kept.step - from_step) * PLACES.min(steps) / steps;
-        for group in self.kept.chunk_by(|a, b| part(a) == part(b)) {
-            // In the middle of the steps of this part.
-            let of_part =
-                (from_step..step).filter(|step| (step - from_step) * PLACES.min(steps) / steps == part(&group[0]));
-            let (sum, count) = of_part.fold((0, 0), |(sum, count), step| (sum + step - from_step, count + 1));
-            let place = sum as f64 / count.max(1) as f64 / steps as f64;
-            let examples: Vec<&[Example]> = group.iter().map(|kept| &*kept.examples).collect();
-            let slopes = direction.slopes(&model, &examples, place, &mut epsilon, &device);
-            for (kept, slopes) in group.iter().zip(slopes) {
+        let placed = due.0.iter().filter_map(|kept| kept.way.as_ref().map(|way| (kept, way, way.place(kept.step))));
+        let placed: Vec<_> = placed.collect();
+        for group in placed.chunk_by(|a, b| Arc::ptr_eq(a.1, b.1) && a.2.0 == b.2.0) {
+            let (_, way, (_, place)) = &group[0];
+            let direction = Direction { from: &way.from, change: &way.change, along };
+            let examples: Vec<&[Example]> = group.iter().map(|(kept, ..)| &*kept.examples).collect();
+            let slopes = direction.slopes(&model, &examples, *place, &mut epsilon, &device);
+            for ((kept, ..), slopes) in group.iter().zip(slopes) {
                 let mut by_slot: BTreeMap<usize, f64> = BTreeMap::new();
                 for (slot, slope) in kept.slots.iter().zip(slopes) {
                     // What is no number would spoil all sums; such a run is stopped by its own loss.
@@ -248,10 +307,10 @@ impl DocumentBooks {
         self.spent += start.elapsed();
     }
 
-    /// Ends an interval: what was kept is scored for every domain.
-    pub fn end_interval(&mut self) {
+    /// Counts what was scored for every domain.
+    pub(super) fn count(&mut self, due: Due) {
         let domains = self.settings.domains.len();
-        for kept in self.kept.drain(..) {
+        for kept in due.0 {
             self.micro_batches += 1;
             self.by_source[kept.source].tokens += kept.slots.len() as u64;
             for slot in kept.slots {
@@ -319,10 +378,10 @@ impl DocumentBooks {
         (&self.settings.sources, &self.settings.domains)
     }
 
-    /// Everything that was counted, for a checkpoint: at the end of an interval only, when nothing waits. Sources stand behind
+    /// Everything that was counted, for a checkpoint: only when nothing waits. Sources stand behind
     /// the slots.
     pub fn tallies(&self) -> Vec<DocumentTally> {
-        assert!(self.kept.is_empty(), "tallies in the middle of an interval");
+        assert!(self.kept.is_empty(), "tallies while something waits");
         let mut tallies = Vec::new();
         let mut push = |slot: usize, trained: u64, score: Option<&Score>| {
             let tokens_scored = score.map_or(0, |score| score.tokens);
