@@ -35,6 +35,7 @@ pub mod redact;
 mod rust_source;
 mod shard;
 mod tokenizer;
+mod training_documents;
 mod words;
 mod write;
 
@@ -62,4 +63,5 @@ pub use read::{
 };
 pub use shard::{ShardIndex, StreamIndex, TokenStream, TokenWidth};
 pub use tokenizer::{END_OF_TEXT, Framing, TextStream, TokenOffset, Tokenizer, TokenizerKind, Window, train_tokenizer};
+pub use training_documents::{DocumentPlace, TrainingDocuments, locate_documents};
 pub use words::{WordSplit, count_words};

@@ -5,6 +5,7 @@
 //!
 //! - [`ledger`] reads `ledger.parquet` and turns it into values by source, held-out domain and time, and says whether
 //!   the books close.
+//! - [`documents`] reads `document_values.parquet`: the best and the worst documents, and whether they sum to their sources.
 //! - [`laws`] fits laws of scale, repetition and mixture to runs, with intervals.
 //! - [`studies`] plans, makes and compares runs that differ in one thing, and grades what the ledger predicted.
 //! - [`attribution`] says which training documents made a model say something, after training.
@@ -14,6 +15,7 @@
 
 pub mod attribution;
 pub mod columns;
+pub mod documents;
 mod error;
 pub mod laws;
 pub mod ledger;

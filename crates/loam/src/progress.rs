@@ -195,6 +195,11 @@ impl Watcher {
                 "the ledger took {refreshes} held-out gradients and added {:.1} % to the time of training",
                 100.0 * overhead
             )),
+            Event::DocumentCost { overhead, rate, documents, .. } => self.say(&format!(
+                "{documents} documents were valued on {:.1} % of the micro-batches, which added {:.1} % to the time of training",
+                100.0 * rate,
+                100.0 * overhead
+            )),
             Event::Finish { reason, step, tokens, seconds, tokens_per_second, .. } => {
                 self.close_bar();
                 let how = match reason.as_str() {

@@ -104,6 +104,14 @@ pub(crate) struct LedgerCost {
     pub memory_bytes: u64,
 }
 
+/// What the ledger by document cost.
+#[derive(Clone, Debug)]
+pub(crate) struct DocumentCost {
+    pub overhead: f64,
+    pub tokens_scored: u64,
+    pub documents: u64,
+}
+
 /// How a session ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Finish {
@@ -133,6 +141,7 @@ pub(crate) struct Facts {
     pub best_checkpoint: Option<(u64, String)>,
     pub samples: Vec<Sample>,
     pub ledger_cost: Option<LedgerCost>,
+    pub document_cost: Option<DocumentCost>,
     /// Of a run of fine-tuning.
     pub task: Option<TaskRun>,
     /// How the last session ended; none while it goes on, and none after a kill.
@@ -213,6 +222,9 @@ impl Facts {
             Event::LedgerCost { seconds, overhead, refreshes, tokens_per_domain, momentum, memory_bytes } => {
                 self.ledger_cost =
                     Some(LedgerCost { seconds, overhead, refreshes, tokens_per_domain, momentum, memory_bytes });
+            }
+            Event::DocumentCost { overhead, tokens_scored, documents, .. } => {
+                self.document_cost = Some(DocumentCost { overhead, tokens_scored, documents });
             }
             Event::Finish { reason, step, tokens, seconds, tokens_per_second, weights_hash } => {
                 let time = time.to_owned();

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use loam_influence::columns;
+use loam_influence::documents::{self, DocumentValues};
 use loam_influence::ledger::Ledger;
 use loam_train::record::{EventLine, MetricRow};
 
@@ -15,6 +16,8 @@ pub(crate) const EVENTS: &str = "events.jsonl";
 pub(crate) const METRICS: &str = "metrics.parquet";
 pub(crate) const LEDGER: &str = "ledger.parquet";
 pub(crate) const DOCUMENTS: &str = "documents.parquet";
+pub(crate) const DOCUMENT_VALUES: &str = "document_values.parquet";
+pub(crate) const DOCUMENT_SUMS: &str = "document_sums.parquet";
 pub(crate) const RECIPE: &str = "recipe.toml";
 
 /// What could be read of a run, and what could not.
@@ -27,6 +30,8 @@ pub(crate) struct RunFolder {
     pub metrics: Vec<MetricRow>,
     /// None where the run kept no ledger or it cannot be read.
     pub ledger: Option<Ledger>,
+    /// None where the run kept no ledger by document or it cannot be read.
+    pub documents: Option<DocumentValues>,
     /// The recipe's text.
     pub recipe: Option<String>,
     /// What is missing or broken, one sentence each.
@@ -52,6 +57,7 @@ impl RunFolder {
         let events = read_events(&path.join(EVENTS), &mut problems);
         let metrics = read_metrics(&path.join(METRICS), &mut problems);
         let ledger = read_ledger(&path.join(LEDGER), &mut problems);
+        let documents = read_documents(path, &mut problems);
         let recipe = match fs::read(path.join(RECIPE)) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) => {
@@ -60,7 +66,7 @@ impl RunFolder {
             }
         };
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        Ok(Self { name: name(&path), path, events, metrics, ledger, recipe, problems })
+        Ok(Self { name: name(&path), path, events, metrics, ledger, documents, recipe, problems })
     }
 }
 
@@ -142,6 +148,19 @@ fn read_ledger(path: &Path, problems: &mut Vec<String>) -> Option<Ledger> {
         Ok(ledger) => Some(ledger),
         Err(error) => {
             problems.push(format!("The ledger cannot be shown: {}.", first_line(&error.to_string())));
+            None
+        }
+    }
+}
+
+fn read_documents(folder: &Path, problems: &mut Vec<String>) -> Option<DocumentValues> {
+    if !documents::are_in(folder) {
+        return None;
+    }
+    match documents::read(folder) {
+        Ok(values) => Some(values),
+        Err(error) => {
+            problems.push(format!("What single documents did cannot be shown: {}.", first_line(&error.to_string())));
             None
         }
     }

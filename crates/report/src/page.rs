@@ -4,6 +4,7 @@ mod answer;
 mod curves;
 mod data;
 mod details;
+mod documents;
 mod ledger;
 mod scores;
 mod task;
@@ -86,6 +87,7 @@ struct Page {
     metrics: Vec<task::MetricRow>,
     ledger: Option<ledger::LedgerSection>,
     no_ledger: &'static str,
+    documents: Option<documents::DocumentSection>,
     data: data::DataSection,
     samples: Vec<details::SampleView>,
     details: Vec<(String, String)>,
@@ -115,6 +117,7 @@ fn render(folder: &RunFolder) -> Result<String, ReportError> {
             Some(_) => "The ledger of this run is empty: no interval was booked before it stopped.",
             None => "This run has no readable ledger (ledger.parquet), so what each source did is not known.",
         },
+        documents: folder.documents.as_ref().and_then(|values| documents::section(values, &facts)),
         data: data::section(&facts),
         samples: details::samples(&facts),
         details: details::rows(folder, &facts),

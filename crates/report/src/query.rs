@@ -1,6 +1,6 @@
 //! SQL over what runs left, through Apache `DataFusion`.
 //!
-//! Tables: `metrics`, `ledger` and `documents`, each over all given runs with the column `run` (the run's name) beside
+//! Tables: `metrics`, `ledger`, `documents`, `document_values` and `document_sums`, each over all given runs with the column `run` (the run's name) beside
 //! the file's own, `texts` of what `loam data prepare` left, and `events` (`run`, `time`, `event`, `json`). Functions of texts
 //! are those of the corpus. Nothing can be written.
 

@@ -5,6 +5,8 @@
 //! comes last, and only then is the folder renamed.
 
 use crate::error::TrainError;
+use crate::record::DocumentTally;
+use crate::table;
 use burn::tensor::{Device, Tensor};
 use loam_corpus::Position;
 use loam_models::weights::{self, Tensors};
@@ -18,6 +20,8 @@ use std::path::{Path, PathBuf};
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+/// Only where the ledger is kept by document.
+const DOCUMENTS: &str = "documents.parquet";
 const MARKER: &str = "COMPLETE";
 
 /// `state.json`: where the run stands.
@@ -44,6 +48,9 @@ pub struct State {
     /// The ledger's usual change of each held-out loss over an interval, which decides how closely it looks.
     #[serde(default)]
     pub ledger_scales: Vec<f64>,
+    /// Of the ledger by document, how its differences were usually stepped for each domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub document_steps: Vec<f64>,
     /// Of adaptive masking, the usual loss of every token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masking: Vec<f32>,
@@ -76,6 +83,8 @@ pub struct Checkpoint<S = State> {
     pub momenta: Vec<Vec<Tensor<1>>>,
     /// The places of these sources in the data, in the same order.
     pub sources: Vec<usize>,
+    /// What the open books by document have counted; empty where there are none.
+    pub documents: Vec<DocumentTally>,
     /// Where the run stands.
     pub state: S,
 }
@@ -126,8 +135,13 @@ pub fn write<S: Stands>(
         written?;
         weights::write_tensors(&partial.join(OPTIMIZER), &optimizer)?;
         weights::write_synced(&partial.join(STATE), &state)?;
+        let mut files = vec![MODEL, OPTIMIZER, STATE];
+        if !checkpoint.documents.is_empty() {
+            table::write(&partial.join(DOCUMENTS), &checkpoint.documents)?;
+            files.push(DOCUMENTS);
+        }
         let mut sizes = BTreeMap::new();
-        for file in [MODEL, OPTIMIZER, STATE] {
+        for file in files {
             let path = partial.join(file);
             sizes.insert(file, fs::metadata(&path).map_err(io(&path))?.len());
         }
@@ -183,7 +197,8 @@ pub fn verify(folder: &Path) -> Result<(), TrainError> {
     })?;
     let sizes: BTreeMap<String, u64> =
         serde_json::from_str(&text).map_err(|error| TrainError::format(&marker, format!("is broken: {error}")))?;
-    for file in [MODEL, OPTIMIZER, STATE] {
+    let documents = sizes.contains_key(DOCUMENTS).then_some(DOCUMENTS);
+    for file in [MODEL, OPTIMIZER, STATE].into_iter().chain(documents) {
         let path = folder.join(file);
         let expected = sizes.get(file).copied().ok_or_else(|| TrainError::format(&marker, format!("lacks {file}")))?;
         let found = fs::metadata(&path).map_err(|source| TrainError::io(&path, source))?.len();
@@ -254,8 +269,17 @@ pub fn read<S: Stands>(
             None => Err(TrainError::format(&folder.join(path), format!("lacks {name}; the recipe's model has it"))),
         }
     };
-    let mut checkpoint =
-        Checkpoint { weights: Vec::new(), moments: Vec::new(), momenta: Vec::new(), sources: sources.to_vec(), state };
+    let mut checkpoint = Checkpoint {
+        weights: Vec::new(),
+        moments: Vec::new(),
+        momenta: Vec::new(),
+        sources: sources.to_vec(),
+        documents: Vec::new(),
+        state,
+    };
+    if folder.join(DOCUMENTS).exists() {
+        checkpoint.documents = table::read(&folder.join(DOCUMENTS), u64::MAX)?;
+    }
     for parameter in names {
         checkpoint.weights.push(get(&model, MODEL, parameter.name.clone(), parameter)?);
         checkpoint.moments.push(Moments {

@@ -3,7 +3,23 @@
 use crate::error::TrainError;
 use crate::objective::{Documents, Example, Kind, Masking, Objective, Settings, Window};
 use crate::plan::Portions;
-use loam_corpus::{ExampleStream, IGNORE, Loader, PairLoader, Position, Prepared, evaluation_sequences, fitting};
+use loam_corpus::{
+    ExampleStream, IGNORE, Loader, PairLoader, Place, Position, Prepared, evaluation_sequences, fitting,
+};
+
+/// What an example was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A window of text.
+    Window {
+        /// Where it was cut from its source.
+        place: Place,
+        /// Its tokens.
+        length: usize,
+    },
+    /// A pair or a conversation, by its number in its source.
+    Pair(usize),
+}
 
 /// Examples of one source, side by side.
 #[derive(Clone, Debug)]
@@ -12,6 +28,8 @@ pub struct Batch {
     pub source: usize,
     /// The examples.
     pub examples: Vec<Example>,
+    /// What each example was made of.
+    pub origins: Vec<Origin>,
     /// Targets that count.
     pub counted: usize,
     /// Tokens that are read or written.
@@ -19,14 +37,14 @@ pub struct Batch {
 }
 
 impl Batch {
-    fn new(source: usize, examples: Vec<Example>) -> Self {
+    fn new(source: usize, examples: Vec<Example>, origins: Vec<Origin>) -> Self {
         let counted = examples.iter().map(Example::counted).sum();
         let tokens = examples.iter().map(Example::tokens).sum();
-        Self { source, examples, counted, tokens }
+        Self { source, examples, origins, counted, tokens }
     }
 }
 
-enum Origin {
+enum Stock {
     Text {
         loader: Loader,
         totals: Vec<usize>,
@@ -73,7 +91,7 @@ fn documents(objective: &Objective, prepared: &Prepared, context: usize) -> Resu
 
 /// Delivers batches.
 pub struct Feed {
-    origin: Origin,
+    stock: Stock,
     objective: Objective,
     context: usize,
     /// Tokens of text in an example.
@@ -90,13 +108,13 @@ impl Feed {
         let sources = prepared.sources().len();
         let pairs = (0..sources).filter(|source| prepared.train_examples(*source).is_some()).count();
         let window = objective.window(portions.context);
-        let origin = match (kind, pairs) {
-            (Kind::Causal | Kind::Masked | Kind::Spans, 0) => Origin::Text {
+        let stock = match (kind, pairs) {
+            (Kind::Causal | Kind::Masked | Kind::Spans, 0) => Stock::Text {
                 loader: Loader::new(prepared, window, portions.sequences, settings.seed)?,
                 totals: (0..sources).map(|source| prepared.train_stream(source).len()).collect(),
                 documents: documents(&objective, prepared, portions.context)?,
             },
-            (Kind::Causal | Kind::Pairs, pairs) if pairs == sources => Origin::Pairs(PairLoader::new(
+            (Kind::Causal | Kind::Pairs, pairs) if pairs == sources => Stock::Pairs(PairLoader::new(
                 prepared,
                 objective.fit(portions.context),
                 portions.micro_batch_tokens(),
@@ -114,54 +132,91 @@ impl Feed {
                 )));
             }
         };
-        Ok(Self { origin, objective, context: portions.context, window })
+        Ok(Self { stock, objective, context: portions.context, window })
     }
 
     /// Pairs that are longer than the context and left out.
     pub fn left_out(&self) -> usize {
-        match &self.origin {
-            Origin::Text { .. } => 0,
-            Origin::Pairs(loader) => loader.left_out(),
+        match &self.stock {
+            Stock::Text { .. } => 0,
+            Stock::Pairs(loader) => loader.left_out(),
         }
     }
 
     /// Micro-batches of an epoch, where that is not a matter of tokens alone.
     pub fn batches_per_epoch(&self) -> Option<u64> {
-        match &self.origin {
-            Origin::Text { .. } => None,
-            Origin::Pairs(loader) => Some(loader.batches_per_epoch()),
+        match &self.stock {
+            Stock::Text { .. } => None,
+            Stock::Pairs(loader) => Some(loader.batches_per_epoch()),
         }
     }
 
     /// The next batch.
     #[allow(clippy::should_implement_trait)] // There is always a next one; an Option would be a lie.
     pub fn next(&mut self) -> Batch {
-        match &mut self.origin {
-            Origin::Text { loader, totals, documents } => {
+        match &mut self.stock {
+            Stock::Text { loader, totals, documents } => {
                 let batch = loader.next();
                 let loader = &*loader;
                 let window = batch.targets.len() / batch.sequences.max(1);
                 let rows = batch.inputs.chunks(window).zip(batch.targets.chunks(window)).zip(&batch.places);
-                let example = |((inputs, targets), place): ((&[u32], &[u32]), &loam_corpus::Place)| {
+                let example = |((inputs, targets), place): ((&[u32], &[u32]), &Place)| {
                     let tokens = self.objective.text(targets);
+                    let origin = Origin::Window { place: *place, length: tokens.len() };
                     let (source, total) = (batch.source, totals[batch.source]);
                     let window = Window { tokens, source, number: place.number, start: place.start, total };
                     let of_sentences = documents.get(source).and_then(|documents| {
                         let masking = masking(&self.objective)?;
                         masking.sentences_example(&window, loader.stream(source), documents, self.context)
                     });
-                    of_sentences.unwrap_or_else(|| self.objective.example(window, inputs))
+                    (of_sentences.unwrap_or_else(|| self.objective.example(window, inputs)), origin)
                 };
-                let examples = rows.map(example).collect();
-                Batch { tokens: batch.tokens, ..Batch::new(batch.source, examples) }
+                let (examples, origins) = rows.map(example).unzip();
+                Batch { tokens: batch.tokens, ..Batch::new(batch.source, examples, origins) }
             }
-            Origin::Pairs(loader) => {
+            Stock::Pairs(loader) => {
                 let batch = loader.next();
                 let stream = loader.stream(batch.source);
                 let example = |pair: &usize| self.objective.pair(stream, *pair);
-                Batch::new(batch.source, batch.pairs.iter().map(example).collect())
+                let origins = batch.pairs.iter().map(|pair| Origin::Pair(*pair)).collect();
+                Batch::new(batch.source, batch.pairs.iter().map(example).collect(), origins)
             }
         }
+    }
+
+    /// For every target of a batch that counts, in the order of the examples, the place in its source's tokens of the token
+    /// that it stands for: a pair's first token for all of its targets; where spans are cut out, the span's first token for
+    /// its sentinel.
+    pub fn target_places(&self, batch: &Batch) -> Vec<usize> {
+        let mut places = Vec::with_capacity(batch.counted);
+        for (example, origin) in batch.examples.iter().zip(&batch.origins) {
+            let told = example.targets.iter().enumerate().filter(|(_, id)| **id != IGNORE).map(|(slot, _)| slot);
+            match (origin, &self.stock) {
+                (Origin::Window { place, length }, Stock::Text { loader, totals, documents }) => {
+                    let (source, total) = (batch.source, totals[batch.source]);
+                    let tokens = vec![0; *length];
+                    let window = Window { tokens: &tokens, source, number: place.number, start: place.start, total };
+                    let sentences = documents.get(source).and_then(|documents| {
+                        masking(&self.objective)?.sentences_places(
+                            &window,
+                            loader.stream(source),
+                            documents,
+                            self.context,
+                        )
+                    });
+                    let slots = sentences.unwrap_or_else(|| self.objective.target_places(&window));
+                    // Slots behind the text are padding, or an end that stands for the last token.
+                    let last = slots.last().copied().unwrap_or(place.start);
+                    places.extend(told.map(|slot| slots.get(slot).copied().unwrap_or(last)));
+                }
+                (Origin::Pair(pair), Stock::Pairs(loader)) => {
+                    let begin = loader.stream(batch.source).begin(*pair);
+                    places.extend(told.map(|_| begin));
+                }
+                _ => unreachable!("a batch of another feed"),
+            }
+        }
+        places
     }
 
     /// The examples of a held-out domain, every one the same each time; `most` at most, spread over it.
@@ -239,17 +294,17 @@ impl Feed {
 
     /// How far it has come.
     pub fn position(&self) -> Position {
-        match &self.origin {
-            Origin::Text { loader, .. } => loader.position(),
-            Origin::Pairs(loader) => loader.position(),
+        match &self.stock {
+            Stock::Text { loader, .. } => loader.position(),
+            Stock::Pairs(loader) => loader.position(),
         }
     }
 
     /// Goes on from a position and from what was taken note of until then.
     pub fn seek(&mut self, position: &Position, memory: &[f32]) {
-        match &mut self.origin {
-            Origin::Text { loader, .. } => loader.seek(position),
-            Origin::Pairs(loader) => loader.seek(position),
+        match &mut self.stock {
+            Stock::Text { loader, .. } => loader.seek(position),
+            Stock::Pairs(loader) => loader.seek(position),
         }
         if let Objective::Masked(masking) = &mut self.objective {
             masking.restore(memory);

@@ -27,8 +27,15 @@
 //! Since the lines sum to Δw, one of them need not be kept: it is what the others leave of Δw (with the weights'
 //! roundings, some 10⁻⁷ of them). Momentum's line is, where it has one; else that of the heaviest source.
 
+mod documents;
+pub mod slope;
+
+use documents::Due;
+pub use documents::{DocumentBooks, DocumentSettings, DocumentValue, Reached};
+
 use crate::learner::Learner;
 use crate::objective::{self, Example};
+use crate::optimizer::Optimizer;
 use crate::record::LedgerRow;
 use crate::rotation;
 use burn::module::Module;
@@ -110,11 +117,13 @@ pub struct Ledger {
     tokens: Vec<u64>,
     /// Usual size of an interval's change, by domain; a resumed run goes on with what it was.
     pub scales: Vec<f64>,
+    /// The books by document, where they are kept.
+    pub documents: Option<DocumentBooks>,
     /// Booked rows, oldest first.
     pub rows: Vec<LedgerRow>,
     /// Held-out gradients taken.
     pub refreshes: u64,
-    /// Time spent on held-out gradients and books.
+    /// Time spent on held-out gradients and books, those by document not counted.
     pub spent: Duration,
 }
 
@@ -144,6 +153,7 @@ impl Ledger {
             booked: 0,
             opened: None,
             from_step: 0,
+            documents: None,
             rows: Vec::new(),
             refreshes: 0,
             spent: Duration::ZERO,
@@ -267,18 +277,27 @@ impl Ledger {
         step - self.from_step >= interval(self.from_step, self.settings.growth, self.settings.refresh_every)
     }
 
-    /// Books the interval that ends at `step` and opens the next one.
-    pub fn book<M: Learner>(&mut self, model: &M, step: u64, device: &Device) {
+    /// Books the interval that ends at `step`, whose denominators `optimizer` has, and opens the next one. With `settled`,
+    /// nothing of the books by document is left waiting, as checkpoints need it.
+    pub fn book<M: Learner>(&mut self, model: &M, optimizer: &Optimizer, step: u64, settled: bool, device: &Device) {
         if step == self.from_step {
+            if settled {
+                self.settle_documents(model, optimizer, step, device);
+            }
             return;
         }
         let Some(opened) = self.opened.take() else { return };
         let start = Instant::now();
+        let elsewhere = self.documents.as_ref().map_or(Duration::ZERO, |documents| documents.spent);
         self.settle();
         let weights = parameters::values(model);
         let moved = |(to, from)| update::combination(&[(to, 1.0), (from, -1.0)]);
         let change: Vec<_> = weights.iter().zip(&opened.weights).map(moved).collect();
         let losses = self.losses(model, device);
+        let due = self.documents.as_mut().map(|documents| {
+            documents.close_interval(&opened.weights, &change, self.from_step, step);
+            documents.due(step, settled)
+        });
         for (domain, (before, after)) in opened.losses.iter().zip(&losses).enumerate() {
             let measured = before - after;
             let scale = &mut self.scales[domain];
@@ -287,6 +306,10 @@ impl Ledger {
             let gradient =
                 self.mean_gradient(model, domain, &opened.weights, &weights, &change, measured, tolerance, device);
             self.book_domain(domain, &gradient, &change, measured, step);
+            self.score_documents(model, optimizer, &due, domain, &gradient, step, device);
+        }
+        if let (Some(documents), Some(due)) = (&mut self.documents, due) {
+            documents.count(due);
         }
         for lines in &mut self.lines {
             let cleared = |tensor: &Tensor<1>| tensor.zeros_like();
@@ -302,7 +325,42 @@ impl Ledger {
         let losses = if all { losses } else { self.losses(model, device) };
         self.opened = Some(Opened { weights, losses });
         self.from_step = step;
-        self.spent += start.elapsed();
+        let elsewhere = self.documents.as_ref().map_or(Duration::ZERO, |documents| documents.spent) - elsewhere;
+        self.spent += start.elapsed().saturating_sub(elsewhere);
+    }
+
+    /// Scores what is due of the books by document for a domain with this mean gradient.
+    fn score_documents<M: Learner>(
+        &mut self,
+        model: &M,
+        optimizer: &Optimizer,
+        due: &Option<Due>,
+        domain: usize,
+        gradient: &[Tensor<1>],
+        step: u64,
+        device: &Device,
+    ) {
+        let (Some(documents), Some(due)) = (&mut self.documents, due) else { return };
+        if due.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        let along = optimizer.precondition(gradient, step);
+        documents.spent += start.elapsed();
+        documents.score(model, due, domain, gradient, &along, device);
+    }
+
+    /// Scores all that waits, where no interval is left to be booked with it: with the gradients of these weights.
+    fn settle_documents<M: Learner>(&mut self, model: &M, optimizer: &Optimizer, step: u64, device: &Device) {
+        let Some(documents) = self.documents.as_mut().filter(|documents| documents.waits()) else { return };
+        let due = Some(documents.due(step, true));
+        for domain in 0..self.domains.len() {
+            let gradient = self.gradient(model, domain, device);
+            self.score_documents(model, optimizer, &due, domain, &gradient, step, device);
+        }
+        if let (Some(documents), Some(due)) = (&mut self.documents, due) {
+            documents.count(due);
+        }
     }
 
     /// The rows of one domain for the interval that ends at `step`, in which the weights moved by `change`.

@@ -10,6 +10,7 @@ pub mod batch;
 pub mod bench;
 pub mod checkpoint;
 mod configuration;
+mod document_records;
 pub mod error;
 pub mod export;
 pub mod feed;

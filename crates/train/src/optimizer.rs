@@ -61,6 +61,18 @@ impl Optimizer {
         if clip > 0.0 && norm > clip { (clip / norm) as f32 } else { 1.0 }
     }
 
+    /// P ⊙ gradient: each parameter's gradient over the denominators √v̂ + ε that the `step`-th step used; 0 where no gradient
+    /// has come yet, for nothing that is trained on reaches there.
+    pub fn precondition(&self, gradient: &[Tensor<1>], step: u64) -> Vec<Tensor<1>> {
+        let correction = 1.0 / (1.0 - f64::from(self.constants.beta2).powf(step.max(1) as f64));
+        let one = |(gradient, moments): (&Tensor<1>, &Moments)| {
+            let second = moments.second.clone();
+            let denominator = (second.clone() * correction).sqrt() + self.constants.epsilon;
+            (gradient.clone() / denominator).mask_fill(second.equal_elem(0.0), 0.0)
+        };
+        gradient.iter().zip(&self.moments).map(one).collect()
+    }
+
     /// One step, the `step`-th from 1, at this learning rate.
     pub fn step<M: Module>(
         &mut self,

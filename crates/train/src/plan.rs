@@ -26,6 +26,10 @@ const GRADIENTS_AN_INTERVAL: f64 = 1.5;
 /// By how much of the steps so far an interval of the ledger may grow, the finest first.
 const GROWTHS: [f64; 3] = [1.0 / 4.0, 1.0 / 3.0, 1.0 / 2.0];
 
+/// What scoring a target for a domain costs by the ledger by document, in training steps' time a target: two forward passes of
+/// the three or so that a step is worth, and something for weights that are made for it, as measured.
+const SCORING: f64 = 0.8;
+
 /// The portions of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Portions {
@@ -89,6 +93,15 @@ pub fn ledger_growth(recipe: &Recipe, portions: &Portions, domains: usize, token
     let intervals = sequences_allowed(portions, domains, tokens, steps);
     let fits = |growth: &f64| ledger::intervals(steps, *growth, recipe.ledger.refresh_every) as f64 <= intervals;
     GROWTHS.into_iter().find(fits).unwrap_or(GROWTHS[2])
+}
+
+/// Share of the micro-batches that the ledger by document scores, when the recipe leaves it open: what its budget allows.
+pub fn documents_rate(recipe: &Recipe, domains: usize) -> f64 {
+    recipe.ledger.documents_rate.unwrap_or_else(|| {
+        let rate = recipe.ledger.documents_budget / (SCORING * domains.max(1) as f64);
+        // Written into the recipe: few digits say as much.
+        ((rate * 1e5).round() / 1e5).clamp(1e-5, 1.0)
+    })
 }
 
 /// Steps of a run that is given in steps or epochs; none when it is given in minutes.

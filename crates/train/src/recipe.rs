@@ -420,11 +420,25 @@ pub struct LedgerRecipe {
     pub momentum: Momentum,
     /// Held-out tokens a domain for each refresh; none: as many as keep the overhead small.
     pub tokens: Option<u64>,
+    /// Whether to book by document too.
+    pub documents: bool,
+    /// Share of the time of training that this may take.
+    pub documents_budget: f64,
+    /// Share of the micro-batches that are scored for it, above 0 and at most 1; none: what the budget allows.
+    pub documents_rate: Option<f64>,
 }
 
 impl Default for LedgerRecipe {
     fn default() -> Self {
-        LedgerRecipe { enabled: true, refresh_every: 10, momentum: Momentum::Sources, tokens: None }
+        LedgerRecipe {
+            enabled: true,
+            refresh_every: 10,
+            momentum: Momentum::Sources,
+            tokens: None,
+            documents: true,
+            documents_budget: 0.03,
+            documents_rate: None,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a run leaves behind, as types: the events in `events.jsonl` and the rows of `metrics.parquet` and
-//! `ledger.parquet`. Whoever reads a run (the report, `loam runs`, `loam query`) reads these.
+//! What a run leaves behind, as types: the events in `events.jsonl` and the rows of `metrics.parquet`,
+//! `ledger.parquet`, `document_values.parquet` and `document_sums.parquet`. Whoever reads a run (the report, `loam runs`, `loam query`) reads these.
 
 use loam_corpus::{HeldOutSummary, SourceSummary};
 use serde::{Deserialize, Serialize};
@@ -184,6 +184,21 @@ pub enum Event {
         /// Memory that the ledger's vectors took, in bytes.
         memory_bytes: u64,
     },
+    /// What the ledger by document cost.
+    DocumentCost {
+        /// Wall time spent on it, in seconds.
+        seconds: f64,
+        /// The same over the wall time of training without any ledger.
+        overhead: f64,
+        /// Share of the micro-batches that were scored.
+        rate: f64,
+        /// Micro-batches scored in this session.
+        micro_batches: u64,
+        /// Targets scored, over all sessions.
+        tokens_scored: u64,
+        /// Documents that have some.
+        documents: u64,
+    },
     /// The run stopped.
     Finish {
         /// `done`, `interrupted`, `early_stop` or `non_finite`.
@@ -238,4 +253,64 @@ pub struct LedgerRow {
     pub value: f64,
     /// Training tokens of the source in the interval; 0 on other lines.
     pub tokens: u64,
+}
+
+/// What a document did to a held-out domain: a row of `document_values.parquet`, columns named as the fields. Documents of
+/// which nothing was scored have no row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DocumentValueRow {
+    /// Its id in `documents.parquet`; empty for the tokens of a source that belong to no document there.
+    pub id: String,
+    /// Its source.
+    pub source: String,
+    /// Held-out domain.
+    pub domain: String,
+    /// Nats a held-out token by which it brought the loss down over the run, as estimated: what its scored targets did,
+    /// divided by the rate. Positive is helpful. Sums over documents are unbiased.
+    pub value: f64,
+    /// Standard error of the value, in nats: what drawing which micro-batches are scored makes of it.
+    pub standard_error: f64,
+    /// Its targets that were trained on, as often as they were.
+    pub tokens_trained: u64,
+    /// Those of them that were scored.
+    pub tokens_scored: u64,
+    /// Nats that the scored targets alone brought down; over `tokens_scored` it is the value of a token.
+    pub value_scored: f64,
+}
+
+/// What all documents of a source did to a held-out domain: a row of `document_sums.parquet`, columns named as the fields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DocumentSumRow {
+    /// The source.
+    pub source: String,
+    /// Held-out domain.
+    pub domain: String,
+    /// Sum of its documents' values, in nats a held-out token; what the ledger books to the source stands beside it.
+    pub value: f64,
+    /// Standard error of the sum, in nats. Documents of one micro-batch are drawn together, so it is not that of independent
+    /// values.
+    pub standard_error: f64,
+    /// Targets trained on.
+    pub tokens_trained: u64,
+    /// Targets scored.
+    pub tokens_scored: u64,
+    /// Share of the micro-batches that are scored.
+    pub rate: f64,
+}
+
+/// A number of the open books by document, for a checkpoint ([`crate::ledger::DocumentBooks::tallies`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct DocumentTally {
+    /// A document, what is left of a source, or a source.
+    pub slot: u64,
+    /// The domain, by its place.
+    pub domain: u64,
+    /// Targets trained on.
+    pub tokens_trained: u64,
+    /// Targets scored.
+    pub tokens_scored: u64,
+    /// Sum of their values, in nats.
+    pub sum: f64,
+    /// Sum over micro-batches of the squared values.
+    pub squares: f64,
 }

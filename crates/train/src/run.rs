@@ -113,6 +113,16 @@ impl Run {
         self.folder.join("ledger.parquet")
     }
 
+    /// What single documents did, where the ledger was kept by document.
+    pub fn document_values(&self) -> PathBuf {
+        self.folder.join("document_values.parquet")
+    }
+
+    /// The sums over the documents of each source.
+    pub fn document_sums(&self) -> PathBuf {
+        self.folder.join("document_sums.parquet")
+    }
+
     /// The table of documents.
     pub fn documents(&self) -> PathBuf {
         self.folder.join("documents.parquet")

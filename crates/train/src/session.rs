@@ -345,6 +345,7 @@ impl Job<'_> {
         recipe.train.micro_batch_tokens = Some(portions.micro_batch_tokens());
         let domains = prepared.held_out().len();
         recipe.ledger.tokens = Some(plan::ledger_tokens(&recipe, &portions, domains, steps) as u64);
+        recipe.ledger.documents_rate = Some(plan::documents_rate(&recipe, domains));
         run.save_recipe(&recipe.to_toml())?;
         log(
             observer,
@@ -521,7 +522,11 @@ fn steps_in_time<M: Learner>(
     }
     times.sort_by(f64::total_cmp);
     // Beside forward and backward: the optimizer, the ledger, evaluations.
-    let ledger = if recipe.ledger.enabled { 0.06 } else { 0.0 };
+    let ledger = match (recipe.ledger.enabled, recipe.ledger.documents) {
+        (true, true) => 0.06 + recipe.ledger.documents_budget,
+        (true, false) => 0.06,
+        (false, _) => 0.0,
+    };
     let evaluation = {
         let tokens: u64 = prepared.held_out().iter().map(|domain| domain.tokens.min(recipe.train.eval_tokens)).sum();
         tokens as f64 / 3.0 / (recipe.train.eval_every as f64 * portions.batch_tokens() as f64)

@@ -2,7 +2,7 @@
 //! and written whole, aside and renamed, at every checkpoint; a resumed run reads it back up to its checkpoint's step.
 
 use crate::error::TrainError;
-use crate::record::{LedgerRow, MetricRow};
+use crate::record::{DocumentSumRow, DocumentTally, DocumentValueRow, LedgerRow, MetricRow};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{Float64Type, UInt64Type};
 use parquet::arrow::ArrowWriter;
@@ -19,8 +19,10 @@ pub trait Row: Sized {
     fn batch(rows: &[Self]) -> RecordBatch;
     /// The columns as rows; none when a column is missing or of another type.
     fn rows(batch: &RecordBatch) -> Option<Vec<Self>>;
-    /// The step that a resumed run compares with its checkpoint's.
-    fn step(&self) -> u64;
+    /// The step that a resumed run compares with its checkpoint's; 0 where rows are of the run as a whole.
+    fn step(&self) -> u64 {
+        0
+    }
 }
 
 fn numbers(values: impl Iterator<Item = u64>) -> ArrayRef {
@@ -122,6 +124,102 @@ impl Row for LedgerRow {
 
     fn step(&self) -> u64 {
         self.step
+    }
+}
+
+impl Row for DocumentValueRow {
+    fn batch(rows: &[Self]) -> RecordBatch {
+        table([
+            ("id", words(rows.iter().map(|row| row.id.as_str()))),
+            ("source", words(rows.iter().map(|row| row.source.as_str()))),
+            ("domain", words(rows.iter().map(|row| row.domain.as_str()))),
+            ("value", reals(rows.iter().map(|row| row.value))),
+            ("standard_error", reals(rows.iter().map(|row| row.standard_error))),
+            ("tokens_trained", numbers(rows.iter().map(|row| row.tokens_trained))),
+            ("tokens_scored", numbers(rows.iter().map(|row| row.tokens_scored))),
+            ("value_scored", reals(rows.iter().map(|row| row.value_scored))),
+        ])
+    }
+
+    fn rows(batch: &RecordBatch) -> Option<Vec<Self>> {
+        let columns = Columns(batch);
+        let (ids, sources, domains) = (columns.words("id")?, columns.words("source")?, columns.words("domain")?);
+        let (values, errors) = (columns.reals("value")?, columns.reals("standard_error")?);
+        let (trained, scored) = (columns.numbers("tokens_trained")?, columns.numbers("tokens_scored")?);
+        let alone = columns.reals("value_scored")?;
+        let rows = ids.into_iter().zip(sources).zip(domains).enumerate();
+        let rows = rows.map(|(i, ((id, source), domain))| Self {
+            id,
+            source,
+            domain,
+            value: values[i],
+            standard_error: errors[i],
+            tokens_trained: trained[i],
+            tokens_scored: scored[i],
+            value_scored: alone[i],
+        });
+        Some(rows.collect())
+    }
+}
+
+impl Row for DocumentSumRow {
+    fn batch(rows: &[Self]) -> RecordBatch {
+        table([
+            ("source", words(rows.iter().map(|row| row.source.as_str()))),
+            ("domain", words(rows.iter().map(|row| row.domain.as_str()))),
+            ("value", reals(rows.iter().map(|row| row.value))),
+            ("standard_error", reals(rows.iter().map(|row| row.standard_error))),
+            ("tokens_trained", numbers(rows.iter().map(|row| row.tokens_trained))),
+            ("tokens_scored", numbers(rows.iter().map(|row| row.tokens_scored))),
+            ("rate", reals(rows.iter().map(|row| row.rate))),
+        ])
+    }
+
+    fn rows(batch: &RecordBatch) -> Option<Vec<Self>> {
+        let columns = Columns(batch);
+        let (sources, domains) = (columns.words("source")?, columns.words("domain")?);
+        let (values, errors, rates) =
+            (columns.reals("value")?, columns.reals("standard_error")?, columns.reals("rate")?);
+        let (trained, scored) = (columns.numbers("tokens_trained")?, columns.numbers("tokens_scored")?);
+        let rows = sources.into_iter().zip(domains).enumerate().map(|(i, (source, domain))| Self {
+            source,
+            domain,
+            value: values[i],
+            standard_error: errors[i],
+            tokens_trained: trained[i],
+            tokens_scored: scored[i],
+            rate: rates[i],
+        });
+        Some(rows.collect())
+    }
+}
+
+impl Row for DocumentTally {
+    fn batch(rows: &[Self]) -> RecordBatch {
+        table([
+            ("slot", numbers(rows.iter().map(|row| row.slot))),
+            ("domain", numbers(rows.iter().map(|row| row.domain))),
+            ("tokens_trained", numbers(rows.iter().map(|row| row.tokens_trained))),
+            ("tokens_scored", numbers(rows.iter().map(|row| row.tokens_scored))),
+            ("sum", reals(rows.iter().map(|row| row.sum))),
+            ("squares", reals(rows.iter().map(|row| row.squares))),
+        ])
+    }
+
+    fn rows(batch: &RecordBatch) -> Option<Vec<Self>> {
+        let columns = Columns(batch);
+        let (slots, domains) = (columns.numbers("slot")?, columns.numbers("domain")?);
+        let (trained, scored) = (columns.numbers("tokens_trained")?, columns.numbers("tokens_scored")?);
+        let (sums, squares) = (columns.reals("sum")?, columns.reals("squares")?);
+        let row = |i: usize| Self {
+            slot: slots[i],
+            domain: domains[i],
+            tokens_trained: trained[i],
+            tokens_scored: scored[i],
+            sum: sums[i],
+            squares: squares[i],
+        };
+        Some((0..batch.num_rows()).map(row).collect())
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::batch::{self, HeldOutLoss};
 use crate::checkpoint::{self, Checkpoint, State};
+use crate::document_records;
 use crate::error::TrainError;
 use crate::export;
 use crate::feed::{Batch, Feed};
 use crate::learner::{Learner, Regularization};
-use crate::ledger::{self, Domain, Ledger};
+use crate::ledger::{self, DocumentBooks, Domain, Ledger};
 use crate::measurements::{Measurements, Place};
 use crate::objective::{self, Example, Kind};
 use crate::optimizer::{Constants, Optimizer, StepGradients};
@@ -141,7 +142,11 @@ impl<'a, M: Learner> Trainer<'a, M> {
                 sequences: tokens / portions.context,
                 micro_batch_tokens: portions.micro_batch_tokens(),
             };
-            Ledger::new(settings, domains.collect(), &names, &plain)
+            let mut ledger = Ledger::new(settings, domains.collect(), &names, &plain);
+            let rate = plan::documents_rate(recipe, held_out.len());
+            let mut warn = |message: &str| observer.warning(message);
+            ledger.documents = document_records::open(run, recipe, prepared, rate, &mut warn);
+            ledger
         });
         let mut trainer = Self {
             state: State {
@@ -155,6 +160,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
                 best: None,
                 evaluations_without_improvement: 0,
                 ledger_scales: Vec::new(),
+                document_steps: Vec::new(),
                 masking: Vec::new(),
                 frozen: model.frozen_hash(),
                 loam: env!("CARGO_PKG_VERSION").to_owned(),
@@ -215,6 +221,12 @@ impl<'a, M: Learner> Trainer<'a, M> {
             ledger.restore_momenta(saved.momenta);
             ledger.scales.clone_from(&saved.state.ledger_scales);
             ledger.scales.resize(self.held_out.len(), 0.0);
+            if let Some(documents) = &mut ledger.documents {
+                documents.restore(&saved.documents);
+                if saved.state.document_steps.len() == documents.steps.len() {
+                    documents.steps.clone_from(&saved.state.document_steps);
+                }
+            }
             if self.run.ledger().exists() {
                 ledger.restore_rows(crate::table::read(&self.run.ledger(), step)?);
             }
@@ -396,6 +408,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
         let clip = self.optimizer.clip_factor(norm);
         let model = self.model.take().expect("the optimizer gave the model back");
         let present = gradients.by_source.iter().flatten().count();
+        self.note_documents(&batches, f64::from(clip));
         let start = Instant::now();
         let number = self.state.step + 1;
         self.model = Some(self.optimizer.step(model, gradients, clip, rate as f32, number, self.ledger.as_mut()));
@@ -408,7 +421,8 @@ impl<'a, M: Learner> Trainer<'a, M> {
             // Booked at checkpoints too, so that a resumed run opens its books where this one did.
             let checkpoint = number.is_multiple_of(self.recipe.train.checkpoint_every.max(1));
             if ledger.due(number) || checkpoint || number == self.steps {
-                ledger.book(model, number, &self.device);
+                let settled = checkpoint || number == self.steps;
+                ledger.book(model, &self.optimizer, number, settled, &self.device);
             }
         }
         let tokens = batches.iter().map(|batch| batch.tokens as u64).sum();
@@ -417,6 +431,25 @@ impl<'a, M: Learner> Trainer<'a, M> {
         self.state.position = self.feed.position();
         self.adapt(&batches);
         Ok(StepOutcome { loss, norm, rate, tokens, source_losses })
+    }
+
+    fn documents(&self) -> Option<&DocumentBooks> {
+        self.ledger.as_ref()?.documents.as_ref()
+    }
+
+    /// Has the books by document take note of the step at hand.
+    fn note_documents(&mut self, batches: &[Batch], clip: f64) {
+        let Some(documents) = self.ledger.as_mut().and_then(|ledger| ledger.documents.as_mut()) else { return };
+        let start = Instant::now();
+        let step = self.state.step;
+        let tokens: usize = batches.iter().map(|batch| batch.counted).sum();
+        let (reached, scale) = (document_records::reached(self.recipe, self.steps, step), clip / tokens.max(1) as f64);
+        let first = step * self.portions.micro_batches as u64;
+        for (number, batch) in (first..).zip(batches) {
+            let places = self.feed.target_places(batch);
+            documents.trained_on(number, step, batch.source, &batch.examples, &places, reached, scale);
+        }
+        documents.spent += start.elapsed();
     }
 
     /// Has adaptive masking take note of what the model still gets wrong, on the first batch of every eighth step.
@@ -521,7 +554,8 @@ impl<'a, M: Learner> Trainer<'a, M> {
     }
 
     fn write_tables(&self) -> Result<(), TrainError> {
-        self.run.write_tables(self.measurements.rows(), self.ledger.as_ref().map(|ledger| ledger.rows.as_slice()))
+        self.run.write_tables(self.measurements.rows(), self.ledger.as_ref().map(|ledger| ledger.rows.as_slice()))?;
+        self.documents().map_or(Ok(()), |documents| document_records::write(self.run, documents))
     }
 
     /// Tables first: a kill between them and the checkpoint leaves rows that a resumed run passes over, never a gap.
@@ -534,8 +568,10 @@ impl<'a, M: Learner> Trainer<'a, M> {
             moments: self.optimizer.moments.clone(),
             momenta: self.ledger.as_ref().map(Ledger::momenta).unwrap_or_default(),
             sources: self.ledger.as_ref().map(Ledger::lined_sources).unwrap_or_default(),
+            documents: self.documents().map(DocumentBooks::tallies).unwrap_or_default(),
             state: State {
                 ledger_scales: self.ledger.as_ref().map(|ledger| ledger.scales.clone()).unwrap_or_default(),
+                document_steps: self.documents().map(|documents| documents.steps.clone()).unwrap_or_default(),
                 masking: self.feed.memory(),
                 ..self.state.clone()
             },
@@ -552,7 +588,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
     fn finish(mut self, reason: &str, seconds: f64, tokens: u64) -> Result<Outcome, TrainError> {
         if let Some(ledger) = &mut self.ledger {
             let model = self.model.as_ref().expect("the optimizer gave the model back");
-            ledger.book(model, self.state.step, &self.device);
+            ledger.book(model, &self.optimizer, self.state.step, true, &self.device);
         }
         let done = reason != "interrupted";
         if reason == "done" && self.recipe.train.patience.is_some() {
@@ -566,7 +602,7 @@ impl<'a, M: Learner> Trainer<'a, M> {
         let held_out = if done { self.evaluate(true)? } else { Vec::new() };
         self.checkpoint()?;
         let weights_hash = export::weights_hash(self.model());
-        if let Some(cost) = self.ledger_cost(seconds) {
+        for cost in self.ledger_costs(seconds) {
             self.log(&cost)?;
         }
         if done {
@@ -600,17 +636,21 @@ impl<'a, M: Learner> Trainer<'a, M> {
         Ok(Some(parameters::update(self.model().clone(), |_, _| weights.next().expect("a value for every parameter"))))
     }
 
-    fn ledger_cost(&self, seconds: f64) -> Option<Event> {
-        let ledger = self.ledger.as_ref()?;
+    fn ledger_costs(&self, seconds: f64) -> Vec<Event> {
+        let Some(ledger) = &self.ledger else { return Vec::new() };
         let spent = ledger.spent.as_secs_f64();
-        Some(Event::LedgerCost {
+        let documents = ledger.documents.as_ref();
+        let training = seconds - spent - documents.map_or(0.0, |documents| documents.spent.as_secs_f64());
+        let cost = Event::LedgerCost {
             seconds: spent,
-            overhead: if seconds > spent { spent / (seconds - spent) } else { 0.0 },
+            overhead: if training > 0.0 { spent / training } else { 0.0 },
             refreshes: ledger.refreshes,
             tokens_per_domain: ledger.tokens_per_domain(),
             momentum: self.recipe.ledger.momentum.name().to_owned(),
             memory_bytes: ledger.memory_bytes(),
-        })
+        };
+        let by_document = documents.map(|documents| document_records::cost(documents, seconds, spent));
+        [cost].into_iter().chain(by_document).collect()
     }
 }
 

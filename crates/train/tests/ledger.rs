@@ -159,7 +159,7 @@ fn check(credit: bool, heaviest: usize, interval: u64) {
             continue;
         }
         let booked = ledger.rows.len();
-        ledger.book(&model, step, &device.clone().autodiff());
+        ledger.book(&model, &optimizer, step, false, &device.clone().autodiff());
         let rows = &ledger.rows[booked..];
         let to = parameters::values(&model);
         let at = |place: f64| {

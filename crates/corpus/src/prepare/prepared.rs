@@ -228,6 +228,11 @@ impl ExampleStream {
         (target - begin, self.bounds[index + 1].0 - target)
     }
 
+    /// Where example `index` begins in the tokens of its source.
+    pub fn begin(&self, index: usize) -> usize {
+        self.bounds[index].0
+    }
+
     /// The tokens of example `index`, and which of them are learned.
     pub fn example(&self, index: usize) -> (Vec<u32>, Vec<bool>) {
         let range = self.bounds[index].0..self.bounds[index + 1].0;

@@ -63,7 +63,8 @@ pub fn methods(names: &[MethodName]) -> Vec<Method> {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without a question: what each source brought the held-out loss down by, from the run's ledger. With one: the training \
+    after_help = "Without a question: what each source brought the held-out loss down by, from the run's ledger, and the best and the worst documents where the run \
+                        valued them (ledger.documents). With one: the training \
                         documents that made the model say it, the best first, and those that spoke against it. A document's number is \
                         positive where more of it would have made the model say so sooner.\n\n\
                         The first question of a method of gradients makes an index in RUN/influence, one backward pass a passage; it is gone \

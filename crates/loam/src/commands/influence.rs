@@ -6,6 +6,7 @@ use crate::machine;
 use crate::progress::Watcher;
 use crate::terminal::{Terminal, count, counted};
 use loam_influence::attribution::{Answers, Attribution, Hit, Method, Progress, Question, Settings};
+use loam_influence::documents::{self, DocumentValues};
 use loam_influence::ledger::{Ledger, LedgerSummary};
 use loam_tasks::rows::Rows;
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ const SHOWN: usize = 110;
 pub fn run(arguments: &InfluenceArguments, global: &Global, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let questions = questions(arguments)?;
     if questions.is_empty() {
-        return values(&arguments.run, terminal);
+        return values(&arguments.run, arguments.top_k as usize, terminal);
     }
     if !(arguments.damping > 0.0 && arguments.damping.is_finite()) {
         return Err(Misuse(format!("--damping {}: give a number above 0", arguments.damping)).into());
@@ -178,7 +179,7 @@ fn short(text: &str) -> String {
 }
 
 /// What each source did, from the ledger.
-fn values(run: &Path, terminal: Terminal) -> anyhow::Result<ExitCode> {
+fn values(run: &Path, most: usize, terminal: Terminal) -> anyhow::Result<ExitCode> {
     let path = run.join("ledger.parquet");
     loam_train::Run::open(run)?;
     if !path.is_file() {
@@ -190,9 +191,18 @@ fn values(run: &Path, terminal: Terminal) -> anyhow::Result<ExitCode> {
         .into());
     }
     let summary = Ledger::read(&path)?.summary();
+    let valued = if documents::are_in(run) { Some(documents::read(run)?) } else { None };
     if terminal.json() {
         for domain in &summary.domains {
-            terminal.result(serde_json::to_value(domain)?)?;
+            terminal.result(record("sources", json!(domain)))?;
+        }
+        if let Some(valued) = &valued {
+            for closing in valued.closing() {
+                terminal.result(record("closing", json!(closing)))?;
+            }
+            for extreme in extremes(valued, most)? {
+                terminal.result(record("document", extreme))?;
+            }
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -201,7 +211,79 @@ fn values(run: &Path, terminal: Terminal) -> anyhow::Result<ExitCode> {
     for line in lines {
         terminal.result(line)?;
     }
+    if let Some(valued) = &valued {
+        tell_documents(valued, most, terminal)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn record(kind: &str, mut object: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("record".into(), kind.into());
+    }
+    object
+}
+
+/// The best and the worst documents of every domain, with where they are from and how they begin.
+fn extremes(valued: &DocumentValues, most: usize) -> anyhow::Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for domain in valued.domains() {
+        for (end, found) in [("best", valued.best(domain, most)), ("worst", valued.worst(domain, most))] {
+            let ids: Vec<&str> = found.iter().map(|document| document.id.as_str()).collect();
+            let texts = valued.texts(&ids, SHOWN)?;
+            for document in &found {
+                let mut object = json!(document);
+                if let Some(fields) = object.as_object_mut() {
+                    let known = texts.get(&document.id);
+                    fields.insert("domain".into(), domain.into());
+                    fields.insert("end".into(), end.into());
+                    fields.insert("path".into(), json!(known.map(|known| &known.path)));
+                    fields.insert("text".into(), json!(known.map(|known| &known.text)));
+                }
+                all.push(object);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn tell_documents(valued: &DocumentValues, most: usize, terminal: Terminal) -> anyhow::Result<()> {
+    let rate = valued.rate().map_or_else(String::new, |rate| format!(", from {:.0} % of the text", 100.0 * rate));
+    terminal.result(format_args!(
+        "\n{} with a value{rate}; nats a held-out token, with the standard error of the sample",
+        counted(valued.count() as u64, "document")
+    ))?;
+    let mut last = (String::new(), String::new());
+    for object in extremes(valued, most)? {
+        let word = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
+        let here = (word("domain"), word("end"));
+        if here != last {
+            terminal.result(format_args!("  {} for {}", if here.1 == "best" { "best" } else { "worst" }, here.0))?;
+            last = here;
+        }
+        let number = |key: &str| object[key].as_f64().unwrap_or(f64::NAN);
+        let id = word("id");
+        terminal.result(format_args!(
+            "    {:>+10.5} ± {:<8.5} {:<14} {}  {}",
+            number("value"),
+            number("standard_error"),
+            word("source"),
+            id.chars().take(10).collect::<String>(),
+            short(&word("text"))
+        ))?;
+    }
+    let far: Vec<_> =
+        valued.closing().into_iter().filter(|sum| sum.deviations().is_some_and(|size| size.abs() > 3.0)).collect();
+    for sum in far {
+        terminal.warning(format_args!(
+            "documents of {} sum to {:.4} nats for {}, and {:.4} were booked to it: further apart than chance explains",
+            sum.source,
+            sum.documents,
+            sum.domain,
+            sum.booked.unwrap_or(f64::NAN)
+        ));
+    }
+    Ok(())
 }
 
 /// The ledger in a few lines; the report has it whole.

@@ -11,14 +11,16 @@ use datafusion::logical_expr::lit;
 use datafusion::prelude::ParquetReadOptions;
 
 use crate::ReportError;
-use crate::folder::{DOCUMENTS, EVENTS, LEDGER, METRICS, is_missing, is_run, name};
+use crate::folder::{DOCUMENT_SUMS, DOCUMENT_VALUES, DOCUMENTS, EVENTS, LEDGER, METRICS, is_missing, is_run, name};
 use loam_influence::studies::table::{EFFECTS, RUNS};
 
 /// Tables that are Parquet files, or folders of them, in a run's folder.
-const PARQUET: [(&str, &[&str]); 6] = [
+const PARQUET: [(&str, &[&str]); 8] = [
     ("metrics", &[METRICS]),
     ("ledger", &[LEDGER]),
     ("documents", &[DOCUMENTS]),
+    ("document_values", &[DOCUMENT_VALUES]),
+    ("document_sums", &[DOCUMENT_SUMS]),
     ("texts", &["text/", "held_out/"]),
     ("study", &[EFFECTS]),
     ("study_runs", &[RUNS]),

@@ -319,6 +319,7 @@ impl<'a, T: Task> Trainer<'a, T> {
         let step = self.standing.step;
         let best = self.standing.best.as_ref().map(|(step, _)| *step);
         let saved = Checkpoint {
+            documents: Vec::new(),
             weights: parameters::values(self.model()),
             moments: self.optimizer.moments.clone(),
             momenta: Vec::new(),

@@ -225,6 +225,19 @@ impl Objective {
         }
     }
 
+    /// For every target of a window's example, the place in its source's tokens of the token that it stands for; of
+    /// special tokens, the nearest token's.
+    pub(crate) fn target_places(&self, window: &Window) -> Vec<usize> {
+        let length = window.tokens.len();
+        let at = |offset: usize| (window.start + offset) % window.total.max(1);
+        match self {
+            Self::Causal | Self::Pairs => (0..length).map(at).collect(),
+            // A token that begins the sequence stands before the text.
+            Self::Masked(_) => (0..=length).map(|slot| at(slot.saturating_sub(1))).collect(),
+            Self::Spans(spans) => spans.target_offsets(window).into_iter().map(at).collect(),
+        }
+    }
+
     /// The example of a window of held-out text, which is the same at every evaluation and for every scheme of masks.
     pub(crate) fn held_out_example(&self, window: Window, inputs: &[u32]) -> Example {
         match self {

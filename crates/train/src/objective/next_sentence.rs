@@ -213,6 +213,25 @@ impl Masking {
         Some(self.next_example(row, |tokens, places| self.masked(tokens, window, |at| places[at])))
     }
 
+    /// For every target of that example, the place in the stream of the token that it stands for; of special tokens, the
+    /// nearest token's.
+    pub(crate) fn sentences_places(
+        &self,
+        window: &Window,
+        stream: &TokenStream,
+        documents: &Documents,
+        context: usize,
+    ) -> Option<Vec<usize>> {
+        let sentences = self.sentences()?;
+        let draw = self.draw(window);
+        let row = self.row(sentences, window, stream, documents, context.saturating_sub(FRAME).max(2), draw);
+        // [CLS] A [SEP] B [SEP]: one special token before A, two before B.
+        let mut places: Vec<usize> = row.places.iter().map(|place| *place as usize).collect();
+        places.insert(row.second, places[row.second.saturating_sub(1)]);
+        places.insert(0, places[0]);
+        Some(places)
+    }
+
     /// The same of held-out text: a pure function of the window's place.
     pub(crate) fn held_out_sentences_example(
         &self,

@@ -58,6 +58,31 @@ impl Spans {
         length
     }
 
+    /// How many tokens of a text stay before each span, and how many that has.
+    fn cuts(&self, source: usize, number: u64, length: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let draw = Draw::new([self.seed, source as u64, number]);
+        let (noise, spans) = self.plan(length);
+        let cut = segments(noise, spans, draw, NOISE);
+        let kept = segments(length - noise, spans, draw, KEPT);
+        kept.into_iter().zip(cut)
+    }
+
+    /// For every target of a window's example, its place in the window; a sentinel stands where its span begins.
+    pub(super) fn target_offsets(&self, window: &Window) -> Vec<usize> {
+        let length = window.tokens.len();
+        if length < 2 {
+            return (0..length).collect();
+        }
+        let (mut offsets, mut at) = (Vec::new(), 0);
+        for (kept, cut) in self.cuts(window.source, window.number, length) {
+            at += kept;
+            offsets.push(at);
+            offsets.extend(at..at + cut);
+            at += cut;
+        }
+        offsets
+    }
+
     pub(super) fn example(&self, window: Window) -> Example {
         let Window { tokens, source, number, .. } = window;
         let ends = |mut ids: Vec<u32>| {
@@ -68,13 +93,9 @@ impl Spans {
             let targets = vec![IGNORE; tokens.len()];
             return Example { source: ends(tokens.to_vec()), targets, ..Example::default() };
         }
-        let draw = Draw::new([self.seed, source as u64, number]);
-        let (noise, spans) = self.plan(tokens.len());
-        let cut = segments(noise, spans, draw, NOISE);
-        let kept = segments(tokens.len() - noise, spans, draw, KEPT);
         let (mut left, mut out) = (Vec::new(), Vec::new());
         let mut at = 0;
-        for ((kept, cut), sentinel) in kept.into_iter().zip(cut).zip(&self.sentinels) {
+        for ((kept, cut), sentinel) in self.cuts(source, number, tokens.len()).zip(&self.sentinels) {
             left.extend_from_slice(&tokens[at..at + kept]);
             left.push(*sentinel);
             out.push(*sentinel);

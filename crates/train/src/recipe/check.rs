@@ -84,6 +84,9 @@ pub(super) fn check(recipe: &Recipe) -> Result<(), Problem> {
     objective(recipe)?;
     at_least_one("ledger.refresh_every", recipe.ledger.refresh_every)?;
     at_least_one("ledger.tokens", recipe.ledger.tokens.unwrap_or(1))?;
+    positive("ledger.documents_budget", recipe.ledger.documents_budget)?;
+    let rate = recipe.ledger.documents_rate.unwrap_or(1.0);
+    require(rate > 0.0 && rate <= 1.0, "ledger.documents_rate", rate, "must be above 0, and at most 1")?;
     at_least_one("baseline.tokens", recipe.baseline.tokens)
 }
 
@@ -373,6 +376,8 @@ mod tests {
             ("train.patience = 0", "line 2: train.patience = 0: must be at least 1"),
             ("ledger.refresh_every = 0", "line 2: ledger.refresh_every = 0: must be at least 1"),
             ("ledger.tokens = 0", "line 2: ledger.tokens = 0: must be at least 1"),
+            ("ledger.documents_budget = 0", "line 2: ledger.documents_budget = 0: must be above 0"),
+            ("ledger.documents_rate = 2", "line 2: ledger.documents_rate = 2: must be above 0, and at most 1"),
             ("data.held_out.x = []", "line 2: held-out domain \"x\" has no path, or an empty one"),
             ("data.held_out.\"\" = \"a\"", "line 2: a held-out domain is called \"\"; give it a visible name"),
         ] {

@@ -67,6 +67,9 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("ledger.refresh_every", "steps between fresh held-out gradients; fewer close the books better"),
     ("ledger.momentum", "credited to the sources that built it, or history: its own line"),
     ("ledger.tokens", "held-out tokens a domain, others each refresh; automatic by default"),
+    ("ledger.documents", "book to single documents too, by scoring some micro-batches"),
+    ("ledger.documents_budget", "share of the time of training that this may take"),
+    ("ledger.documents_rate", "share of the micro-batches scored; by default what the budget allows"),
     ("baseline.enabled", "unigram, bigram, trigram to compare with"),
     ("baseline.tokens", "training tokens that they see at most"),
 ];

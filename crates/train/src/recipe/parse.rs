@@ -195,6 +195,9 @@ impl Settings {
             refresh_every: self.get("ledger.refresh_every", ledger.refresh_every)?,
             momentum: self.get("ledger.momentum", ledger.momentum)?,
             tokens: self.optional("ledger.tokens")?,
+            documents: self.get("ledger.documents", ledger.documents)?,
+            documents_budget: self.get("ledger.documents_budget", ledger.documents_budget)?,
+            documents_rate: self.optional("ledger.documents_rate")?,
         })
     }
 

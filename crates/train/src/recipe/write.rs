@@ -183,6 +183,11 @@ fn of_recipe(recipe: &Recipe, key: &str) -> Value {
         "ledger.refresh_every" => ledger.refresh_every.to_string(),
         "ledger.momentum" => string(ledger.momentum.name()),
         "ledger.tokens" => return optional(ledger.tokens, "8192"),
+        "ledger.documents" => ledger.documents.to_string(),
+        "ledger.documents_budget" => float(ledger.documents_budget),
+        "ledger.documents_rate" => {
+            return ledger.documents_rate.map_or(Value::Automatic("0.01"), |rate| Value::Set(float(rate)));
+        }
         "baseline.enabled" => baseline.enabled.to_string(),
         "baseline.tokens" => baseline.tokens.to_string(),
         _ => return Value::Excluded,
@@ -272,6 +277,7 @@ mod tests {
                 train.patience = Some(random() + 1);
                 train.micro_batch_tokens = Some(1024);
                 recipe.ledger.tokens = Some(random() + 1);
+                recipe.ledger.documents_rate = Some(1.0 / (random() as f64 + 1.0));
                 recipe.tokenizer = TokenizerRecipe::Load { path: "a/\"b\"/tokenizer.json".into() };
                 recipe.model =
                     ModelRecipe::From { from: "C:\\models\\土".into(), context: (trial % 4 == 0).then_some(77) };
