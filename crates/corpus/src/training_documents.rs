@@ -196,7 +196,8 @@ pub struct DocumentPlace {
 ///
 /// # Errors
 /// [`CorpusError::Io`] where the file cannot be read, [`CorpusError::Damaged`] where it is none.
-pub fn locate_documents(table: &Path, ids: &HashSet<&str>) -> Result<Vec<DocumentPlace>, CorpusError> {
+pub fn locate_documents(table: &Path, ids: &[&str]) -> Result<Vec<DocumentPlace>, CorpusError> {
+    let ids: HashSet<&str> = ids.iter().copied().collect();
     let mut found = Vec::new();
     read(table, &["id", "source", "path", "token_start", "tokens"], |batch| {
         let text = |name| column(batch, name, &DataType::Utf8);

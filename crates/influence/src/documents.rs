@@ -25,7 +25,7 @@
 //! # }
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use loam_corpus::{Prepared, locate_documents};
@@ -308,7 +308,7 @@ impl DocumentValues {
     /// # Errors
     /// [`InfluenceError::Corpus`] where the table of documents cannot be read.
     pub fn texts(&self, ids: &[&str], characters: usize) -> Result<BTreeMap<String, DocumentText>, InfluenceError> {
-        let wanted: HashSet<&str> = ids.iter().copied().filter(|id| !id.is_empty()).collect();
+        let wanted: Vec<&str> = ids.iter().copied().filter(|id| !id.is_empty()).collect();
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
         }

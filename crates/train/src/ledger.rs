@@ -288,7 +288,7 @@ impl Ledger {
         }
         let Some(opened) = self.opened.take() else { return };
         let start = Instant::now();
-        let elsewhere = self.documents.as_ref().map_or(Duration::ZERO, |documents| documents.spent);
+        let elsewhere = self.documents_spent();
         self.settle();
         let weights = parameters::values(model);
         let moved = |(to, from)| update::combination(&[(to, 1.0), (from, -1.0)]);
@@ -306,7 +306,7 @@ impl Ledger {
             let gradient =
                 self.mean_gradient(model, domain, &opened.weights, &weights, &change, measured, tolerance, device);
             self.book_domain(domain, &gradient, &change, measured, step);
-            self.score_documents(model, optimizer, &due, domain, &gradient, step, device);
+            self.score_documents(model, optimizer, due.as_ref(), domain, &gradient, step, device);
         }
         if let (Some(documents), Some(due)) = (&mut self.documents, due) {
             documents.count(due);
@@ -325,8 +325,12 @@ impl Ledger {
         let losses = if all { losses } else { self.losses(model, device) };
         self.opened = Some(Opened { weights, losses });
         self.from_step = step;
-        let elsewhere = self.documents.as_ref().map_or(Duration::ZERO, |documents| documents.spent) - elsewhere;
+        let elsewhere = self.documents_spent().saturating_sub(elsewhere);
         self.spent += start.elapsed().saturating_sub(elsewhere);
+    }
+
+    fn documents_spent(&self) -> Duration {
+        self.documents.as_ref().map_or(Duration::ZERO, |documents| documents.spent)
     }
 
     /// Scores what is due of the books by document for a domain with this mean gradient.
@@ -334,7 +338,7 @@ impl Ledger {
         &mut self,
         model: &M,
         optimizer: &Optimizer,
-        due: &Option<Due>,
+        due: Option<&Due>,
         domain: usize,
         gradient: &[Tensor<1>],
         step: u64,
@@ -356,7 +360,7 @@ impl Ledger {
         let due = Some(documents.due(step, true));
         for domain in 0..self.domains.len() {
             let gradient = self.gradient(model, domain, device);
-            self.score_documents(model, optimizer, &due, domain, &gradient, step, device);
+            self.score_documents(model, optimizer, due.as_ref(), domain, &gradient, step, device);
         }
         if let (Some(documents), Some(due)) = (&mut self.documents, due) {
             documents.count(due);
