@@ -9,179 +9,33 @@
 
 pub mod curvature;
 pub mod index;
+pub mod method;
 pub mod passages;
 pub mod projection;
+pub mod question;
 pub mod spans;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Tensor;
-use loam_corpus::{IGNORE, Prepared};
+use loam_corpus::Prepared;
 use loam_nn::parameters;
 use loam_tasks::embed::Bm25;
 use loam_train::export::weights_hash;
 use loam_train::learner::Learner;
-use loam_train::objective::{Example, Kind};
+use loam_train::objective::Example;
 use loam_train::reopen::{Inquiry, Reopened};
 
 use crate::InfluenceError;
 use curvature::{Damped, Factored};
 use index::{Description, FORMAT, Index, Rows};
+pub use method::{Method, Settings};
 use passages::Passages;
 use projection::{Projection, Projector};
+pub use question::Question;
+use question::Read;
 use spans::Automaton;
-
-/// A way to say what a document did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// ⟨g_q, g_i⟩ at the last weights: a step of gradient descent on i brings q's loss down by that much, to first order.
-    GradientDot,
-    /// The same divided by both lengths.
-    GradientCosine,
-    /// ⟨P g_q, g_i⟩ with Adam's denominators P at the last weights: a step of Adam in the place of one of gradient descent, as the ledger
-    /// has it (compare LESS, Xia et al. 2024).
-    AdamDot,
-    /// Σ η_c ⟨g_q, g_i⟩ over checkpoints c with their learning rates (TracInCP, Pruthi et al. 2020, equation 1).
-    TracIn,
-    /// φ_qᵀ (ΦᵀΦ/n + λI)⁻¹ φ_i of projected gradients φ (TRAK, Park et al. 2023, of one model and with the loss as its output).
-    Trak,
-    /// The same of gradients that were projected matrix by matrix, each with a Fisher matrix of its own (LoGra, Choe et al. 2024).
-    LoGra,
-    /// g_qᵀ (F + λI)⁻¹ g_i with F factored for the whole model (EK-FAC influence, Grosse et al. 2023).
-    EkFac,
-    /// The cosine of mean last hidden states.
-    Representation,
-    /// Words in common, by BM25 (Robertson & Zaragoza 2009).
-    Bm25,
-    /// Tokens of the question that stand in the document as they are, in stretches of [`Settings::shortest_span`] and more.
-    Spans,
-}
-
-impl Method {
-    /// Every method.
-    pub const ALL: [Self; 10] = [
-        Self::GradientDot,
-        Self::GradientCosine,
-        Self::AdamDot,
-        Self::TracIn,
-        Self::Trak,
-        Self::LoGra,
-        Self::EkFac,
-        Self::Representation,
-        Self::Bm25,
-        Self::Spans,
-    ];
-
-    /// What a user calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::GradientDot => "gradient-dot",
-            Self::GradientCosine => "gradient-cosine",
-            Self::AdamDot => "adam-dot",
-            Self::TracIn => "tracin",
-            Self::Trak => "trak",
-            Self::LoGra => "logra",
-            Self::EkFac => "ek-fac",
-            Self::Representation => "representation",
-            Self::Bm25 => "bm25",
-            Self::Spans => "spans",
-        }
-    }
-
-    /// Whether what it says of a document's passages adds up; else the best passage speaks for its document.
-    pub fn adds_up(self) -> bool {
-        !matches!(self, Self::GradientCosine | Self::Representation)
-    }
-
-    fn projection(self, settings: &Settings) -> Option<Projection> {
-        match self {
-            Self::GradientDot | Self::GradientCosine | Self::AdamDot | Self::TracIn | Self::Trak | Self::EkFac => {
-                Some(Projection::Hashed { dimensions: settings.dimensions })
-            }
-            Self::LoGra => Some(Projection::TwoSided { rank: settings.rank }),
-            Self::Representation | Self::Bm25 | Self::Spans => None,
-        }
-    }
-}
-
-/// How methods are to work.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Numbers that a gradient is projected to.
-    pub dimensions: usize,
-    /// Rows and columns that [`Method::LoGra`] leaves of a matrix.
-    pub rank: usize,
-    /// λ as a part of the mean eigenvalue, where a curvature is inverted.
-    pub damping: f64,
-    /// Passages that EK-FAC's factors are measured on, spread over all.
-    pub factor_passages: usize,
-    /// Checkpoints that [`Method::TracIn`] sums over, the newest; a run keeps `train.keep_checkpoints`.
-    pub checkpoints: usize,
-    /// Shortest stretch in tokens that [`Method::Spans`] counts.
-    pub shortest_span: usize,
-    /// Seed of projections.
-    pub seed: u64,
-    /// Held-out sequences that speak for a domain.
-    pub domain_sequences: usize,
-    /// The folder of indexes; none: `influence` in the run's.
-    pub folder: Option<PathBuf>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            dimensions: 2048,
-            rank: 16,
-            damping: 0.1,
-            factor_passages: 512,
-            checkpoints: 5,
-            shortest_span: 4,
-            seed: 1,
-            domain_sequences: 64,
-            folder: None,
-        }
-    }
-}
-
-/// What is asked about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
-    /// A text, or what follows a prompt.
-    Text {
-        /// What the model reads first, and is not asked about.
-        prompt: String,
-        /// What it says.
-        text: String,
-    },
-    /// A held-out domain, by its name.
-    Domain(String),
-    /// One of so many held-out sequences of a domain, spread over it.
-    Sequence {
-        /// The domain's place.
-        domain: usize,
-        /// Its number.
-        number: usize,
-        /// Of so many.
-        of: usize,
-    },
-}
-
-/// A question as the model reads it.
-#[derive(Clone, Debug)]
-struct Read {
-    examples: Vec<Example>,
-    /// What stands in it.
-    text: String,
-    /// What is asked about.
-    tokens: Vec<u32>,
-}
-
-impl Read {
-    fn counted(&self) -> usize {
-        self.examples.iter().map(Example::counted).sum()
-    }
-}
 
 /// An index that is whole for the weights at hand.
 struct Indexed {
@@ -295,8 +149,11 @@ impl Inquiry for Attribution<'_> {
             });
         }
         let mut notes = Vec::new();
-        let read: Vec<Read> =
-            self.questions.iter().map(|question| self.read(&run, question, &mut notes)).collect::<Result<_, _>>()?;
+        let read: Vec<Read> = self
+            .questions
+            .iter()
+            .map(|question| Read::of(&run, question, self.settings.domain_sequences, &mut notes))
+            .collect::<Result<_, _>>()?;
         let last = run.step();
         let losses = read
             .iter()
@@ -325,98 +182,6 @@ impl Inquiry for Attribution<'_> {
 }
 
 impl Attribution<'_> {
-    fn read<M: Learner>(
-        &self,
-        run: &Reopened<M>,
-        question: &Question,
-        notes: &mut Vec<String>,
-    ) -> Result<Read, InfluenceError> {
-        let refuse = |what: String, hint: &str| Err(InfluenceError::Attribution { what, hint: hint.to_owned() });
-        let tokenizer = run.prepared.tokenizer();
-        let of_examples = |examples: Vec<Example>| {
-            let told = examples.iter().flat_map(|example| example.targets.iter().copied());
-            let tokens: Vec<u32> = told.filter(|id| *id != IGNORE).collect();
-            let whole = |example: &Example| match run.kind {
-                Kind::Causal | Kind::Masked => example.inputs.clone(),
-                Kind::Pairs | Kind::Spans => [example.source.as_slice(), &example.targets].concat(),
-            };
-            let texts: Vec<String> = examples.iter().map(|example| tokenizer.decode(&whole(example))).collect();
-            Read { text: texts.join("\n"), tokens, examples }
-        };
-        let domains = run.prepared.held_out();
-        match question {
-            Question::Domain(name) => {
-                let Some(domain) = domains.iter().position(|domain| domain.name == *name) else {
-                    let names: Vec<&str> = domains.iter().map(|domain| domain.name.as_str()).collect();
-                    return refuse(
-                        format!("the run has no held-out domain {name:?}"),
-                        &format!("it has {}", names.join(", ")),
-                    );
-                };
-                let examples = run.held_out(domain, self.settings.domain_sequences);
-                if examples.is_empty() {
-                    return refuse(format!("the held-out domain {name:?} is empty"), "ask about another, or a text");
-                }
-                Ok(of_examples(examples))
-            }
-            Question::Sequence { domain, number, of } => {
-                let examples = run.held_out(*domain, *of).into_iter().nth(*number);
-                Ok(of_examples(examples.into_iter().collect()))
-            }
-            Question::Text { prompt, text } => {
-                let (first, tokens) = (tokenizer.encode(prompt), tokenizer.encode(text));
-                if tokens.is_empty() {
-                    return refuse(
-                        "the question has no text".into(),
-                        "give what the model said, with --prompt what it followed",
-                    );
-                }
-                let whole = format!("{prompt}{text}");
-                if matches!(run.kind, Kind::Pairs) {
-                    let end = tokenizer.end_of_text();
-                    let ended = |ids: Vec<u32>| ids.into_iter().chain(end).collect();
-                    let example =
-                        Example { source: ended(first), targets: ended(tokens.clone()), ..Example::default() };
-                    return Ok(Read { examples: vec![example], text: whole, tokens });
-                }
-                let all = [first.as_slice(), &tokens].concat();
-                let window = run.window().max(1);
-                let count = all.len().div_ceil(window);
-                if count > 1 {
-                    notes.push(format!(
-                        "a question of {} tokens is longer than the model's context of {window}: it is read as {count} windows",
-                        all.len()
-                    ));
-                }
-                let mut examples = Vec::new();
-                for part in 0..count {
-                    let range = all.len() * part / count..all.len() * (part + 1) / count;
-                    let before = match range.start {
-                        0 => tokenizer.end_of_text(),
-                        start => Some(all[start - 1]),
-                    };
-                    let mut example = run.passage(before, &all[range.clone()], 0, range.start);
-                    // What stands in the prompt is read and not asked about.
-                    let told = example.targets.len();
-                    if matches!(run.kind, Kind::Causal) {
-                        for (at, target) in example.targets.iter_mut().enumerate() {
-                            if range.end + at < first.len() + told {
-                                *target = IGNORE;
-                            }
-                        }
-                    }
-                    if example.counted() > 0 {
-                        examples.push(example);
-                    }
-                }
-                if examples.is_empty() {
-                    return refuse("nothing of the question is told by the model".into(), "give a longer text");
-                }
-                Ok(Read { examples, text: whole, tokens })
-            }
-        }
-    }
-
     fn stopped(&self) -> Result<(), InfluenceError> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(InfluenceError::Interrupted);
@@ -668,7 +433,7 @@ fn mean_gradient<M: Learner>(run: &Reopened<M>, question: &Read) -> Result<Vec<V
     let factor = 1.0 / question.counted().max(1) as f32;
     let scaled = |tensor: Tensor<1>| {
         let mut values = parameters::to_host(tensor);
-        values.iter_mut().for_each(|value| *value *= factor);
+        loam_kernels::vector::scale_assign(&mut values, factor);
         values
     };
     Ok(sum.unwrap_or_default().into_iter().map(scaled).collect())

@@ -180,7 +180,7 @@ impl Factored {
     /// Adds the squares of a gradient in the eigenvectors' basis.
     pub fn add_to_squares(&mut self, gradient: &[&[f32]]) {
         for (part, values) in self.parts.iter_mut().zip(gradient) {
-            let turned = part.into_basis(values);
+            let turned = part.to_basis(values);
             part.samples += 1;
             for (square, value) in part.squares.iter_mut().zip(turned) {
                 *square += value * value;
@@ -226,7 +226,7 @@ impl Factored {
             let mean = part.squares.iter().map(|square| f64::from(*square)).sum::<f64>()
                 / (samples * part.squares.len().max(1) as f64);
             let lambda = (damping * mean).max(f64::from(f32::MIN_POSITIVE));
-            let mut turned = part.into_basis(values);
+            let mut turned = part.to_basis(values);
             for (value, square) in turned.iter_mut().zip(&part.squares) {
                 *value = (f64::from(*value) / (f64::from(*square) / samples + lambda)) as f32;
             }
@@ -238,7 +238,7 @@ impl Factored {
 
 impl Part {
     /// Q_Lᵀ G Q_R.
-    fn into_basis(&self, values: &[f32]) -> Vec<f32> {
+    fn to_basis(&self, values: &[f32]) -> Vec<f32> {
         self.between(
             values,
             |side, length| MatrixRef::new(side, length, length).transposed(),

@@ -123,7 +123,7 @@ mod tests {
     fn equals_looking_for_every_stretch() {
         for seed in 0..200_u64 {
             let draw = |at: u64| (loam_nn::initialize::mix((seed << 20) | at) % 3) as u32;
-            let query: Vec<u32> = (0..1 + seed % 17).map(draw).collect();
+            let query: Vec<u32> = (0..=seed % 17).map(draw).collect();
             let text: Vec<u32> = (100..100 + seed % 41).map(draw).collect();
             let automaton = Automaton::new(&query);
             for shortest in [1, 2, 4] {
