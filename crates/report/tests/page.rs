@@ -277,3 +277,49 @@ fn a_page_to_look_at() {
     fixture::write(&run);
     page(&run);
 }
+
+#[test]
+fn the_best_and_the_worst_documents_are_shown() {
+    use loam_train::record::{DocumentSumRow, DocumentValueRow};
+    let (_folder, run) = run();
+    assert!(!words(&page(&run)).contains("What single documents did"));
+    let rows: Vec<DocumentValueRow> = (0..20)
+        .flat_map(|number| {
+            fixture::DOMAINS.map(|domain| DocumentValueRow {
+                id: format!("{number:032x}"),
+                source: "code".to_owned(),
+                domain: domain.to_owned(),
+                value: f64::from(number) / 1e3 - 4e-3,
+                standard_error: 2e-3,
+                tokens_trained: 512,
+                tokens_scored: 256,
+                value_scored: f64::from(number) / 1e5,
+            })
+        })
+        .collect();
+    let sums = fixture::DOMAINS.map(|domain| DocumentSumRow {
+        source: "code".to_owned(),
+        domain: domain.to_owned(),
+        value: 0.11,
+        standard_error: 0.01,
+        tokens_trained: 10_240,
+        tokens_scored: 5_120,
+        rate: 0.02,
+    });
+    loam_train::table::write(&run.join("document_values.parquet"), &rows).unwrap();
+    loam_train::table::write(&run.join("document_sums.parquet"), &sums).unwrap();
+    let text = words(&page(&run));
+    for expected in [
+        "What single documents did",
+        "20 documents had text in the micro-batches that were scored, 2 % of all",
+        "Documents and the loss on prose",
+        "0.015000.002000.742256 of 512code",
+        "−0.0040000.0020000.000256 of 512code",
+        "Do documents sum to their sources?",
+        "codeprose0.11000.0100",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    std::fs::write(run.join("document_values.parquet"), b"PAR1").unwrap();
+    assert!(words(&page(&run)).contains("What single documents did cannot be shown"));
+}

@@ -7,6 +7,7 @@ use crate::record::{DocumentValueRow, Event};
 use crate::run::Run;
 use crate::table;
 use loam_corpus::{Prepared, TrainingDocuments};
+use loam_nn::initialize::mix;
 
 /// Training documents of a run at most: each takes some thirty bytes of memory, and with what was scored of it a hundred.
 const MOST_DOCUMENTS: usize = 20_000_000;
@@ -44,10 +45,10 @@ pub(crate) fn open(
     }
 }
 
-/// How far the gradient of the step after `step` steps moves the weights, and when: where momentum is credited to who built it,
-/// in that step and all later ones, η = Σ_k (1 − β₁) β₁^k η_{t+k} / (1 − β₁^{t+k}) up to the end of the run; else in that step
-/// alone.
-pub(crate) fn reached(recipe: &Recipe, steps: u64, step: u64) -> Reached {
+/// How far the gradient of the `number`-th micro-batch, of the step after `step` steps, moves the weights, and when: where
+/// momentum is credited to who built it, in that step and all later ones, η = Σ_k (1 − β₁) β₁^k η_{t+k} / (1 − β₁^{t+k}) up to
+/// the end of the run, of which k is drawn; else in that step alone.
+pub(crate) fn reached(recipe: &Recipe, steps: u64, step: u64, number: u64) -> Reached {
     let train = &recipe.train;
     let (beta, warmup) = (train.beta1, train.warmup_steps(steps));
     let share = |after: u64| {
@@ -59,11 +60,17 @@ pub(crate) fn reached(recipe: &Recipe, steps: u64, step: u64) -> Reached {
         return Reached { rate: share(0), lag: 0 };
     }
     let afters = (0..steps.saturating_sub(step).max(1)).take_while(|after| beta.powf(*after as f64) > FORGOTTEN);
-    let (rate, late) = afters.fold((0.0, 0.0), |(rate, late), after| {
-        let share = share(after);
-        (rate + share, late + share * after as f64)
+    let shares: Vec<f64> = afters.map(share).collect();
+    let rate: f64 = shares.iter().sum();
+    let bits = mix(mix(train.seed ^ 0x6c61_6773) ^ mix(number));
+    let drawn = rate * ((bits >> 11) as f64 / (1_u64 << 53) as f64);
+    let mut sum = 0.0;
+    let passed = shares.iter().take_while(|share| {
+        sum += **share;
+        sum <= drawn
     });
-    Reached { rate, lag: if rate > 0.0 { (late / rate).round() as u64 } else { 0 } }
+    let lag = passed.count().min(shares.len().saturating_sub(1)) as u64;
+    Reached { rate, lag }
 }
 
 /// Writes `document_values.parquet` and `document_sums.parquet`.
@@ -116,15 +123,16 @@ mod tests {
         recipe.train.warmup = 0.0;
         let (steps, lr) = (400, recipe.train.lr);
         // Every step moves by η m̂, and m̂ is a mean of gradients: what all gradients are given is what all steps give.
-        let sum: f64 = (0..steps).map(|step| reached(&recipe, steps, step).rate).sum();
+        let sum: f64 = (0..steps).map(|step| reached(&recipe, steps, step, step).rate).sum();
         assert!((sum / (steps as f64 * lr) - 1.0).abs() < 1e-3, "{sum}");
-        let middle = reached(&recipe, steps, 200);
-        assert!((middle.rate / lr - 1.0).abs() < 1e-3 && middle.lag == 9, "{middle:?}");
+        let middle: Vec<_> = (0..4000).map(|number| reached(&recipe, steps, 200, number)).collect();
+        let lag = middle.iter().map(|reached| reached.lag as f64).sum::<f64>() / 4000.0;
+        assert!((middle[0].rate / lr - 1.0).abs() < 1e-3 && (lag - 9.0).abs() < 0.6, "{lag}");
         // The last gradient has its own step only.
-        let last = reached(&recipe, steps, steps - 1);
+        let last = reached(&recipe, steps, steps - 1, 7);
         assert!((last.rate / lr - 0.1).abs() < 1e-3 && last.lag == 0, "{last:?}");
         recipe.ledger.momentum = Momentum::History;
-        assert!((reached(&recipe, steps, 0).rate / lr - 1.0).abs() < 1e-9);
-        assert!((reached(&recipe, steps, 200).rate / lr - 0.1).abs() < 1e-9);
+        assert!((reached(&recipe, steps, 0, 7).rate / lr - 1.0).abs() < 1e-9);
+        assert!((reached(&recipe, steps, 200, 7).rate / lr - 0.1).abs() < 1e-9);
     }
 }

@@ -443,11 +443,13 @@ impl<'a, M: Learner> Trainer<'a, M> {
         let start = Instant::now();
         let step = self.state.step;
         let tokens: usize = batches.iter().map(|batch| batch.counted).sum();
-        let (reached, scale) = (document_records::reached(self.recipe, self.steps, step), clip / tokens.max(1) as f64);
+        let scale = clip / tokens.max(1) as f64;
         let first = step * self.portions.micro_batches as u64;
         for (number, batch) in (first..).zip(batches) {
             let places = self.feed.target_places(batch);
-            documents.trained_on(number, step, batch.source, &batch.examples, &places, reached, scale);
+            let reached = || document_records::reached(self.recipe, self.steps, step, number);
+            let reached = documents.is_drawn(number).then(reached);
+            documents.trained_on(step, batch.source, &batch.examples, &places, reached, scale);
         }
         documents.spent += start.elapsed();
     }

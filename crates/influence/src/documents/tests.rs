@@ -100,3 +100,50 @@ fn what_is_missing_or_damaged_is_said() {
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(read(folder.path()), Err(InfluenceError::Open { .. })));
 }
+
+#[test]
+fn texts_are_those_of_the_documents() {
+    use loam_train::recipe::{Length, ModelRecipe, ModelShape, SourceRecipe, Split, TokenizerKind, TokenizerRecipe};
+    let folder = tempfile::tempdir().unwrap();
+    let lines: Vec<String> =
+        (0..300).map(|number| format!("the {number} birds sing to {} of the cats", number * 7 % 41)).collect();
+    let path = folder.path().join("lines.txt");
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let mut recipe = Recipe::default();
+    let mut source = SourceRecipe::new("birds", vec![path.display().to_string()]);
+    source.split = Split::Line;
+    recipe.data.sources.push(source);
+    recipe.tokenizer = TokenizerRecipe::Train { kind: TokenizerKind::Bpe, vocab: 300 };
+    let shape = ModelShape { width: 16, layers: 1, heads: 2, context: 64, ..ModelShape::default() };
+    recipe.model = ModelRecipe::New(shape);
+    recipe.train.length = Length::Steps(3);
+    recipe.train.batch_tokens = 256;
+    recipe.baseline.enabled = false;
+    recipe.ledger.documents_rate = Some(1.0);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let session = loam_train::Session {
+        device: burn::tensor::Device::flex(),
+        device_name: "cpu".into(),
+        threads: 2,
+        machine: "test".into(),
+        memory_bytes: None,
+        chat: None,
+        stop: &stop,
+    };
+    let run = folder.path().join("run");
+    loam_train::start(&recipe, &run, &session, &mut ()).unwrap();
+    let values = read(&run).unwrap();
+    let best = values.best("birds", 5);
+    let ids: Vec<&str> = best.iter().map(|document| &*document.id).chain(["no such id"]).collect();
+    let texts = values.texts(&ids, 20).unwrap();
+    assert_eq!((best.len(), texts.len()), (5, 5));
+    for document in &best {
+        let text = &texts[&document.id];
+        assert_eq!((text.text.chars().count(), text.path.as_str()), (20, path.to_str().unwrap()));
+        assert!(lines.iter().any(|line| line.starts_with(&text.text)), "{text:?}");
+        assert!(document.standard_error == 0.0 && document.value_per_token.is_some());
+    }
+    // Everything was scored, so what is left is not chance.
+    let closing = values.closing();
+    assert!(closing.iter().all(|one| one.booked.is_some() && one.deviations().is_none()), "{closing:?}");
+}

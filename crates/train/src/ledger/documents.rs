@@ -16,7 +16,8 @@
 //! - Where momentum is credited to the sources, a gradient moves the weights also in later steps. η is then the whole of it,
 //!   Σ_k (1 − β₁) β₁^k η_{t+k} / (1 − β₁^{t+k}); else the part of it that falls into its own step ([`Reached`]).
 //! - ḡ_d is the mean held-out gradient, and P the denominators at the end, of the interval in which the gradient moves the
-//!   weights in the mean, β₁ / (1 − β₁) steps after its own; at checkpoints, which nothing outlives, that of the last.
+//!   weights: k steps after its own, k drawn in proportion to the terms of the sum, so that the mean over draws is the sum over
+//!   all of them. At checkpoints, which nothing outlives, it is the last interval.
 //! - Without dropout, label smoothing, and the loss of next sentences.
 //!
 //! Two passes a domain for every micro-batch would cost more than training, so only some are scored, drawn by
@@ -80,7 +81,7 @@ impl Way {
 pub struct Reached {
     /// η: the learning rate with which it does so in all.
     pub rate: f64,
-    /// Steps after its own in which it does so in the mean.
+    /// Steps after its own, of all in which it does so the one that was drawn.
     pub lag: u64,
 }
 
@@ -202,21 +203,21 @@ impl DocumentBooks {
     }
 
     /// Whether the `number`-th micro-batch of the run is scored: a function of the seed and the number alone.
-    fn is_drawn(&self, number: u64) -> bool {
+    pub fn is_drawn(&self, number: u64) -> bool {
         let bits = mix(mix(self.settings.seed ^ 0x646f_6375) ^ mix(number));
         ((bits >> 11) as f64 / (1_u64 << 53) as f64) < self.settings.rate
     }
 
-    /// Takes note of a micro-batch that was trained on, the `number`-th of the run, in the step after `step` steps. `places`
-    /// are those of its targets in its source's tokens ([`crate::feed::Feed::target_places`]), `scale` is c / n.
+    /// Takes note of a micro-batch that was trained on, in the step after `step` steps. `places` are those of its targets in its
+    /// source's tokens ([`crate::feed::Feed::target_places`]), `reached` says how its gradient moves the weights where it is to be
+    /// scored, and `scale` is c / n.
     pub fn trained_on(
         &mut self,
-        number: u64,
         step: u64,
         source: usize,
         examples: &[Example],
         places: &[usize],
-        reached: Reached,
+        reached: Option<Reached>,
         scale: f64,
     ) {
         let unknown = self.known.count() + source;
@@ -235,7 +236,7 @@ impl DocumentBooks {
         for slot in &slots {
             self.trained[*slot] += 1;
         }
-        if self.is_drawn(number) {
+        if let Some(reached) = reached {
             let (factor, due) = (reached.rate * scale, step + 1 + reached.lag);
             self.kept.push(Kept { step, source, examples: examples.to_vec(), slots, factor, due, way: None });
         }

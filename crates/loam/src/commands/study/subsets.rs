@@ -77,8 +77,8 @@ fn tell(graded: &Graded, terminal: Terminal) -> anyhow::Result<()> {
         .scores
         .first()
         .map_or_else(Vec::new, |score| score.by_domain.iter().map(|(name, _)| name.as_str()).collect());
-    let head: String =
-        domains.iter().map(|name| format!("  {:>12}", name.chars().take(12).collect::<String>())).collect();
+    let cells = |cells: Vec<String>| cells.iter().map(|cell| format!("  {cell:>12}")).collect::<Vec<_>>().concat();
+    let head = cells(domains.iter().map(|name| name.chars().take(12).collect()).collect());
     terminal
         .result(format_args!("{:<16}  {:>6}  {:<16}  {:>10}{head}", "method", "LDS", "95 % interval", "of ceiling"))?;
     for score in &graded.scores {
@@ -87,11 +87,9 @@ fn tell(graded: &Graded, terminal: Terminal) -> anyhow::Result<()> {
             |lds| (format!("{:.3}", lds.value), format!("[{:.3}, {:.3}]", lds.low, lds.high)),
         );
         let part = score.of_ceiling.map_or_else(|| "–".into(), |part| format!("{part:.2}"));
-        let own: String = score
-            .by_domain
-            .iter()
-            .map(|(_, value)| value.map_or_else(|| format!("  {:>12}", "–"), |value| format!("  {value:>12.3}")))
-            .collect();
+        let own =
+            score.by_domain.iter().map(|(_, value)| value.map_or_else(|| "–".into(), |value| format!("{value:.3}")));
+        let own = cells(own.collect());
         terminal.result(format_args!("{:<16}  {value:>6}  {interval:<16}  {part:>10}{own}", score.method))?;
     }
     Ok(())
