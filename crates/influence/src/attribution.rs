@@ -37,6 +37,9 @@ pub use question::Question;
 use question::Read;
 use spans::Automaton;
 
+/// The largest matrix that is inverted: 800 MB while it is summed and solved.
+const LARGEST_INVERSE: usize = 8192;
+
 /// An index that is whole for the weights at hand.
 struct Indexed {
     rows: Rows,
@@ -146,6 +149,15 @@ impl Inquiry for Attribution<'_> {
             return Err(InfluenceError::Attribution {
                 what: format!("{} names no training document", run.documents.display()),
                 hint: "prepare the data again".into(),
+            });
+        }
+        if self.methods.contains(&Method::Trak) && self.settings.dimensions > LARGEST_INVERSE {
+            return Err(InfluenceError::Attribution {
+                what: format!(
+                    "trak inverts a matrix of {0} by {0} numbers, and {LARGEST_INVERSE} is the most",
+                    self.settings.dimensions
+                ),
+                hint: "give fewer --dimensions, or leave trak out of --method".into(),
             });
         }
         let mut notes = Vec::new();

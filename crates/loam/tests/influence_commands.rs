@@ -109,6 +109,8 @@ fn documents_are_named_that_made_a_model_say_something() {
     refused_for(&["r", "--text", ""], &["no text"]);
     refused_for(&["r", "--text", "x", "--damping", "0"], &["above 0"]);
     refused_for(&["nowhere", "--text", "x"], &["holds no run"]);
+    let large = ["r", "--text", "x", "--method", "trak", "--dimensions", "16384"];
+    refused_for(&large, &["16384 by 16384", "fewer --dimensions"]);
     fs::write(folder.join("bad.jsonl"), "{\"words\":\"x\"}\n").unwrap();
     refused_for(&["r", "--file", "bad.jsonl"], &["row 1", "no field \"text\""]);
 

@@ -19,8 +19,8 @@ use crate::InfluenceError;
 
 /// The file that says what an index is of.
 const DESCRIPTION: &str = "index.json";
-/// Rows between two times that what was written is made to last.
-const ROWS_BETWEEN_SYNCS: usize = 512;
+/// Rows that a kill may cost: after so many, what was written is handed to the system.
+const ROWS_BETWEEN_FLUSHES: usize = 512;
 /// Rows that one task compares.
 const ROWS: usize = 64;
 
@@ -131,7 +131,7 @@ impl Index {
         for number in done..self.description.count {
             let vector = row(number)?;
             writer.write_all(&encode(&vector)).map_err(|source| write_error(&aside, source))?;
-            if (number + 1).is_multiple_of(ROWS_BETWEEN_SYNCS) {
+            if (number + 1).is_multiple_of(ROWS_BETWEEN_FLUSHES) {
                 writer.flush().map_err(|source| write_error(&aside, source))?;
             }
         }

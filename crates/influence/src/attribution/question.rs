@@ -96,6 +96,18 @@ impl Read {
                 let whole = format!("{prompt}{text}");
                 if matches!(run.kind, Kind::Pairs) {
                     let end = tokenizer.end_of_text();
+                    let longest = first.len().max(tokens.len()) + usize::from(end.is_some());
+                    if longest > run.context {
+                        return refuse(
+                            format!(
+                                "a pair of {} and {} tokens does not fit the model's context of {}",
+                                first.len(),
+                                tokens.len(),
+                                run.context
+                            ),
+                            "give a shorter --prompt or --text",
+                        );
+                    }
                     let ended = |ids: Vec<u32>| ids.into_iter().chain(end).collect();
                     let example =
                         Example { source: ended(first), targets: ended(tokens.clone()), ..Example::default() };

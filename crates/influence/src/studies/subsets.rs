@@ -10,7 +10,7 @@
 //! reach that knew the expected losses.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use super::arm::{Arm, Change};
 use super::conduct::{BaseData, Study, check};
-use super::folder::{RunResult, StudyFolder};
+use super::folder::{RunResult, StudyFolder, write_whole};
 use crate::attribution::{Attribution, Method, Progress, Question, Settings};
 use crate::{InfluenceError, columns};
 
@@ -130,6 +130,18 @@ pub struct Graded {
     pub scores: Vec<Score>,
     /// What a reader has to know.
     pub notes: Vec<String>,
+}
+
+impl Graded {
+    /// Writes `subsets.json` into a study's folder, whole or not at all.
+    ///
+    /// # Errors
+    /// [`InfluenceError::Write`] where it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf, InfluenceError> {
+        let path = folder.join("subsets.json");
+        write_whole(&path, serde_json::to_string_pretty(self).unwrap_or_default().as_bytes())?;
+        Ok(path)
+    }
 }
 
 /// Who is asked, and how.

@@ -272,6 +272,17 @@ fn tell_documents(valued: &DocumentValues, most: usize, terminal: Terminal) -> a
             short(&word("text"))
         ))?;
     }
+    // Sorted by values, the ends are the luckiest draws of the sample as well.
+    let told = valued.domains().flat_map(|domain| [valued.best(domain, most), valued.worst(domain, most)].concat());
+    let (clear, all) = told.fold((0_u64, 0_u64), |(clear, all), document| {
+        (clear + u64::from(document.value.abs() > 3.0 * document.standard_error), all + 1)
+    });
+    if 2 * clear < all {
+        terminal.warning(format_args!(
+            "{clear} of these {all} are further from 0 than three standard errors; a larger ledger.documents_budget, or \
+             ledger.documents_rate = 1.0, scores more of the text"
+        ));
+    }
     let far: Vec<_> =
         valued.closing().into_iter().filter(|sum| sum.deviations().is_some_and(|size| size.abs() > 3.0)).collect();
     for sum in far {

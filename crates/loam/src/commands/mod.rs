@@ -52,14 +52,19 @@ impl fmt::Display for Misuse {
 
 impl std::error::Error for Misuse {}
 
-/// 2 where the call itself was wrong, 1 for everything else.
+/// 130 where somebody asked to stop, 2 where the call itself was wrong, 1 for everything else.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let misused = error.is::<Misuse>()
         || error.is::<loam_train::recipe::RecipeError>()
         || matches!(error.downcast_ref(), Some(InfluenceError::Study { .. } | InfluenceError::Attribution { .. }))
         || matches!(error.downcast_ref(), Some(InfluenceError::Train(TrainError::Recipe(_) | TrainError::Request(_))))
         || matches!(error.downcast_ref(), Some(TrainError::Recipe(_) | TrainError::Request(_)));
-    if misused { 2 } else { 1 }
+    let stopped = matches!(error.downcast_ref(), Some(InfluenceError::Interrupted));
+    match (stopped, misused) {
+        (true, _) => crate::machine::INTERRUPTED,
+        (false, true) => 2,
+        (false, false) => 1,
+    }
 }
 
 /// Refuses a precision that this command does not compute in: f16 is one of files alone.

@@ -43,8 +43,7 @@ pub fn run(arguments: &SubsetsArguments, global: &Global, terminal: Terminal) ->
     };
     let graded = judge.judge(&made.study, &made.base, &made.folder, &made.results, &device)?;
     watcher.done();
-    let path = made.folder.path().join("subsets.json");
-    std::fs::write(&path, serde_json::to_string_pretty(&graded)?)?;
+    let path = graded.write(made.folder.path())?;
     if terminal.json() {
         print_runs(&made.results, terminal)?;
         terminal.result(record("subsets", &serde_json::json!(graded)))?;
